@@ -1,0 +1,1 @@
+"""Reactivation controller for lithium-metal cells: watch, estimate, decide, act safely, learn."""

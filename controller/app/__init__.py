@@ -1,0 +1,1 @@
+"""Composition root: configuration, runtime, command line, reports."""

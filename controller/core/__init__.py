@@ -1,0 +1,1 @@
+"""One pure step: estimate, decide, execute the protocol."""

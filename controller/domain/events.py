@@ -1,0 +1,52 @@
+"""Events: what happened, as data, for the journal, the progress line and MQTT."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from enum import StrEnum
+
+JsonScalar = str | int | float | bool | None
+
+
+class EventKind(StrEnum):
+    """Every kind of event there is."""
+
+    STATE = "state"  # the state machine moved
+    INVALID_TRANSITION = "invalid-transition"
+    STEP_STARTED = "step-started"
+    STEP_ENDED = "step-ended"
+    CYCLE_CLOSED = "cycle-closed"
+    DECISION = "decision"
+    TREATMENT = "treatment"
+    VERDICT = "verdict"  # a cause became active or cleared
+    BAD_SAMPLE = "bad-sample"
+    UNOBSERVED = "unobserved-charge"
+    EXPOSURE = "exposure"  # an unplanned pause, with its state of charge
+    OPERATOR = "operator"  # stop, pause, resume, acknowledge
+    INSTRUMENT = "instrument"
+    RUN = "run"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Event:
+    """One event.
+
+    Attributes
+    ----------
+    kind : EventKind
+    t_s : float
+        Host time of the sample it belongs to (s).
+    sequence : int
+        Sequence number of that sample; -1 before the first.
+    message : str
+        One line for a person.
+    data : mapping of str to str, int, float, bool or None
+        Keys carry units.
+    """
+
+    kind: EventKind
+    t_s: float
+    sequence: int
+    message: str
+    data: Mapping[str, JsonScalar] = field(default_factory=dict)

@@ -1,0 +1,113 @@
+"""Figures of a cycle, resistances, lithium lost: each a value, a standard uncertainty, a label."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import StrEnum
+
+from controller.domain.sample import NAN
+
+
+class CycleKind(StrEnum):
+    """What a cycle was for. Only `BASE` cycles enter trends and effects."""
+
+    FORMATION = "formation"
+    BASE = "base"
+    REFERENCE = "reference"
+
+
+class DischargeEnd(StrEnum):
+    """Which electrode, or the polarisation, ended a discharge."""
+
+    ANODE = "anode-limited"
+    CATHODE = "cathode-limited"
+    POLARISATION = "polarisation-limited"
+    UNKNOWN = "unknown"
+
+
+class Label(StrEnum):
+    """How an estimate came about; no report calls prior-dominated figures measured."""
+
+    MEASURED = "measured"
+    BOUND = "bound"
+    PRIOR_DOMINATED = "prior-dominated"
+    UNKNOWN = "unknown"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Resistance:
+    """A resistance from one change of current.
+
+    `kind` says what it holds, e.g. ``"step 1 s"`` or ``"sum R0+R1, 120 ms"``.
+    """
+
+    t_s: float
+    cycle: int
+    kind: str
+    value_Ohm: float
+    u_Ohm: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CycleFigures:
+    """One cycle's figures; standard uncertainties; charge in Ah, magnitudes.
+
+    Attributes
+    ----------
+    cycle : int
+    kind : CycleKind
+    charge_Ah, discharge_Ah, u_charge_Ah, u_discharge_Ah : float
+        Gross: every charge that flowed, whatever its tag.
+    net_charge_Ah, u_net_charge_Ah : float
+        Discharge minus charge.
+    base_charge_Ah, base_discharge_Ah : float
+        Without what treatments and diagnostics moved.
+    treatment_net_charge_Ah, diagnostic_net_charge_Ah : float
+        Discharge minus charge within treatment and diagnostic steps.
+    coulombic_efficiency, u_coulombic_efficiency : float or None
+        Gross, by the cell's format; None where the format gives none.
+    coulombic_efficiency_base : float or None
+        The same from base charge alone.
+    discharge_end : DischargeEnd
+    discharge_end_probability : float
+    resistance_Ohm, u_resistance_Ohm : float
+        Last step resistance of the cycle; NaN where there was none.
+    lithium_lost_Ah, u_lithium_lost_Ah : float
+        Cumulative since cycle 1, by `lithium_lost_label`.
+    lithium_lost_label : Label
+    duration_s : float
+    mean_temperature_K : float
+    unobserved_charge_Ah : float
+        Half width of the interval of charge that flowed unobserved (crash, lost link).
+    anchored : bool
+        The cycle ended in an anchor state.
+    flags : tuple of str
+    """
+
+    cycle: int
+    kind: CycleKind
+    charge_Ah: float
+    u_charge_Ah: float
+    discharge_Ah: float
+    u_discharge_Ah: float
+    net_charge_Ah: float
+    u_net_charge_Ah: float
+    base_charge_Ah: float
+    base_discharge_Ah: float
+    treatment_net_charge_Ah: float
+    diagnostic_net_charge_Ah: float
+    coulombic_efficiency: float | None
+    u_coulombic_efficiency: float | None
+    coulombic_efficiency_base: float | None
+    discharge_end: DischargeEnd
+    discharge_end_probability: float
+    resistance_Ohm: float = NAN
+    u_resistance_Ohm: float = NAN
+    lithium_lost_Ah: float = NAN
+    u_lithium_lost_Ah: float = NAN
+    lithium_lost_label: Label = Label.UNKNOWN
+    duration_s: float = NAN
+    mean_temperature_K: float = NAN
+    unobserved_charge_Ah: float = 0.0
+    anchored: bool = False
+    flags: tuple[str, ...] = ()

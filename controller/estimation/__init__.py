@@ -1,0 +1,1 @@
+"""Charge, Coulombic efficiency, resistance, lithium inventory, each with its uncertainty."""

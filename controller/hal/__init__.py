@@ -1,0 +1,1 @@
+"""Everything that touches an instrument: ports, guard, drivers, wire formats."""

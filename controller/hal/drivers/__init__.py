@@ -1,0 +1,1 @@
+"""One module an instrument: set-points in, samples out, no decisions."""

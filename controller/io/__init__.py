@@ -1,0 +1,1 @@
+"""Journal, Battery Data Format, MQTT, clocks, files, the operating system."""

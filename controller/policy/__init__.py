@@ -1,0 +1,1 @@
+"""When to act and why: state machine, scheduler, learning from withheld treatments."""

@@ -1,0 +1,1 @@
+"""The simulated lithium-metal cell: physics, hidden truth, conserved lithium."""

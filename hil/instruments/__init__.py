@@ -1,0 +1,1 @@
+"""Emulated instruments at the byte stream: SCPI source-measure unit, auxiliary thermometer."""
