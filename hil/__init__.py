@@ -1,1 +1,1 @@
-"""Hardware in the loop: the simulated cell, the instruments around it, and the rig that joins them."""
+"""Hardware in the loop: the simulated cell, the instruments around it, the rig joining them."""
