@@ -8,6 +8,7 @@ from importlib import resources
 from pathlib import Path
 from typing import Annotated, Literal
 
+from protocols.faults import faults_of
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from controller.domain.cell import (
@@ -24,7 +25,6 @@ from controller.domain.errors import ConfigurationError, Fault, refuse
 from controller.estimation.online import EstimatorConfig
 from controller.io.mqtt import TelemetryConfig
 from controller.policy.scheduler import ScheduleConfig
-from protocols.faults import faults_of
 
 SIMULATED = "simulated"
 SCHEMA = 1

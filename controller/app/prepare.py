@@ -6,6 +6,10 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import NamedTuple
 
+from protocols.check import check
+from protocols.registry import library, load
+from protocols.spec import Recipe, resolve
+
 from controller.app.config import RunConfig
 from controller.core.plan import PlanBook, split_cycles
 from controller.core.step import CoreConfig
@@ -15,9 +19,6 @@ from controller.domain.errors import ConfigurationError, Fault, nearest
 from controller.domain.step import Step
 from controller.hal.drivers.keithley2450 import CAPABILITIES as KEITHLEY_2450
 from controller.safety.supervisor import LimitsRecord, flatten
-from protocols.check import check
-from protocols.registry import library, load
-from protocols.spec import Recipe, resolve
 
 CAPABILITIES: Mapping[str, CyclerCapabilities] = {"keithley2450": KEITHLEY_2450}
 
@@ -57,7 +58,9 @@ def prepare(config: RunConfig, seed: int) -> Prepared:
             continue
         recipes[name] = recipe
         faults += [
-            Fault(where=config.where, key=f"{key} = {name!r}", problem=one.reason, remedy=one.remedy)
+            Fault(
+                where=config.where, key=f"{key} = {name!r}", problem=one.reason, remedy=one.remedy
+            )
             for one in check(
                 recipe,
                 config.cell,

@@ -7,6 +7,7 @@ before every decision and transition.
 
 from __future__ import annotations
 
+import json
 import math
 import time
 from collections.abc import Callable, Sequence
@@ -16,7 +17,7 @@ from typing import Final, Protocol
 from controller.app.hardware import Hardware
 from controller.core.state import CoreState, to_text
 from controller.core.step import Core, Report
-from controller.domain.command import COMMAND_WORDS, OPEN, Command
+from controller.domain.command import Command
 from controller.domain.errors import CyclerError, ReactivationError
 from controller.domain.events import Event, EventKind
 from controller.domain.sample import Sample
@@ -81,7 +82,13 @@ class Runtime:
         self._sequence = 0
 
     def run(
-        self, state: CoreState, memory: supervisor.Memory, sequence: int, *, resumed: bool
+        self,
+        state: CoreState,
+        memory: supervisor.Memory,
+        sequence: int,
+        *,
+        resumed: bool,
+        acknowledged: OperatorCommand | None = None,
     ) -> CoreState:
         """Run until completed, stopped, or tripped; the output is open afterwards.
 
@@ -93,13 +100,15 @@ class Runtime:
             Number of the next reading.
         resumed : bool
             The run was interrupted before.
+        acknowledged : OperatorCommand or None
+            Who says that the cause of a latched fault is gone; the first reading has to agree.
         """
         self._sequence = sequence
         try:
-            self._run(state, memory, resumed=resumed)
+            self._run(state, memory, resumed=resumed, acknowledged=acknowledged)
         except ReactivationError as error:
             self._failed(state, str(error))
-        except Exception as error:  # noqa: BLE001  the one place: whatever happened, the cell is rested below and the log kept
+        except Exception as error:
             self._failed(state, f"internal error: {type(error).__name__}: {error}")
             raise
         finally:
@@ -108,22 +117,34 @@ class Runtime:
 
     # --- life -----------------------------------------------------------------------------------
 
-    def _run(self, state: CoreState, memory: supervisor.Memory, *, resumed: bool) -> None:
-        if state.run_state is State.FAULT:
-            self._event(EventKind.RUN, "the fault is latched; acknowledge it first")
-            return
+    def _run(
+        self,
+        state: CoreState,
+        memory: supervisor.Memory,
+        *,
+        resumed: bool,
+        acknowledged: OperatorCommand | None,
+    ) -> None:
         connect = Trigger.FOUND_INTERRUPTED if resumed else Trigger.CONNECT
         state.run_state = State.DISCONNECTED
         self._journal.event(self._core.trigger(state, connect, None))
         if resumed:
             self._journal.event(self._core.trigger(state, Trigger.RESUME, None))
         ocv_V = self._guard.start()
-        self._event(EventKind.INSTRUMENT, f"start checks passed; open-circuit voltage {ocv_V:.4f} V")
+        self._event(
+            EventKind.INSTRUMENT, f"start checks passed; open-circuit voltage {ocv_V:.4f} V"
+        )
         state.stopped_because = ""
         sample = self._read(state)
+        if acknowledged is not None and not self._acknowledge(state, memory, sample, acknowledged):
+            return
         self._tell(state, self._core.begin(state, sample))
         if resumed:
             self._tell(state, self._core.interrupted(state, sample, "the run was interrupted"))
+        self._checkpoint(state, memory, sample)
+        self._loop(state, memory, sample)
+
+    def _loop(self, state: CoreState, memory: supervisor.Memory, sample: Sample) -> None:
         verdict = Verdict(ALLOW, 0)
         due_s = self._clock.now_s()
         while True:
@@ -138,12 +159,11 @@ class Runtime:
             applied = self._guard.apply(command, verdict, sample)
             if applied is not in_force:
                 self._journal.command(sample, command, verdict, applied)
-                self._for_guard_reports(sample)
+            self._for_guard_reports(sample)
             if report is not None:
                 self._checkpoint(state, memory, sample)
-            if state.stopped_because and verdict.action < TRIP:
-                return
-            if state.run_state is State.FAULT:
+            # a trip has opened the output above; the core is told of it with the next reading
+            if state.run_state is State.FAULT or (state.stopped_because and verdict.action < TRIP):
                 return
             for listener in self._listeners:
                 listener.sample(state, sample, applied)
@@ -156,9 +176,7 @@ class Runtime:
         in_force = self._guard.in_force
         sample = self._guard.poll(self._sequence)
         self._sequence += 1
-        self._journal.sample(
-            sample, state.cycle, state.step_index, in_force.kind, in_force.tag
-        )
+        self._journal.sample(sample, state.cycle, state.step_index, in_force.kind, in_force.tag)
         return sample
 
     def _wait(
@@ -218,6 +236,28 @@ class Runtime:
             case _:
                 return f"nothing to acknowledge: the run is in {state.run_state.value}"
 
+    def _acknowledge(
+        self,
+        state: CoreState,
+        memory: supervisor.Memory,
+        sample: Sample,
+        order: OperatorCommand,
+    ) -> bool:
+        """Clear the latch if the first reading shows the condition gone."""
+        gone, left = supervisor.acknowledge(memory, self._limits, sample)
+        words = "; ".join(supervisor.causes_words(left))
+        answer = "cleared" if gone else f"the condition still holds: {words}"
+        self._event(
+            EventKind.OPERATOR,
+            f"acknowledged by {order.name} ({order.cause}): {answer}",
+            sample,
+        )
+        self._mailbox.answer(order, answer)
+        if not gone:
+            self._journal.event(self._core.trigger(state, Trigger.TRIP, sample))
+            state.stopped_because = f"fault: {words}"
+        return gone
+
     def _move(self, state: CoreState, sample: Sample, trigger: Trigger, done: str) -> str:
         event = self._core.trigger(state, trigger, sample)
         self._journal.event(event)
@@ -239,7 +279,7 @@ class Runtime:
         """Rest, confirm, disconnect, close: each step whether or not the one before worked."""
         steps: tuple[Callable[[], None], ...] = (
             lambda: self._after_shutdown(self._guard.shutdown()),
-            lambda: self._journal.checkpoint(self._sequence, self._state_text(state, memory)),
+            lambda: self._journal.checkpoint(self._sequence, checkpoint_text(state, memory)),
             self._hardware.save,
             self._journal.commit,
         )
@@ -276,11 +316,8 @@ class Runtime:
 
     def _checkpoint(self, state: CoreState, memory: supervisor.Memory, sample: Sample) -> None:
         self._hardware.save()
-        self._journal.checkpoint(sample.sequence + 1, self._state_text(state, memory))
+        self._journal.checkpoint(sample.sequence + 1, checkpoint_text(state, memory))
         self._journal.commit()
-
-    def _state_text(self, state: CoreState, memory: supervisor.Memory) -> str:
-        return checkpoint_text(state, memory)
 
     def _verdict_changed(self, verdict: Verdict, sample: Sample) -> None:
         self._causes = verdict.causes
@@ -312,14 +349,4 @@ class Runtime:
 
 def checkpoint_text(state: CoreState, memory: supervisor.Memory) -> str:
     """Return core state and supervisor memory as one JSON text; they stay two documents."""
-    import json
-
-    return json.dumps(
-        {"core": to_text(state), "supervisor": supervisor.memory_to_dict(memory)}
-    )
-
-
-def in_force_words(command: Command) -> str:
-    """Return what the device is doing, in words."""
-    word = COMMAND_WORDS[command.kind]
-    return word if command.kind <= OPEN + 1 else f"{word} {command.current_A * 1e3:+.3f} mA"
+    return json.dumps({"core": to_text(state), "supervisor": supervisor.memory_to_dict(memory)})

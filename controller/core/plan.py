@@ -5,13 +5,14 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
+from protocols.spec import Placement
+
 from controller.core.execute import StepNumbers, numbers_of
 from controller.domain.cell import CellLimits
 from controller.domain.command import CHARGE, DISCHARGE
 from controller.domain.errors import ConfigurationError, Fault
 from controller.domain.figures import CycleKind
 from controller.domain.step import Step
-from protocols.spec import Placement
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -87,7 +88,10 @@ class PlanBook:
         if not key.recipe:
             return self.base
         insert = self.treatments[key.recipe] if key.treated else self.shams[key.recipe]
-        return (*insert_at(self.base, insert, self._place(key), 0.5 * self.nominal_capacity_Ah), *self.anchor)
+        return (
+            *insert_at(self.base, insert, self._place(key), 0.5 * self.nominal_capacity_Ah),
+            *self.anchor,
+        )
 
     def _place(self, key: CycleKey) -> int | float:
         """Return the index in the base cycle before which the steps go; x.5 splits a charge."""

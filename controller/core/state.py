@@ -76,11 +76,7 @@ class CoreState:
 
 def to_text(state: CoreState) -> str:
     """Return the state as JSON (NaN written as NaN)."""
-    plain = {
-        name: getattr(state, name)
-        for name in CoreState.__slots__
-        if name not in _OWN_CODING
-    }
+    plain = {name: getattr(state, name) for name in CoreState.__slots__ if name not in _OWN_CODING}
     plain["schema"] = CHECKPOINT_SCHEMA
     plain["key"] = asdict(state.key)
     plain["next_key"] = None if state.next_key is None else asdict(state.next_key)
@@ -123,9 +119,7 @@ def from_text(text: str, where: str) -> CoreState:
     )
 
 
-_OWN_CODING: Final = frozenset(
-    {"key", "next_key", "progress", "estimator", "scheduler", "history"}
-)
+_OWN_CODING: Final = frozenset({"key", "next_key", "progress", "estimator", "scheduler", "history"})
 
 
 def _key(plain: dict[str, Any]) -> CycleKey:

@@ -11,6 +11,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from typing import Final, NamedTuple
 
+from protocols.check import CheckState, check
+from protocols.spec import Recipe
+
 from controller.core.execute import (
     END_WORDS,
     RUNNING,
@@ -33,8 +36,6 @@ from controller.domain.verdict import HOLD, REST, TRIP, Verdict
 from controller.estimation import online
 from controller.policy import scheduler
 from controller.policy.machine import State, StateMachine, Trigger
-from protocols.check import CheckState, check
-from protocols.spec import Recipe
 
 _HOLD_COMMAND: Final = Command(kind=HOLD_0A, period_s=FAST_PERIOD_S, valid_for_s=12.5)
 _OPEN_COMMAND: Final = Command(kind=OPEN, period_s=FAST_PERIOD_S, valid_for_s=12.5)
@@ -199,10 +200,10 @@ class Core:
             planned = self.current(state)
         return Outcome(self._command_of_step(state, planned, sample), report)
 
-    def abandon_treatment(self, state: CoreState, sample: Sample, why: str) -> Report:
-        """Leave the treatment of this cycle; what remains of the cycle goes on."""
+    def reenter(self, state: CoreState, sample: Sample) -> Report:
+        """Go on with the running step after a pause; what it has done so far counts."""
         report = Report()
-        self._abandon(state, sample, why, report)
+        self._enter_step(state, sample, report, fresh=False)
         return report
 
     # --- commands -------------------------------------------------------------------------------
@@ -210,9 +211,7 @@ class Core:
     def _idle_command(self, state: CoreState) -> Command:
         return _HOLD_COMMAND if state.run_state is State.PAUSED else _OPEN_COMMAND
 
-    def _command_of_step(
-        self, state: CoreState, planned: PlannedStep, sample: Sample
-    ) -> Command:
+    def _command_of_step(self, state: CoreState, planned: PlannedStep, sample: Sample) -> Command:
         period = period_s(state.progress, planned.numbers, sample)
         of = self._command_of
         if of is None or of[0] is not planned or of[1] != period:
@@ -321,9 +320,7 @@ class Core:
     def _before(self, state: CoreState) -> PlannedStep | None:
         return self.plan(state)[state.step_index - 1] if state.step_index else None
 
-    def _end_step(
-        self, state: CoreState, sample: Sample, end: StepEnd, report: Report
-    ) -> None:
+    def _end_step(self, state: CoreState, sample: Sample, end: StepEnd, report: Report) -> None:
         planned = self.current(state)
         p = state.progress
         report.events.append(
@@ -354,7 +351,7 @@ class Core:
     # --- cycles ---------------------------------------------------------------------------------
 
     def _end_cycle(self, state: CoreState, sample: Sample, report: Report) -> None:
-        """The cycle's steps are done: decide first (an opportunity asks for an anchor), then close.
+        """Decide first (an opportunity asks for an anchor), then close the cycle.
 
         Deciding before closing lets the anchor's charge belong to the cycle it ends.
         """
@@ -466,9 +463,7 @@ class Core:
             scheduler.record_decision(state.scheduler, decision, history, hours)
         return decision
 
-    def _candidates(
-        self, state: CoreState
-    ) -> tuple[list[scheduler.Candidate], dict[str, str]]:
+    def _candidates(self, state: CoreState) -> tuple[list[scheduler.Candidate], dict[str, str]]:
         """Return the recipes that may run now and, for the others, why not."""
         config = self.config
         facts = self._facts(state)
@@ -500,9 +495,7 @@ class Core:
         live = online.live(state.estimator, self.config.estimator)
         return CheckState(
             discharge_end=DischargeEnd(online.last_discharge_end(state.estimator)),
-            active_lithium_lower_Ah=max(
-                live.discharge_Ah - 2.0 * live.u_discharge_Ah, 0.0
-            ),
+            active_lithium_lower_Ah=max(live.discharge_Ah - 2.0 * live.u_discharge_Ah, 0.0),
             soft_short_suspected=scheduler.soft_short_suspected(state.history),
             temperature_K=live.temperature_K,
             treatments_run=dict(state.treatments_run),

@@ -113,9 +113,10 @@ def decide(
     if waiting:
         return nothing(waiting)
     if not candidates:
-        return nothing("every scheduled protocol is refused: " + "; ".join(
-            f"{name}: {reason}" for name, reason in refused.items()
-        ))
+        return nothing(
+            "every scheduled protocol is refused: "
+            + "; ".join(f"{name}: {reason}" for name, reason in refused.items())
+        )
     best, utility = _best(state, config, candidates)
     inputs["expected_utility"] = round(utility, 6)
     if best.hours + state.hours_spent > config.budget_h:
