@@ -8,9 +8,9 @@ from importlib import resources
 from pathlib import Path
 from typing import Annotated, Literal
 
-from protocols.faults import faults_of
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
+from controller.app.faults import faults_of
 from controller.domain.cell import (
     ZERO_CELSIUS_K,
     CellFormat,
@@ -362,7 +362,7 @@ def _estimator(file: RunFile) -> EstimatorConfig:
         area_cm2=file.cell.area_cm2,
         lower_cut_off_V=file.cell.lower_cut_off_V,
         gain_u=file.estimator.gain_u,
-        offset_u_of_range=file.estimator.offset_u_of_range,
+        offset_u_A_of_range=file.estimator.offset_u_of_range,
         inactive_share_mean=file.estimator.inactive_share_mean,
         inactive_share_sd=file.estimator.inactive_share_sd,
     )

@@ -6,10 +6,6 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import NamedTuple
 
-from protocols.check import check
-from protocols.registry import library, load
-from protocols.spec import Recipe, resolve
-
 from controller.app.config import RunConfig
 from controller.core.plan import PlanBook, split_cycles
 from controller.core.step import CoreConfig
@@ -19,6 +15,10 @@ from controller.domain.errors import ConfigurationError, Fault, nearest
 from controller.domain.step import Step
 from controller.hal.drivers.keithley2450 import CAPABILITIES as KEITHLEY_2450
 from controller.safety.supervisor import LimitsRecord, flatten
+from protocols.check import check
+from protocols.registry import library, load
+from protocols.resolve import expected_hours, resolve
+from protocols.spec import Placement, Recipe
 
 CAPABILITIES: Mapping[str, CyclerCapabilities] = {"keithley2450": KEITHLEY_2450}
 
@@ -126,7 +126,10 @@ def _book(config: RunConfig, recipes: Mapping[str, Recipe]) -> PlanBook:
         reference=split_cycles(resolve(recipes[cycling.reference_test], cell)),
         treatments={name: resolve(recipes[name], cell) for name in treatments},
         shams={name: resolve(recipes[name], cell, sham=True) for name in treatments},
-        placements={name: recipes[name].placement for name in treatments},
+        placements={
+            name: recipes[name].placement or Placement.BETWEEN_CYCLES for name in treatments
+        },
+        hours={name: expected_hours(recipes[name], cell) for name in treatments},
         envelopes=tuple(pulse.name for pulse in config.limits.pulse_envelopes),
         nominal_capacity_Ah=cell.nominal_capacity_Ah,
     )

@@ -144,7 +144,7 @@ def unobserved_Ah(restored: Restored, gap_s: float, *, batched: bool) -> float:
 
 def take_gap_into_account(restored: Restored, charge_Ah: float) -> None:
     """Widen the running cycle by charge that flowed unobserved; the readings start anew."""
-    online.break_segment(restored.state.estimator)
+    online.begin_segment(restored.state.estimator)
     if charge_Ah > 0.0:
         online.add_unobserved(restored.state.estimator, charge_Ah)
         if "unobserved-charge" not in restored.state.spoiled:

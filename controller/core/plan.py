@@ -5,14 +5,11 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
-from protocols.spec import Placement
-
 from controller.core.execute import StepNumbers, numbers_of
-from controller.domain.cell import CellLimits
 from controller.domain.command import CHARGE, DISCHARGE
-from controller.domain.errors import ConfigurationError, Fault
 from controller.domain.figures import CycleKind
 from controller.domain.step import Step
+from protocols.spec import Placement
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -56,6 +53,7 @@ class PlanBook:
     treatments: Mapping[str, tuple[Step, ...]]
     shams: Mapping[str, tuple[Step, ...]]
     placements: Mapping[str, Placement]
+    hours: Mapping[str, float]
     envelopes: tuple[str, ...]
     nominal_capacity_Ah: float
 
@@ -74,11 +72,6 @@ class PlanBook:
             numbers=numbers_of(step, self.nominal_capacity_Ah),
             envelope=1 + self.envelopes.index(step.envelope) if step.envelope else 0,
         )
-
-    def hours(self, recipe: str) -> float:
-        """Return the longest the treatment and its two anchors can take beyond a base cycle (h)."""
-        steps = (*self.treatments[recipe], *self.anchor, *self.anchor)
-        return sum(step.max_duration_s for step in steps) / 3600.0
 
     def _steps(self, key: CycleKey) -> tuple[Step, ...]:
         if key.kind is CycleKind.FORMATION:
@@ -129,23 +122,3 @@ def split_cycles(steps: Sequence[Step]) -> tuple[tuple[Step, ...], ...]:
         cycles[-1].append(step)
         closed = closed or (step.kind == DISCHARGE and step.closes_half_cycle)
     return tuple(tuple(cycle) for cycle in cycles)
-
-
-def unknown_envelopes(
-    steps: Mapping[str, Sequence[Step]], limits: CellLimits, where: str
-) -> ConfigurationError | None:
-    """Return the refusal of steps that ask for an envelope the owner has not written."""
-    known = [pulse.name for pulse in limits.pulse_envelopes]
-    faults = [
-        Fault(
-            where=where,
-            key=f"{recipe}: {step.name}",
-            problem=f"asks for the pulse envelope {step.envelope!r}",
-            remedy="write it under [[limits.pulse]]"
-            + (f"; there are {', '.join(known)}" if known else ""),
-        )
-        for recipe, all_steps in steps.items()
-        for step in all_steps
-        if step.envelope and step.envelope not in known
-    ]
-    return ConfigurationError(faults) if faults else None

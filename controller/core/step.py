@@ -11,9 +11,6 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from typing import Final, NamedTuple
 
-from protocols.check import CheckState, check
-from protocols.spec import Recipe
-
 from controller.core.execute import (
     END_WORDS,
     RUNNING,
@@ -36,6 +33,8 @@ from controller.domain.verdict import HOLD, REST, TRIP, Verdict
 from controller.estimation import online
 from controller.policy import scheduler
 from controller.policy.machine import State, StateMachine, Trigger
+from protocols.check import CheckState, check
+from protocols.spec import Recipe
 
 _HOLD_COMMAND: Final = Command(kind=HOLD_0A, period_s=FAST_PERIOD_S, valid_for_s=12.5)
 _OPEN_COMMAND: Final = Command(kind=OPEN, period_s=FAST_PERIOD_S, valid_for_s=12.5)
@@ -172,14 +171,14 @@ class Core:
             The supervisor's answer to the command before.
         """
         report: Report | None = None
-        used = online.observe(
+        skipped = online.observe(
             state.estimator, self.config.estimator, sample, in_force.kind, in_force.tag
         )
         dt_s = sample.t_host_s - state.last_t_s
         state.last_t_s = sample.t_host_s
         if dt_s > 0.0:
             state.hours += dt_s / 3600.0
-        if used and sample.quality:
+        if skipped and sample.quality:
             report = Report()
             report.events.append(_bad_sample(sample))
         if verdict.action >= HOLD:
@@ -299,6 +298,9 @@ class Core:
         trigger = Trigger(stage.value)
         if trigger.value != state.run_state.value:
             report.events.append(self.trigger(state, trigger, sample))
+        if fresh and planned.step.envelope:
+            name = planned.step.envelope
+            state.envelope_openings[name] = state.envelope_openings.get(name, 0) + 1
         if fresh:
             report.events.append(
                 Event(
@@ -358,7 +360,7 @@ class Core:
         following = self._following(state, running_is_done=True)
         base_next = following is CycleKind.BASE
         if state.key.kind is CycleKind.BASE and not state.anchoring and base_next:
-            decision = self._decide(state)
+            decision = self._decide(state, sample)
             report.decisions.append(decision)
             report.events.append(_decided(decision, sample))
             if decision.opportunity and decision.candidate is not None:
@@ -442,13 +444,10 @@ class Core:
             return CycleKind.REFERENCE
         return CycleKind.BASE if done[CycleKind.BASE] < self.config.cycles else None
 
-    def _decide(self, state: CoreState) -> Decision:
+    def _decide(self, state: CoreState, sample: Sample) -> Decision:
         config = self.config
-        candidates, refused = self._candidates(state)
-        provisional = online.preview_cycle(
-            state.estimator, config.estimator, cycle=state.cycle, kind=state.key.kind
-        )
-        history = [*state.history, provisional]
+        history = [*state.history, self._preview(state)]
+        candidates, refused = self._candidates(state, history, sample)
         decision = scheduler.decide(
             state.scheduler,
             config.schedule,
@@ -459,14 +458,35 @@ class Core:
             seed=config.seed,
         )
         if decision.opportunity and decision.candidate is not None:
-            hours = 0.0 if decision.withheld else config.book.hours(decision.candidate)
+            hours = 0.0 if decision.withheld else config.book.hours[decision.candidate]
             scheduler.record_decision(state.scheduler, decision, history, hours)
         return decision
 
-    def _candidates(self, state: CoreState) -> tuple[list[scheduler.Candidate], dict[str, str]]:
+    def _preview(self, state: CoreState) -> CycleFigures:
+        """Return the running cycle's figures as they stand, without closing it."""
+        copy = online.from_dict(online.to_dict(state.estimator))
+        return online.close_cycle(
+            copy, self.config.estimator, cycle=state.cycle, kind=state.key.kind, anchored=False
+        )
+
+    def _candidates(
+        self, state: CoreState, history: list[CycleFigures], sample: Sample
+    ) -> tuple[list[scheduler.Candidate], dict[str, str]]:
         """Return the recipes that may run now and, for the others, why not."""
         config = self.config
-        facts = self._facts(state)
+        now = history[-1]
+        facts = CheckState(
+            temperature_K=sample.temperature_K,
+            # what came off the negative electrode was there; more may be
+            active_lithium_lower_Ah=max(now.discharge_Ah - 2.0 * now.u_discharge_Ah, 0.0),
+            anode_limited_end=now.discharge_end is DischargeEnd.ANODE,
+            short_sign=scheduler.soft_short_suspected(history),
+            cycles_done=state.base_done,
+            formation_over=True,  # the scheduler waits for the drift to end by itself
+            since_charge_end_s=0.0,  # the plan puts an after-charge treatment right there
+            times_done=dict(state.treatments_run),
+            envelope_openings=dict(state.envelope_openings),
+        )
         candidates: list[scheduler.Candidate] = []
         refused: dict[str, str] = {}
         for name in config.schedule.protocols:
@@ -485,22 +505,18 @@ class Core:
                 candidates.append(
                     scheduler.Candidate(
                         recipe=name,
-                        prior_gain_Ah=recipe.prior_gain_Ah(config.cell),
-                        hours=config.book.hours(name),
+                        prior_gain_Ah=_prior_gain_Ah(recipe, config.cell),
+                        hours=config.book.hours[name],
                     )
                 )
         return candidates, refused
 
-    def _facts(self, state: CoreState) -> CheckState:
-        live = online.live(state.estimator, self.config.estimator)
-        return CheckState(
-            discharge_end=DischargeEnd(online.last_discharge_end(state.estimator)),
-            active_lithium_lower_Ah=max(live.discharge_Ah - 2.0 * live.u_discharge_Ah, 0.0),
-            soft_short_suspected=scheduler.soft_short_suspected(state.history),
-            temperature_K=live.temperature_K,
-            treatments_run=dict(state.treatments_run),
-            cycles_done=state.base_done,
-        )
+
+def _prior_gain_Ah(recipe: Recipe, cell: CellSpec) -> float:
+    """Return what an application is believed to give before the cell has said anything (Ah)."""
+    on_format = recipe.applicability[cell.format].prior_gain_mean_mAh_per_cm2
+    general = 0.0 if recipe.prior_gain is None else recipe.prior_gain.mean_mAh_per_cm2
+    return (general if on_format is None else on_format) * cell.area_cm2 * 1e-3
 
 
 def _same_current(before: PlannedStep | None, now: PlannedStep) -> bool:
