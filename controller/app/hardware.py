@@ -6,6 +6,7 @@ Simulation stands behind the real drivers, at the byte stream; nothing past this
 from __future__ import annotations
 
 from collections.abc import Callable
+from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -21,10 +22,14 @@ from controller.hal.watchdog import ExpiryThread
 from controller.io.clock import RealClock, ScaledClock
 
 OnExchange = Callable[[str, bytes, bytes], None]
+OnReport = Callable[[str], None]
 SIMULATED_BENCH = "simulated-bench.json"
 # What an emulated instrument says of itself in the firmware field of its identity.
 EMULATED_MARK = "emulated speed="
 START_PERIOD_S = 5.0
+WATCHDOG_PERIOD_S = 0.1
+# A fresh cell below this is taken for a missing or shorted one (assumed, -0.1 to 1 V).
+FRESH_CELL_LOWEST_V = 0.05
 
 
 @dataclass(slots=True, kw_only=True)
@@ -53,44 +58,45 @@ class Hardware:
     close: Callable[[], None]
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Past:
+    """What the journal of an interrupted run says of cell and instrument; nothing for a new run.
+
+    `allow_output_on`: the journal shows our own interrupted run, so an output found on is ours.
+    """
+
+    expected_ocv_V: float | None = None
+    allow_output_on: bool = False
+    serial_number: str | None = None
+
+
 def build(
     config: RunConfig,
     seed: int,
     run_dir: Path,
+    past: Past,
     *,
     utc_s: float,
-    expected_ocv_V: float | None,
-    allow_output_on: bool,
     on_exchange: OnExchange,
+    on_report: OnReport,
 ) -> Hardware:
-    """Open the transports and put a guard over the driver; nothing is written to an instrument."""
+    """Open the transports and put a guard over the driver; no setting is written yet."""
     if config.simulated:
         return _simulated(
-            config,
-            seed,
-            run_dir,
-            utc_s=utc_s,
-            expected_ocv_V=expected_ocv_V,
-            allow_output_on=allow_output_on,
-            on_exchange=on_exchange,
+            config, seed, run_dir, past, utc_s=utc_s, on_exchange=on_exchange, on_report=on_report
         )
-    return _real(
-        config,
-        expected_ocv_V=expected_ocv_V,
-        allow_output_on=allow_output_on,
-        on_exchange=on_exchange,
-    )
+    return _real(config, past, on_exchange=on_exchange, on_report=on_report)
 
 
 def _simulated(
     config: RunConfig,
     seed: int,
     run_dir: Path,
+    past: Past,
     *,
     utc_s: float,
-    expected_ocv_V: float | None,
-    allow_output_on: bool,
     on_exchange: OnExchange,
+    on_report: OnReport,
 ) -> Hardware:
     from hil.bench import PRESETS, build_bench, load_bench, save_bench
 
@@ -111,17 +117,11 @@ def _simulated(
     file = run_dir / SIMULATED_BENCH
     if file.exists():
         load_bench(bench, file)
-    guard = _guard(
-        config,
-        bench.smu_transport,
-        bench.thermometer_transport,
-        bench.clock,
-        expected_ocv_V=expected_ocv_V,
-        allow_output_on=allow_output_on,
-        on_exchange=on_exchange,
-    )
+    with_thermometer = config.file.temperature.source == "auxiliary"
+    thermometer_transport = bench.thermometer_transport if with_thermometer else None
+    driver = _driver(bench.smu_transport, thermometer_transport, bench.clock, on_exchange)
     return Hardware(
-        guard=guard,
+        guard=_guard(config, driver, bench.clock, past, on_report),
         clock=bench.clock,
         virtual=True,
         speed=1.0,
@@ -131,103 +131,89 @@ def _simulated(
 
 
 def _real(
-    config: RunConfig,
-    *,
-    expected_ocv_V: float | None,
-    allow_output_on: bool,
-    on_exchange: OnExchange,
+    config: RunConfig, past: Past, *, on_exchange: OnExchange, on_report: OnReport
 ) -> Hardware:
     speed = config.file.cycler.speed
     clock: Clock = RealClock() if speed == 1.0 else ScaledClock(speed)
-    transport = SerialTransport(config.file.cycler.address)
-    thermometer_transport = None
-    try:
+    with ExitStack() as opened:
+        transport = SerialTransport(config.file.cycler.address)
+        opened.callback(transport.close)
+        thermometer_transport = None
         if config.file.temperature.source == "auxiliary":
             thermometer_transport = SerialTransport(config.file.temperature.address)
-        guard = _guard(
-            config,
-            transport,
-            thermometer_transport,
-            clock,
-            expected_ocv_V=expected_ocv_V,
-            allow_output_on=allow_output_on,
-            on_exchange=on_exchange,
-        )
-        _check_speed(guard, speed, config.where)
-    except BaseException:
-        transport.close()
-        if thermometer_transport is not None:
-            thermometer_transport.close()
-        raise
-    watchdog = ExpiryThread(guard, clock, interval_s=0.25)
-    watchdog.start()
-
-    def close() -> None:
-        watchdog.stop()
-        transport.close()
-        if thermometer_transport is not None:
-            thermometer_transport.close()
-
+            opened.callback(thermometer_transport.close)
+        driver = _driver(transport, thermometer_transport, clock, on_exchange)
+        _check_speed(driver.identify().firmware, speed, config.where)
+        guard = _guard(config, driver, clock, past, on_report)
+        watchdog = ExpiryThread(guard, clock, interval_s=WATCHDOG_PERIOD_S)
+        opened.enter_context(watchdog)
+        close = opened.pop_all().close
     return Hardware(
         guard=guard, clock=clock, virtual=False, speed=speed, save=lambda: None, close=close
     )
 
 
 def _guard(
-    config: RunConfig,
-    transport: Transport,
-    thermometer_transport: Transport | None,
-    clock: Clock,
-    *,
-    expected_ocv_V: float | None,
-    allow_output_on: bool,
-    on_exchange: OnExchange,
+    config: RunConfig, driver: Keithley2450, clock: Clock, past: Past, on_report: OnReport
 ) -> Guard:
     limits = config.limits.continuous
-    driver = Keithley2450(
-        transport,
-        clock,
-        thermometer=None
-        if thermometer_transport is None
-        else DaqThermometer(thermometer_transport),
-        on_exchange=on_exchange,
-    )
-    pulses = config.limits.pulse_envelopes
     return Guard(
         driver,
         clock,
         device_limits=DeviceLimits(
             max_current_A=max(
-                limits.charge_current_max_A.operate,
-                limits.discharge_current_max_A.operate,
-                *(pulse.max_current_A for pulse in pulses),
+                limits.charge_current_max_A.operate, limits.discharge_current_max_A.operate
             ),
-            min_voltage_V=min(
-                limits.voltage_min_V.operate, *(pulse.min_voltage_V for pulse in pulses), 99.0
-            ),
-            max_voltage_V=max(
-                limits.voltage_max_V.operate, *(pulse.max_voltage_V for pulse in pulses), -99.0
-            ),
+            min_voltage_V=limits.voltage_min_V.operate,
+            max_voltage_V=limits.voltage_max_V.operate,
         ),
-        ocv_window_V=_ocv_window_V(config),
-        expected_ocv_V=expected_ocv_V,
-        allow_output_on=allow_output_on,
+        envelope_limits=[
+            DeviceLimits(
+                max_current_A=pulse.max_current_A,
+                min_voltage_V=pulse.min_voltage_V,
+                max_voltage_V=pulse.max_voltage_V,
+            )
+            for pulse in config.limits.pulse_envelopes
+        ],
+        ocv_window_V=_ocv_window_V(config, past),
+        expected_ocv_V=past.expected_ocv_V,
+        allow_output_on=past.allow_output_on,
         period_s=START_PERIOD_S,
         accept_unverified_driver=config.file.cycler.accept_unverified_driver,
         accept_no_watchdog=config.file.cycler.accept_no_watchdog,
+        expected_serial_number=past.serial_number,
+        on_report=on_report,
     )
 
 
-def _ocv_window_V(config: RunConfig) -> tuple[float, float]:
-    """Return the window of a connected cell: a fresh anode-free cell stands below its cut-off."""
+def _ocv_window_V(config: RunConfig, past: Past) -> tuple[float, float]:
+    """Return the open-circuit voltages with which the run may start.
+
+    A cell as built has not been charged yet: an anode-free one stands anywhere between 0 and its
+    upper cut-off. Reversed polarity shows by its sign.
+    """
     limits = config.limits.continuous
-    return limits.voltage_min_V.trip, limits.voltage_max_V.trip
+    lower_V = limits.voltage_min_V.trip
+    if past.expected_ocv_V is None:
+        lower_V = min(lower_V, FRESH_CELL_LOWEST_V)
+    return lower_V, limits.voltage_max_V.trip
 
 
-def _check_speed(guard: Guard, speed: float, where: str) -> None:
+def _driver(
+    transport: Transport,
+    thermometer_transport: Transport | None,
+    clock: Clock,
+    on_exchange: OnExchange,
+) -> Keithley2450:
+    thermometer = None
+    if thermometer_transport is not None:
+        thermometer = DaqThermometer(thermometer_transport)
+    return Keithley2450(transport, clock, thermometer=thermometer, on_exchange=on_exchange)
+
+
+def _check_speed(firmware: str, speed: float, where: str) -> None:
     """Refuse an accelerated clock on a physical instrument, and two clocks that differ."""
-    firmware = guard.identify().firmware
-    emulated = firmware.partition(EMULATED_MARK)[2] if EMULATED_MARK in firmware else ""
+    emulated = firmware.partition(EMULATED_MARK)[2]
     if not emulated:
         if speed != 1.0:
             raise refuse(where, "cycler.speed", f"{speed:g} on a physical instrument", "1")

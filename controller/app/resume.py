@@ -11,7 +11,7 @@ from controller.core.state import CoreState, from_text
 from controller.core.step import Core, Report
 from controller.domain.command import Command
 from controller.domain.errors import RunDirectoryError
-from controller.domain.events import EventKind
+from controller.domain.events import Event, EventKind
 from controller.domain.sample import Sample
 from controller.domain.verdict import ALLOW, Verdict
 from controller.estimation import online
@@ -42,6 +42,8 @@ class Restored:
         Largest current that may have gone on flowing, and for how long it was permitted (s).
     last_utc_s : float
         Of the last reading.
+    serial_number : str or None
+        Of the instrument the run was begun on.
     """
 
     state: CoreState
@@ -53,6 +55,7 @@ class Restored:
     current_A: float
     valid_for_s: float
     last_utc_s: float
+    serial_number: str | None
 
 
 def restore(run_dir: Path, core: Core, limits: supervisor.LimitsRecord) -> Restored:
@@ -77,6 +80,7 @@ def restore(run_dir: Path, core: Core, limits: supervisor.LimitsRecord) -> Resto
         decided = {decision.cycle for decision in reader.decisions()}
         commands = reader.commands()
         sessions = reader.sessions()
+        events = reader.events(EventKind.INSTRUMENT)
     clean = bool(sessions) and bool(sessions[-1].stopped_because)
     last_voltage_V: float | None = None
     last_utc_s = float("nan")
@@ -111,6 +115,7 @@ def restore(run_dir: Path, core: Core, limits: supervisor.LimitsRecord) -> Resto
         current_A=max(abs(in_force.current_A), abs(command.current_A)),
         valid_for_s=max(in_force.valid_for_s, command.valid_for_s),
         last_utc_s=last_utc_s,
+        serial_number=_serial_number(events),
     )
 
 
@@ -126,7 +131,15 @@ def _never_started(core: Core, limits: supervisor.LimitsRecord) -> Restored:
         current_A=0.0,
         valid_for_s=0.0,
         last_utc_s=float("nan"),
+        serial_number=None,
     )
+
+
+def _serial_number(events: list[Event]) -> str | None:
+    for event in reversed(events):
+        if "serial_number" in event.data:
+            return str(event.data["serial_number"])
+    return None
 
 
 def unobserved_Ah(restored: Restored, gap_s: float, *, batched: bool) -> float:

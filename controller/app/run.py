@@ -18,7 +18,7 @@ from rich.table import Table
 
 from controller.app.config import RunConfig, load_run, parse_run
 from controller.app.display import LiveDisplay
-from controller.app.hardware import Hardware, build
+from controller.app.hardware import Hardware, Past, build
 from controller.app.prepare import Prepared, describe_step, prepare
 from controller.app.report import print_summary, summary, write_report
 from controller.app.resume import (
@@ -220,11 +220,18 @@ def _run_held(
             config,
             seed,
             run_dir,
+            _past(restored),
             utc_s=utc_s,
-            expected_ocv_V=None if restored is None else restored.last_voltage_V,
-            allow_output_on=restored is not None and not restored.clean,
             on_exchange=lambda kind, sent, reply: journal.exchange(
                 _now_of(hardware), kind, sent, reply
+            ),
+            on_report=lambda text: journal.event(
+                Event(
+                    kind=EventKind.INSTRUMENT,
+                    t_s=_now_of(hardware),
+                    sequence=-1,
+                    message=text,
+                )
             ),
         )
         if restored is None:
@@ -263,6 +270,16 @@ def _run_held(
             hardware.close()
         journal.close(stopped, utc_s=wall.utc_s())
     return final
+
+
+def _past(restored: Restored | None) -> Past:
+    if restored is None:
+        return Past()
+    return Past(
+        expected_ocv_V=restored.last_voltage_V,
+        allow_output_on=not restored.clean,
+        serial_number=restored.serial_number,
+    )
 
 
 def _now_of(hardware: Hardware | None) -> float:

@@ -131,9 +131,7 @@ class Runtime:
         if resumed:
             self._journal.event(self._core.trigger(state, Trigger.RESUME, None))
         ocv_V = self._guard.start()
-        self._event(
-            EventKind.INSTRUMENT, f"start checks passed; open-circuit voltage {ocv_V:.4f} V"
-        )
+        self._started(ocv_V)
         state.stopped_because = ""
         sample = self._read(state)
         if acknowledged is not None and not self._acknowledge(state, memory, sample, acknowledged):
@@ -143,6 +141,19 @@ class Runtime:
             self._tell(state, self._core.interrupted(state, sample, "the run was interrupted"))
         self._checkpoint(state, memory, sample)
         self._loop(state, memory, sample)
+
+    def _started(self, ocv_V: float) -> None:
+        identity = self._guard.identity
+        serial_number = None if identity is None else identity.serial_number
+        self._journal.event(
+            Event(
+                kind=EventKind.INSTRUMENT,
+                t_s=self._clock.now_s(),
+                sequence=-1,
+                message=f"start checks passed; open-circuit voltage {ocv_V:.4f} V",
+                data={"serial_number": serial_number, "ocv_V": ocv_V},
+            )
+        )
 
     def _loop(self, state: CoreState, memory: supervisor.Memory, sample: Sample) -> None:
         verdict = Verdict(ALLOW, 0)
@@ -159,11 +170,11 @@ class Runtime:
             applied = self._guard.apply(command, verdict, sample)
             if applied is not in_force:
                 self._journal.command(sample, command, verdict, applied)
-            self._for_guard_reports(sample)
             if report is not None:
                 self._checkpoint(state, memory, sample)
-            # a trip has opened the output above; the core is told of it with the next reading
-            if state.run_state is State.FAULT or (state.stopped_because and verdict.action < TRIP):
+            if self._guard.tripped and state.run_state is not State.FAULT:
+                self._latch(state, sample, verdict)
+            if state.stopped_because:
                 return
             for listener in self._listeners:
                 listener.sample(state, sample, applied)
@@ -171,6 +182,14 @@ class Runtime:
             if self._wait(state, memory, sample, due_s):
                 return
             sample = self._read(state)
+
+    def _latch(self, state: CoreState, sample: Sample, verdict: Verdict) -> None:
+        """Tell the machine that the guard has opened for good, on a verdict or by itself."""
+        words = supervisor.causes_words(verdict.causes) if verdict.action >= TRIP else []
+        self._tell(state, self._core.trip(state, sample))
+        why = "; ".join(words or self._guard.reports[-1:])
+        state.stopped_because = f"fault: {why}"
+        self._event(EventKind.RUN, state.stopped_because, sample)
 
     def _read(self, state: CoreState) -> Sample:
         in_force = self._guard.in_force
@@ -190,6 +209,7 @@ class Runtime:
                 if self._look(state, memory, sample):
                     return True
             self._clock.sleep_until(due_s)
+            self._guard.enforce_expiry()
             return False
         while True:
             if self._look(state, memory, sample):
@@ -331,10 +351,6 @@ class Runtime:
                 data={"action": verdict.action, "causes": verdict.causes},
             )
         )
-
-    def _for_guard_reports(self, sample: Sample) -> None:
-        for text in self._guard.take_reports():
-            self._event(EventKind.INSTRUMENT, text, sample)
 
     def _event(self, kind: EventKind, message: str, sample: Sample | None = None) -> None:
         self._journal.event(

@@ -226,15 +226,18 @@ class Core:
         """React to a verdict: a trip latches, a rest pauses, a hold only waits."""
         if verdict.action >= TRIP:
             if state.run_state is not State.FAULT:
-                report.events.append(self.trigger(state, Trigger.TRIP, sample))
-                self._spoil(state, "interrupted")
-                state.stopped_because = "fault"
+                report.events += self.trip(state, sample).events
         elif verdict.action >= REST and state.run_state in _RUNNING_STATES:
             if state.run_state in _TREATING_STATES:
                 self._abandon(state, sample, "the supervisor rested the cell", report)
             report.events.append(self.trigger(state, Trigger.PAUSE, sample))
             self._expose(state, sample, report, "rested by the supervisor")
         return report if report.events else None
+
+    def trip(self, state: CoreState, sample: Sample) -> Report:
+        """Latch: the output has been opened already, not by this."""
+        self._spoil(state, "interrupted")
+        return Report(events=[self.trigger(state, Trigger.TRIP, sample)])
 
     def _expose(self, state: CoreState, sample: Sample, report: Report, why: str) -> None:
         """Journal an unplanned pause; the cycles after it do not count."""

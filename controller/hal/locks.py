@@ -85,6 +85,17 @@ def hold_run_directory(path: Path, holder: str) -> Iterator[None]:
         yield
 
 
+def run_directory_holder(path: Path) -> str | None:
+    """Return who holds a run directory, in words; None when nobody does."""
+    name = _file_name("run", os.path.normcase(path.resolve()))
+    lock = FileLock(lock_folder() / f"{name}.lock", timeout=0)
+    try:
+        with lock:
+            return None
+    except Timeout:
+        return _holder_words(lock_folder() / f"{name}.json")
+
+
 def _file_name(kind: str, key: str) -> str:
     return f"{kind}-{sha256(key.encode()).hexdigest()[:24]}"
 
