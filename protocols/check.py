@@ -42,6 +42,9 @@ FULL_PLATING_DEGC: Final = 15.0
 NO_PLATING_DEGC: Final = 0.0
 # No treatment above it (degC); assumed.
 NO_TREATMENT_ABOVE_DEGC: Final = 45.0
+# Plating above base rate that moves less than this part of nominal capacity is a probe, not a
+# treatment; assumed, 0.0005-0.005.
+PROBE_FRACTION: Final = 1e-3
 # Strip cut-off of Li||Cu, as a cell voltage with the lithium foil at the positive terminal (V).
 LI_CU_STRIP_CUT_OFF_V: Final = -1.0
 # Relative room for rounding in comparisons of what the recipe asks and what the owner allows.
@@ -653,7 +656,9 @@ def _open_circuit_check(q: _Question) -> Iterator[Refusal]:
             break
         density = q.density(step)
         plates_fast = (
-            step.kind == CHARGE and bool(step.envelope) and not _within(density, base_mA_per_cm2)
+            step.kind == CHARGE
+            and not _within(density, base_mA_per_cm2)
+            and _worst_charge_Ah(step) > PROBE_FRACTION * q.cell.nominal_capacity_Ah
         )
         if density > FAST_TREATMENT_MA_PER_CM2 or plates_fast:
             pending = index

@@ -372,7 +372,7 @@ class Conditions(_Model):
     strip_at_most_fraction_of_active_lithium : float
         Of the lower 95 % bound, for discharge above that rate (<= 0.5).
     min_temperature_degC, max_temperature_degC : float or None
-        Either one makes a thermometer necessary.
+        A lower one makes a thermometer necessary; the upper one is enforced where there is one.
     temperature_within_K : float or None
         Anchors: two of them compare only when their temperatures differ by no more.
     min_state_of_charge, max_state_of_charge : float
@@ -476,10 +476,6 @@ class Recipe(_Model):
     parameters: Mapping[str, Parameter] = Field(default_factory=dict)
     steps: Annotated[tuple[AnyStep, ...], Field(min_length=1)]
     sham_steps: tuple[AnyStep, ...] = ()
-
-    def duration_keys(self) -> tuple[str, ...]:
-        """Return the names of the parameters that are times."""
-        return tuple(name for name in self.parameters if unit_of(name) in _SECONDS_PER)
 
 
 # Units a key or a parameter may end in, longest first so that "mAh_per_cm2" is not read as less.

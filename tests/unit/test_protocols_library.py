@@ -107,8 +107,8 @@ def limits(cell_format: CellFormat) -> CellLimits:
 CAPABILITIES = CyclerCapabilities(
     model="2450",
     tier=ControlTier.LIVE_SET_POINT,
-    update_period_s=0.05,
-    min_pulse_s=0.5,
+    update_period_s=0.2,
+    min_pulse_s=1.0,
     min_device_timed_pulse_s=0.01,
     max_current_A=1.0,
     min_voltage_V=-20.0,
