@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterable
 from dataclasses import dataclass
+from pathlib import Path
 
 from controller.domain.errors import nearest, refuse
 from hil.cell import PRESETS, CellParameters, LithiumMetalCell
@@ -12,6 +14,8 @@ from hil.instruments.faults import InstrumentFault
 from hil.instruments.keithley2450 import EmulatedKeithley2450
 from hil.instruments.thermometer import EmulatedThermometer
 from hil.transport import InProcessTransport
+
+BENCH_SCHEMA = 1
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -94,3 +98,36 @@ def build_bench(
         smu=smu,
         thermometer=thermometer,
     )
+
+
+def save_bench(bench: Bench, path: Path) -> None:
+    """Keep cell, instrument settings and time in a file, replaced in one move."""
+    document = {
+        "schema": BENCH_SCHEMA,
+        "clock_s": bench.clock.now_s(),
+        "utc_s": bench.clock.utc_s(),
+        "cell": list(bench.cell.snapshot()),
+        "smu": bench.smu.saved_settings(),
+    }
+    part = path.with_suffix(".part")
+    part.write_text(json.dumps(document), "utf-8")
+    part.replace(path)
+
+
+def load_bench(bench: Bench, path: Path) -> None:
+    """Take up a kept bench: the same cell, the instrument switched on anew with its output off.
+
+    Raises
+    ------
+    ConfigurationError
+        The file is of another schema or damaged.
+    """
+    try:
+        document = json.loads(path.read_text("utf-8"))
+    except (OSError, ValueError) as error:
+        raise refuse(str(path), "", f"cannot be read: {error}") from None
+    if document.get("schema") != BENCH_SCHEMA:
+        raise refuse(str(path), "schema", f"is {document.get('schema')!r}", f"{BENCH_SCHEMA}")
+    bench.clock.set(document["clock_s"], document["utc_s"])
+    bench.cell.restore(tuple(document["cell"]))
+    bench.smu.power_cycle(document["smu"])

@@ -45,3 +45,8 @@ class VirtualClock:
         if not dt_s >= 0.0:
             raise refuse("virtual clock", "dt_s", f"{dt_s!r} would run time backwards")
         self._now_s += dt_s
+
+    def set(self, now_s: float, utc_s: float) -> None:
+        """Take up a kept time, e.g. with a kept bench."""
+        self._now_s = float(now_s)
+        self._utc_offset_s = float(utc_s) - self._now_s

@@ -32,4 +32,4 @@ def give(run_dir: Path, word: str, *, cause: str = "", name: str = "") -> str:
     answer = wait_for_answer(run_dir, ticket, timeout_s=ANSWER_TIMEOUT_S)
     if answer is None:
         return f"left for the run, which has not answered within {ANSWER_TIMEOUT_S:g} s"
-    return answer
+    return answer.message

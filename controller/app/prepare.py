@@ -13,14 +13,14 @@ from controller.domain.capabilities import CyclerCapabilities
 from controller.domain.command import CHARGE, DISCHARGE
 from controller.domain.errors import ConfigurationError, Fault, nearest
 from controller.domain.step import Step
-from controller.hal.drivers.keithley2450 import CAPABILITIES as KEITHLEY_2450
+from controller.hal.drivers.keithley2450 import capabilities_of
 from controller.safety.supervisor import LimitsRecord, flatten
 from protocols.check import check
 from protocols.registry import library, load
 from protocols.resolve import expected_hours, resolve
 from protocols.spec import Placement, Recipe
 
-CAPABILITIES: Mapping[str, CyclerCapabilities] = {"keithley2450": KEITHLEY_2450}
+CAPABILITIES: Mapping[str, CyclerCapabilities] = {"keithley2450": capabilities_of()}
 
 
 class Prepared(NamedTuple):

@@ -18,7 +18,7 @@ from controller.estimation import online
 from controller.io.journal import JournalReader
 from controller.safety import supervisor
 
-# A half cell's worth of seconds between the end of a dead-man and the last reading (assumed).
+# Between the last committed reading and the renewal that followed it (s; assumed, 0.2 to 2).
 EXPIRY_MARGIN_S: Final = 1.0
 
 
@@ -75,7 +75,7 @@ def restore(run_dir: Path, core: Core, limits: supervisor.LimitsRecord) -> Resto
         state = from_text(documents["core"], str(run_dir))
         memory = supervisor.memory_from_dict(documents["supervisor"])
         columns = (*Sample._fields, "kind", "tag")
-        rows = reader.samples(columns, where=f"sequence >= {max(sequence - 1, 0)}")
+        rows = reader.samples(columns, first_sequence=max(sequence - 1, 0))
         cycles = {figures.cycle for figures in reader.cycles()}
         decided = {decision.cycle for decision in reader.decisions()}
         commands = reader.commands()
@@ -145,13 +145,13 @@ def _serial_number(events: list[Event]) -> str | None:
 def unobserved_Ah(restored: Restored, gap_s: float, *, batched: bool) -> float:
     """Return the largest charge that may have flowed since the last committed reading (Ah).
 
-    The dead-man on the instrument opens the output between one and two of its times after the
-    last renewal. Readings of a batch that was never committed did happen: there the whole gap
+    The dead-man on the instrument opens the output within the permission's time of the last
+    renewal. Readings of a batch that was never committed did happen: there the whole gap
     counts.
     """
     if restored.clean:
         return 0.0
-    longest_s = gap_s if batched else min(gap_s, 2.0 * restored.valid_for_s + EXPIRY_MARGIN_S)
+    longest_s = gap_s if batched else min(gap_s, restored.valid_for_s + EXPIRY_MARGIN_S)
     return restored.current_A * max(longest_s, 0.0) / 3600.0
 
 

@@ -16,6 +16,7 @@ from types import FrameType
 from rich.console import Console
 from rich.table import Table
 
+from controller import __version__
 from controller.app.config import RunConfig, load_run, parse_run
 from controller.app.display import LiveDisplay
 from controller.app.hardware import Hardware, Past, build
@@ -38,7 +39,7 @@ from controller.hal.locks import hold_device, hold_run_directory
 from controller.io.bdf import write_bdf
 from controller.io.clock import RealClock
 from controller.io.journal import Journal, JournalReader
-from controller.io.mailbox import Mailbox, OperatorCommand
+from controller.io.mailbox import Mailbox, OperatorCommand, OperatorWord
 from controller.io.platform import inhibit_sleep, is_synchronised_folder
 from controller.policy.machine import State
 from controller.safety import supervisor
@@ -287,14 +288,12 @@ def _now_of(hardware: Hardware | None) -> float:
 
 
 def _header(config: RunConfig, seed: int, utc_s: float) -> dict[str, str | int | float | bool]:
-    from importlib.metadata import version
-
     return {
         "configuration": config.text,
         "configuration_sha256": hashlib.sha256(config.text.encode()).hexdigest(),
         "configuration_from": config.where,
         "cycles": config.file.cycling.cycles,
-        "program_version": version("lithium-reactivation"),
+        "program_version": __version__,
         "python": sys.version.split()[0],
         "seed": seed,
         "simulated": config.simulated,
@@ -334,10 +333,10 @@ def _account_for_gap(restored: Restored, hardware: Hardware, journal: Journal) -
 def _acknowledgement(restored: Restored, mailbox: Mailbox, run_dir: Path) -> OperatorCommand | None:
     """Return the acknowledgement of a latched fault; refuse to go on without one."""
     if restored.state.run_state is not State.FAULT:
-        mailbox.take()  # words left for a run that had ended already
+        mailbox.refuse_waiting("the run had ended already")
         return None
     for order in mailbox.take():
-        if order.word == "acknowledge":
+        if order.word is OperatorWord.ACKNOWLEDGE:
             return order
     causes = "; ".join(supervisor.latched_words(restored.memory)) or "see the event table"
     raise RunDirectoryError(

@@ -12,7 +12,7 @@ import math
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Final, Protocol
+from typing import Final, Protocol, assert_never
 
 from controller.app.hardware import Hardware
 from controller.core.state import CoreState, to_text
@@ -24,7 +24,7 @@ from controller.domain.sample import Sample
 from controller.domain.verdict import ACTION_WORDS, ALLOW, TRIP, Verdict
 from controller.estimation import online
 from controller.io.journal import Journal
-from controller.io.mailbox import Mailbox, OperatorCommand
+from controller.io.mailbox import Mailbox, OperatorCommand, OperatorWord
 from controller.policy.machine import State, Trigger
 from controller.safety import supervisor
 
@@ -169,7 +169,9 @@ class Runtime:
                 self._journal.commit()
             applied = self._guard.apply(command, verdict, sample)
             if applied is not in_force:
-                self._journal.command(sample, command, verdict, applied)
+                self._journal.command(
+                    sample.t_host_s, sample.sequence, command, verdict, applied.kind
+                )
             if report is not None:
                 self._checkpoint(state, memory, sample)
             if self._guard.tripped and state.run_state is not State.FAULT:
@@ -229,32 +231,34 @@ class Runtime:
             return True
         stop = False
         for order in self._mailbox.take():
-            answer = self._obey(state, sample, order)
+            answer, done = self._obey(state, sample, order)
             self._event(
                 EventKind.OPERATOR,
                 f"{order.word}{f' by {order.name}' if order.name else ''}: {answer}",
                 sample,
             )
-            self._mailbox.answer(order, answer)
-            stop = stop or order.word == "stop"
+            self._mailbox.answer(order.identifier, answer, done=done)
+            stop = stop or order.word is OperatorWord.STOP
             self._checkpoint(state, memory, sample)
         return stop
 
-    def _obey(self, state: CoreState, sample: Sample, order: OperatorCommand) -> str:
+    def _obey(self, state: CoreState, sample: Sample, order: OperatorCommand) -> tuple[str, bool]:
         match order.word:
-            case "stop":
+            case OperatorWord.STOP:
                 self._stop(state, sample, "stopped by the operator")
-                return "the cell is rested and the run stops; run again with the same --out"
-            case "pause":
+                return "the cell is rested and the run stops; the same --out resumes it", True
+            case OperatorWord.PAUSE:
                 return self._move(state, sample, Trigger.PAUSE, "paused at hold_0A")
-            case "resume":
-                answer = self._move(state, sample, Trigger.RESUME, "goes on")
-                if state.run_state is State.REST:
+            case OperatorWord.RESUME:
+                answer, done = self._move(state, sample, Trigger.RESUME, "goes on")
+                if done:
                     self._tell(state, self._core.interrupted(state, sample, "paused"))
                     self._tell(state, self._core.reenter(state, sample))
-                return answer
+                return answer, done
+            case OperatorWord.ACKNOWLEDGE:
+                return f"nothing to acknowledge: the run is in {state.run_state.value}", False
             case _:
-                return f"nothing to acknowledge: the run is in {state.run_state.value}"
+                assert_never(order.word)
 
     def _acknowledge(
         self,
@@ -272,16 +276,19 @@ class Runtime:
             f"acknowledged by {order.name} ({order.cause}): {answer}",
             sample,
         )
-        self._mailbox.answer(order, answer)
+        self._mailbox.answer(order.identifier, answer, done=gone)
         if not gone:
             self._journal.event(self._core.trigger(state, Trigger.TRIP, sample))
             state.stopped_because = f"fault: {words}"
         return gone
 
-    def _move(self, state: CoreState, sample: Sample, trigger: Trigger, done: str) -> str:
+    def _move(
+        self, state: CoreState, sample: Sample, trigger: Trigger, done: str
+    ) -> tuple[str, bool]:
         event = self._core.trigger(state, trigger, sample)
         self._journal.event(event)
-        return done if event.kind is EventKind.STATE else event.message
+        known = event.kind is EventKind.STATE
+        return (done if known else event.message), known
 
     def _stop(self, state: CoreState, sample: Sample, why: str) -> None:
         self._journal.event(self._core.trigger(state, Trigger.STOP, sample))
@@ -329,7 +336,9 @@ class Runtime:
         for figures in report.figures:
             self._journal.cycle(figures)
             self._journal.estimate(
-                figures.cycle, online.live(state.estimator, self._core.config.estimator)._asdict()
+                self._sequence - 1,
+                figures.cycle,
+                online.live(state.estimator, self._core.config.estimator)._asdict(),
             )
         for listener in self._listeners:
             listener.report(state, report)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 from controller.core.execute import StepNumbers, numbers_of
 from controller.domain.command import CHARGE, DISCHARGE
@@ -81,34 +81,14 @@ class PlanBook:
         if not key.recipe:
             return self.base
         insert = self.treatments[key.recipe] if key.treated else self.shams[key.recipe]
-        return (
-            *insert_at(self.base, insert, self._place(key), 0.5 * self.nominal_capacity_Ah),
-            *self.anchor,
-        )
+        place = self._place(key.recipe)
+        return (*self.base[:place], *insert, *self.base[place:], *self.anchor)
 
-    def _place(self, key: CycleKey) -> int | float:
-        """Return the index in the base cycle before which the steps go; x.5 splits a charge."""
-        placement = self.placements[key.recipe]
-        last_charge = max(i for i, step in enumerate(self.base) if step.kind == CHARGE)
-        if placement is Placement.AFTER_CHARGE:
-            return last_charge + 1
-        if placement is Placement.AFTER_DISCHARGE and not key.treated:
-            return 0.5  # the sham of a discharged rest is the same rest at mid charge
+    def _place(self, recipe: str) -> int:
+        """Return the index in the base cycle before which a treatment (or its sham) goes."""
+        if self.placements[recipe] is Placement.AFTER_CHARGE:
+            return 1 + max(i for i, step in enumerate(self.base) if step.kind == CHARGE)
         return 0
-
-
-def insert_at(
-    base: Sequence[Step], insert: tuple[Step, ...], place: int | float, half_charge_Ah: float
-) -> tuple[Step, ...]:
-    """Insert steps before index `place`; 0.5 splits the first charge after `half_charge_Ah`."""
-    if not insert:
-        return tuple(base)
-    if isinstance(place, int):
-        return (*base[:place], *insert, *base[place:])
-    index = next(i for i, step in enumerate(base) if step.kind == CHARGE)
-    whole = base[index]
-    first = replace(whole, name=f"{whole.name}, first half", end_charge_Ah=half_charge_Ah)
-    return (*base[:index], first, *insert, whole, *base[index + 1 :])
 
 
 def split_cycles(steps: Sequence[Step]) -> tuple[tuple[Step, ...], ...]:

@@ -14,6 +14,7 @@ from typing import Final, NamedTuple
 from controller.core.execute import (
     END_WORDS,
     RUNNING,
+    VALID_PERIODS,
     Progress,
     advance,
     command_for,
@@ -36,8 +37,9 @@ from controller.policy.machine import State, StateMachine, Trigger
 from protocols.check import CheckState, check
 from protocols.spec import Recipe
 
-_HOLD_COMMAND: Final = Command(kind=HOLD_0A, period_s=FAST_PERIOD_S, valid_for_s=12.5)
-_OPEN_COMMAND: Final = Command(kind=OPEN, period_s=FAST_PERIOD_S, valid_for_s=12.5)
+_IDLE_VALID_S: Final = VALID_PERIODS * FAST_PERIOD_S
+_HOLD_COMMAND: Final = Command(kind=HOLD_0A, period_s=FAST_PERIOD_S, valid_for_s=_IDLE_VALID_S)
+_OPEN_COMMAND: Final = Command(kind=OPEN, period_s=FAST_PERIOD_S, valid_for_s=_IDLE_VALID_S)
 _RUNNING_STATES: Final = frozenset(
     {
         State.FORMATION,

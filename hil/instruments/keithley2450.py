@@ -297,6 +297,7 @@ class EmulatedKeithley2450:
                 raise refuse("instrument state", name, "is no setting of this instrument")
             setattr(settings, name, value)
         self.settings = settings
+        self._t_s = self._clock.now_s()
         self._model.abort()
         self._model.load_empty()
         self._queue.clear()

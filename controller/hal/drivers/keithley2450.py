@@ -143,6 +143,31 @@ def _beyond_range(value: float) -> int:
     return QUALITY_SATURATED if scpi.overflowed(value) else 0
 
 
+def capabilities_of(
+    current_ranges_A: Sequence[float] = CURRENT_RANGES_A, *, temperature: bool = False
+) -> CyclerCapabilities:
+    """Return what a 2450 can do, with these current ranges (A) and with or without thermometer."""
+    return CyclerCapabilities(
+        model="Keithley 2450",
+        tier=ControlTier.LIVE_SET_POINT,
+        update_period_s=0.2,
+        min_pulse_s=1.0,
+        min_device_timed_pulse_s=_MIN_PULSE_S,
+        max_current_A=OVER_RANGE * current_ranges_A[-1],
+        min_voltage_V=-OVER_RANGE * VOLTAGE_RANGES_V[-2],
+        max_voltage_V=OVER_RANGE * VOLTAGE_RANGES_V[-2],
+        current_ranges_A=tuple(current_ranges_A),
+        device_enforced_lower_voltage=True,
+        watchdog=Watchdog.FINITE_SEQUENCE,
+        limits_read_back=True,
+        off_mode_high_impedance=True,
+        four_wire=True,
+        temperature=temperature,
+        eis=False,
+        verified_on_instrument=False,
+    )
+
+
 class Keithley2450:
     """One 2450 on one transport; implements `controller.hal.ports.Cycler`.
 
@@ -197,25 +222,7 @@ class Keithley2450:
         self._ranges_A = tuple(current_ranges_A)
         self._timeout_s = reply_timeout_s
         self._averaging_s = 1.0 / power_line_Hz
-        self._capabilities = CyclerCapabilities(
-            model="Keithley 2450",
-            tier=ControlTier.LIVE_SET_POINT,
-            update_period_s=0.2,
-            min_pulse_s=1.0,
-            min_device_timed_pulse_s=_MIN_PULSE_S,
-            max_current_A=OVER_RANGE * self._ranges_A[-1],
-            min_voltage_V=-OVER_RANGE * VOLTAGE_RANGES_V[-2],
-            max_voltage_V=OVER_RANGE * VOLTAGE_RANGES_V[-2],
-            current_ranges_A=self._ranges_A,
-            device_enforced_lower_voltage=True,
-            watchdog=Watchdog.FINITE_SEQUENCE,
-            limits_read_back=True,
-            off_mode_high_impedance=True,
-            four_wire=True,
-            temperature=thermometer is not None,
-            eis=False,
-            verified_on_instrument=False,
-        )
+        self._capabilities = capabilities_of(self._ranges_A, temperature=thermometer is not None)
         self._connected = True
         self._in_doubt = False
         self._mode = _UNPREPARED
