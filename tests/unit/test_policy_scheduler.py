@@ -77,7 +77,7 @@ def ask(history, state=None, candidates=(STRIP,), config=CONFIG, seed=1):
     )
 
 
-STEADY = [cycle(n) for n in range(1, 8)]
+STEADY = [cycle(n) for n in range(1, 9)]
 
 
 def test_a_seen_loss_makes_an_opportunity() -> None:
@@ -121,14 +121,25 @@ def test_the_budget_binds(spent: float, treats: bool) -> None:
     assert ask(STEADY, SchedulerState(hours_spent=spent)).opportunity is treats
 
 
+def test_the_cycle_after_another_rate_is_no_loss() -> None:
+    quiet = [cycle(n, net_mAh=0.0) for n in range(1, 8)]
+    after_slow = [
+        *quiet,
+        cycle(8, kind=CycleKind.REFERENCE),
+        cycle(9, net_mAh=-0.13),
+        cycle(10, net_mAh=0.0),
+    ]
+    assert not ask(after_slow).opportunity
+
+
 def test_spacing_and_interruption_bar_decisions() -> None:
     state = SchedulerState()
     record_decision(state, ask(STEADY), STEADY, 2.0)
-    later = [cycle(n) for n in range(1, 10)]
+    later = [cycle(n) for n in range(1, 11)]
     assert "at most" in ask(later, state).reason
-    assert ask([*later, cycle(10)], state).opportunity
-    exclude_after_interruption(state, 10)
-    assert "interrupted" in ask([*later, cycle(10)], state).reason
+    assert ask([*later, cycle(11)], state).opportunity
+    exclude_after_interruption(state, 11)
+    assert "interrupted" in ask([*later, cycle(11)], state).reason
 
 
 def test_refusals_are_given_with_the_decision() -> None:
@@ -194,7 +205,7 @@ def test_an_outcome_counts_only_from_anchor_to_anchor() -> None:
     ):
         state = SchedulerState()
         record_decision(state, ask(STEADY), STEADY, 2.0)
-        record_outcome(state, cycle(8, net_mAh=-0.004, **extra))
+        record_outcome(state, cycle(9, net_mAh=-0.004, **extra))
         [one] = state.opportunities
         assert (one.net_charge_Ah is not None) is counted
         assert bool(one.excluded) is not counted
