@@ -180,11 +180,12 @@ def test_a_failing_check_stops_the_start(
     if len(script) == 5:
         script = [*script, golden.ENERGISE[5]]
     rig.line.expect(*script)
+    calls: dict[str, Callable[[], object]] = {
+        "prepare": lambda: rig.driver.prepare(golden.LIMITS, golden.VALID_FOR_S),
+        "energise": rig.driver.energise_at_0A,
+    }
     with pytest.raises(CyclerRejectedError, match=words):
-        if call == "energise":
-            rig.driver.energise_at_0A()
-        else:
-            rig.driver.prepare(golden.LIMITS, golden.VALID_FOR_S)
+        calls[call]()
     rig.line.assert_finished()
     if len(script) < 5:
         assert not any(b"OUTP ON" in line for line in rig.line.written)
