@@ -230,6 +230,8 @@ class Guard:
         if not self._started:
             self._cycler.prepare(self._device_limits, self._hold.valid_for_s)
             self._limits_in_force = self._device_limits
+        else:
+            self._limit_for(self._hold)
         emergencies = self._emergencies
         self._open_confirmed = False
         ocv_V = self._cycler.energise_at_0A()

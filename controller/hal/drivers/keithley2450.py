@@ -343,9 +343,8 @@ class Keithley2450:
                 # A function may be answered as VOLT or as VOLT:DC.
                 agrees = scpi.text(field).upper().split(":")[0] == wanted
             case _:
-                tolerance = _LEVEL_TOLERANCE_V if "VOLT" in query else _LIMIT_TOLERANCE_A
-                if "ILIM" in query or ":CURR" in query:
-                    tolerance = _LIMIT_TOLERANCE_A
+                in_volt = query.endswith((":VOLT?", ":VLIM?"))
+                tolerance = _LEVEL_TOLERANCE_V if in_volt else _LIMIT_TOLERANCE_A
                 agrees = _same(scpi.number(field), wanted, tolerance, _RELATIVE_TOLERANCE)
         if not agrees:
             raise CyclerRejectedError(
@@ -952,13 +951,14 @@ class Keithley2450:
     def _compare_settings(self, fields: list[bytes]) -> int:
         """Return the quality bit of the settings part of a poll with the output on."""
         _, volt, ilim, state, _ = fields
-        if not self._volt_text:
-            level_V, limit_A = scpi.number(volt), scpi.number(ilim)
-            if _same(level_V, self._level_V, _LEVEL_TOLERANCE_V) and _same(
-                limit_A, self._limit_A, _LIMIT_TOLERANCE_A, _RELATIVE_TOLERANCE
-            ):
-                # From here on the device has to show exactly this text.
-                self._volt_text, self._ilim_text = volt, ilim
+        level_V, limit_A = scpi.number(volt), scpi.number(ilim)
+        if (
+            not self._volt_text
+            and _same(level_V, self._level_V, _LEVEL_TOLERANCE_V)
+            and _same(limit_A, self._limit_A, _LIMIT_TOLERANCE_A, _RELATIVE_TOLERANCE)
+        ):
+            # From here on the device has to show exactly this text.
+            self._volt_text, self._ilim_text = volt, ilim
         if state not in _RUNNING:
             return QUALITY_READBACK_MISMATCH
         if volt != self._volt_text or ilim != self._ilim_text:
