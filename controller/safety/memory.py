@@ -29,10 +29,10 @@ class Memory:
     sequence : int
     t_host_s, t_device_s : float
         Of the last sample.
-    long_s, short_s : float
-        The last interval by whichever clock says more, and less (s).
+    long_s : float
+        The last interval by whichever clock says more (s).
     clock_s : float
-        Sum of the short intervals: waiting times are counted on it (s).
+        Sum of the intervals by whichever clock says less: waiting is counted on it (s).
     unseen_s : float
         Time since the last fresh valid sample (s).
     force_kind : int
@@ -103,7 +103,6 @@ class Memory:
         "reference_at_rest",
         "reference_valid",
         "sequence",
-        "short_s",
         "started",
         "t_device_s",
         "t_host_s",
@@ -117,7 +116,6 @@ class Memory:
         self.t_host_s = math.nan
         self.t_device_s = math.nan
         self.long_s = 0.0
-        self.short_s = 0.0
         self.clock_s = 0.0
         self.unseen_s = 0.0
         self.force_kind = HOLD_0A
@@ -164,7 +162,6 @@ def start_again(m: Memory) -> None:
     """
     m.started = 0
     m.long_s = 0.0
-    m.short_s = 0.0
     m.unseen_s = 0.0
     m.force_kind = HOLD_0A
     m.force_current_A = 0.0

@@ -151,56 +151,54 @@ PERMISSION_FACTOR: Final = 2.0
 PLATING_SPAN_K: Final = 15.0
 SECONDS_PER_HOUR: Final = 3600.0
 
-
-def _finite(x: float) -> bool:
-    """Return whether `x` is neither NaN nor infinite."""
-    return x - x == 0.0
-
-
-def _interval_s(x_s: float) -> float:
-    """Return `x_s` where it is a plausible interval, else 0."""
-    if 0.0 < x_s < INTERVAL_MAX_S:
-        return x_s
-    return 0.0
+# Quality bits with which a value is not the cell's.
+NO_VOLTAGE: Final = QUALITY_VOLTAGE_INVALID | QUALITY_NO_CELL_VOLTAGE | QUALITY_NO_REPLY
+NO_CURRENT: Final = QUALITY_CURRENT_INVALID | QUALITY_NO_REPLY
+# Rows with which a sample is not fresh and valid.
+UNUSABLE_ROWS: Final = (
+    NO_REPLY | VOLTAGE_INVALID | CURRENT_INVALID | STALE | DUPLICATE | OUT_OF_ORDER
+)
 
 
-def advance_time(m: Memory, sample: Sample) -> int:
-    """Take the sample's times into the memory; return the rows about time."""
-    host_s = sample.t_host_s - m.t_host_s
-    device_s = sample.t_device_s - m.t_device_s
-    sequence_step = sample.sequence - m.sequence
-    m.t_host_s = sample.t_host_s
-    m.t_device_s = sample.t_device_s
-    m.sequence = sample.sequence
+def advance_time(m: Memory, sequence: int, t_host_s: float, t_device_s: float) -> int:
+    """Take a sample's times into the memory; return the rows about time."""
     if m.started == 0:
         m.started = 1
+        m.sequence = sequence
+        m.t_host_s = t_host_s
+        m.t_device_s = t_device_s
         m.long_s = 0.0
-        m.short_s = 0.0
-        if _finite(sample.t_host_s):
-            return 0
-        return TIME_STOPPED
+        return 0 if t_host_s - t_host_s == 0.0 else TIME_STOPPED
+    host_s = t_host_s - m.t_host_s
+    device_s = t_device_s - m.t_device_s
+    sequence_step = sequence - m.sequence
+    m.sequence = sequence
+    m.t_host_s = t_host_s
+    m.t_device_s = t_device_s
     rows = 0
-    if device_s == 0.0 or sequence_step == 0:
-        rows |= DUPLICATE
-    if device_s < 0.0 or sequence_step < 0:
-        rows |= OUT_OF_ORDER
+    if sequence_step <= 0 or device_s <= 0.0:
+        rows = DUPLICATE
+        if sequence_step < 0 or device_s < 0.0:
+            rows = OUT_OF_ORDER
     if not 0.0 < host_s < INTERVAL_MAX_S:
         rows |= TIME_STOPPED
-    difference_s = device_s - host_s
-    allowed_s = CLOCK_DIFFERENCE_S + CLOCK_DIFFERENCE * host_s
-    if difference_s > allowed_s or -difference_s > allowed_s:
-        rows |= CLOCKS_DISAGREE
-    host_s = _interval_s(host_s)
-    m.long_s = host_s
-    m.short_s = host_s
-    if _finite(device_s):
-        device_s = _interval_s(device_s)
+        host_s = 0.0
+    long_s = host_s
+    short_s = host_s
+    if device_s - device_s == 0.0:
+        difference_s = device_s - host_s
+        allowed_s = CLOCK_DIFFERENCE_S + CLOCK_DIFFERENCE * host_s
+        if difference_s > allowed_s or -difference_s > allowed_s:
+            rows |= CLOCKS_DISAGREE
+        if not 0.0 < device_s < INTERVAL_MAX_S:
+            device_s = 0.0
         if device_s > host_s:
-            m.long_s = device_s
+            long_s = device_s
         else:
-            m.short_s = device_s
-    m.clock_s += m.short_s
-    m.force_s += m.long_s
+            short_s = device_s
+    m.long_s = long_s
+    m.clock_s += short_s
+    m.force_s += long_s
     return rows
 
 
@@ -233,20 +231,6 @@ def output_conditions(output: int, expected: int) -> int:
     else:
         return OUTPUT_UNKNOWN_STATE
     return 0
-
-
-def voltage_seen(sample: Sample) -> bool:
-    """Return whether the sample carries the cell's voltage."""
-    return _finite(sample.voltage_V) and not sample.quality & (
-        QUALITY_VOLTAGE_INVALID | QUALITY_NO_CELL_VOLTAGE | QUALITY_NO_REPLY
-    )
-
-
-def current_seen(sample: Sample) -> bool:
-    """Return whether the sample carries the cell's current."""
-    return _finite(sample.current_A) and not sample.quality & (
-        QUALITY_CURRENT_INVALID | QUALITY_NO_REPLY
-    )
 
 
 def voltage_conditions(m: Memory, voltage_V: float, limits: LimitsRecord) -> int:
@@ -343,104 +327,123 @@ def temperature_conditions(m: Memory, temperature_K: float, limits: LimitsRecord
     return rows
 
 
-def reading_conditions(m: Memory, sample: Sample, limits: LimitsRecord) -> int:
-    """Return the rows that one sample shows by itself; changes nothing."""
-    rows = output_conditions(sample.output, m.output_expected)
-    if sample.quality != 0:
-        rows |= quality_conditions(sample.quality)
+def cell_voltage_V(sample: Sample) -> float:
+    """Return the cell's voltage (V), NaN where the sample does not carry it."""
+    return NAN if sample.quality & NO_VOLTAGE else sample.voltage_V
+
+
+def cell_current_A(sample: Sample) -> float:
+    """Return the cell's current (A), NaN where the sample does not carry it."""
+    return NAN if sample.quality & NO_CURRENT else sample.current_A
+
+
+def reading_conditions(
+    m: Memory, sample: Sample, limits: LimitsRecord, voltage_V: float, current_A: float
+) -> int:
+    """Return the rows that one sample shows by itself; changes nothing.
+
+    `voltage_V` and `current_A` are the sample's where it carries the cell's, else NaN.
+    """
+    quality = sample.quality
+    rows = 0
+    if quality != 0:
+        rows = quality_conditions(quality)
+    output = sample.output
+    expected = m.output_expected
+    if output != OUTPUT_ON or expected != EXPECT_ON:
+        rows |= output_conditions(output, expected)
     # Output off where it may be off: there is nothing to see, and that is no fault.
-    dark = sample.output == OUTPUT_OFF and m.output_expected != EXPECT_ON
-    if voltage_seen(sample):
-        rows |= voltage_conditions(m, sample.voltage_V, limits)
+    dark = output == OUTPUT_OFF and expected != EXPECT_ON
+    if voltage_V - voltage_V == 0.0:
+        rows |= voltage_conditions(m, voltage_V, limits)
     elif not dark:
         rows |= VOLTAGE_INVALID
-    if current_seen(sample):
-        rows |= current_conditions(m, sample.current_A, limits)
-        rows |= plausible_current(m, sample.current_A, limits)
+    if current_A - current_A == 0.0:
+        rows |= current_conditions(m, current_A, limits)
+        rows |= plausible_current(m, current_A, limits)
     elif not dark:
         rows |= CURRENT_INVALID
     if limits.temperature_declared:
-        if _finite(sample.temperature_K) and not sample.quality & QUALITY_TEMPERATURE_INVALID:
-            rows |= temperature_conditions(m, sample.temperature_K, limits)
+        temperature_K = sample.temperature_K
+        if temperature_K - temperature_K == 0.0 and not quality & QUALITY_TEMPERATURE_INVALID:
+            rows |= temperature_conditions(m, temperature_K, limits)
         else:
             rows |= TEMPERATURE_INVALID
     return rows
 
 
-def watch_voltage(m: Memory, sample: Sample, limits: LimitsRecord) -> int:
-    """Compare the voltage with the one before; return rows, keep the reference."""
-    if m.open_envelope != 0 or not voltage_seen(sample) or not current_seen(sample):
-        m.reference_valid = 0
-        m.reference_at_rest = 0
-        m.unchanged_charge_Ah = 0.0
-        return 0
+def watch_voltage(
+    m: Memory, voltage_V: float, current_A: float, limit_status: int, limits: LimitsRecord
+) -> int:
+    """Compare a valid voltage with the one before; return rows, keep the reference."""
+    zero_A = limits.zero_current_A
+    at_rest = 1 if -zero_A <= current_A <= zero_A else 0
     rows = 0
-    voltage_V = sample.voltage_V
-    current_A = sample.current_A
-    at_rest = 1
-    if current_A > limits.zero_current_A or -current_A > limits.zero_current_A:
-        at_rest = 0
     if m.reference_valid == 1:
         step_V = voltage_V - m.reference_V
-        if step_V > limits.step_jump_V or -step_V > limits.step_jump_V:
-            rows |= VOLTAGE_JUMP
-        if m.reference_at_rest == 1 and at_rest == 0:
-            along_V = step_V if current_A > 0.0 else -step_V
-            if along_V < -AGAINST_CURRENT_V:
-                rows |= VOLTAGE_AGAINST_CURRENT
-        if step_V == 0.0 and sample.limit_status == LIMIT_CURRENT:
-            charge_Ah = current_A * m.long_s / SECONDS_PER_HOUR
-            m.unchanged_charge_Ah += charge_Ah if charge_Ah > 0.0 else -charge_Ah
-            if not m.unchanged_charge_Ah <= limits.frozen_charge_Ah:
-                rows |= VOLTAGE_FROZEN
+        if step_V == 0.0:
+            if limit_status == LIMIT_CURRENT:
+                charge_Ah = current_A * m.long_s / SECONDS_PER_HOUR
+                m.unchanged_charge_Ah += charge_Ah if charge_Ah > 0.0 else -charge_Ah
+                if not m.unchanged_charge_Ah <= limits.frozen_charge_Ah:
+                    rows = VOLTAGE_FROZEN
         else:
             m.unchanged_charge_Ah = 0.0
+            along_V = step_V if current_A > 0.0 else -step_V
+            if along_V < -AGAINST_CURRENT_V and m.reference_at_rest == 1 and at_rest == 0:
+                rows = VOLTAGE_AGAINST_CURRENT
+            jump_V = limits.step_jump_V
+            if step_V > jump_V or -step_V > jump_V:
+                rows |= VOLTAGE_JUMP
     m.reference_valid = 1
     m.reference_at_rest = at_rest
     m.reference_V = voltage_V
     return rows
 
 
-def interval_current_A(m: Memory, sample: Sample) -> float:
-    """Return the current to count over the last interval, rather too much than too little.
+def forget_voltage(m: Memory) -> None:
+    """Drop the reference: the next voltage has nothing to be compared with."""
+    m.reference_valid = 0
+    m.unchanged_charge_Ah = 0.0
 
-    Without a valid reading, and after a device-timed pulse has ended by itself, it is the
-    commanded one. After a change of command the new reading stands for the whole interval,
-    otherwise the mean of the two.
+
+def count_envelope(m: Memory, charge_Ah: float, interval_s: float, limits: LimitsRecord) -> int:
+    """Count time and gross charge of the open envelope; return the row where it is overrun."""
+    m.open_s += interval_s
+    m.open_charge_Ah += charge_Ah if charge_Ah >= 0.0 else -charge_Ah
+    pulse = limits.pulses[m.open_envelope - 1]
+    most_Ah = pulse.max_charge_Ah * (1.0 + ENVELOPE_TOLERANCE)
+    if m.open_s <= _longest_s(pulse) and m.open_charge_Ah <= most_Ah:
+        return 0
+    return ENVELOPE_OVERRUN
+
+
+def count_charge(m: Memory, output: int, measured_A: float, limits: LimitsRecord) -> int:
+    """Count the last interval's charge and time; return rows of what became too much.
+
+    The current counted is rather too much than too little: the commanded one without a valid
+    reading (`measured_A` is NaN) and after a device-timed pulse that ended by itself, the new
+    reading after a change of command, otherwise the mean of the last two.
     """
-    device_ended = sample.output == OUTPUT_OFF and _finite(m.force_device_timed_s)
-    if device_ended or not current_seen(sample):
-        return m.force_current_A
-    if m.force_changed == 1:
-        return sample.current_A
-    return 0.5 * (sample.current_A + m.last_current_A)
-
-
-def count_charge(m: Memory, sample: Sample, limits: LimitsRecord) -> int:
-    """Count charge and time of the half cycle and of the open envelope; return rows."""
     interval_s = m.long_s
-    if sample.output == OUTPUT_OFF and _finite(m.force_device_timed_s):
+    current_A = m.force_current_A
+    if output == OUTPUT_OFF and m.force_device_timed_s > 0.0:
         # The device ended the pulse: it has not lasted longer than the device was told.
-        left_s = m.force_device_timed_s - (m.force_s - m.long_s)
+        left_s = m.force_device_timed_s - (m.force_s - interval_s)
         if left_s < interval_s:
             interval_s = max(0.0, left_s)
-    current_A = interval_current_A(m, sample)
-    m.last_current_A = current_A
-    if current_seen(sample):
-        m.last_current_A = sample.current_A
+        m.last_current_A = 0.0
+    elif measured_A - measured_A == 0.0:
+        current_A = measured_A
+        if m.force_changed == 0:
+            current_A = 0.5 * (measured_A + m.last_current_A)
+        m.last_current_A = measured_A
+    else:
+        m.last_current_A = current_A
     charge_Ah = current_A * interval_s / SECONDS_PER_HOUR
     rows = count_half_cycle(m, charge_Ah, current_A, interval_s, limits)
-    if voltage_seen(sample) and m.open_envelope == 0:
-        close_half_cycle(m, current_A, sample.voltage_V, limits)
     if m.open_envelope != 0:
-        m.open_s += interval_s
-        m.open_charge_Ah += charge_Ah if charge_Ah >= 0.0 else -charge_Ah
-        pulse = limits.pulses[m.open_envelope - 1]
-        if not (
-            m.open_s <= _longest_s(pulse)
-            and m.open_charge_Ah <= pulse.max_charge_Ah * (1.0 + ENVELOPE_TOLERANCE)
-        ):
-            rows |= ENVELOPE_OVERRUN
+        rows |= count_envelope(m, charge_Ah, interval_s, limits)
     return rows
 
 
@@ -453,26 +456,27 @@ def count_half_cycle(
     back only their own charge; likewise the other way round.
     """
     rows = 0
-    if charge_Ah >= 0.0:
-        m.climb_Ah += charge_Ah
+    zero_A = limits.zero_current_A
+    if charge_Ah > 0.0:
         m.fall_Ah = m.fall_Ah - charge_Ah if m.fall_Ah > charge_Ah else 0.0
-    else:
-        m.fall_Ah -= charge_Ah
+        m.climb_Ah += charge_Ah
+        m.climb_peak_Ah = max(m.climb_peak_Ah, m.climb_Ah)
+        if current_A > zero_A:
+            m.climb_s += interval_s
+            if not m.climb_Ah <= limits.max_half_cycle_charge_Ah:
+                rows = HALF_CYCLE_CHARGE
+            if not m.climb_s <= limits.max_half_cycle_s:
+                rows |= HALF_CYCLE_TIME
+    elif charge_Ah < 0.0:
         m.climb_Ah = m.climb_Ah + charge_Ah if m.climb_Ah > -charge_Ah else 0.0
-    m.climb_peak_Ah = max(m.climb_peak_Ah, m.climb_Ah)
-    m.fall_peak_Ah = max(m.fall_peak_Ah, m.fall_Ah)
-    if current_A > limits.zero_current_A:
-        m.climb_s += interval_s
-        if not m.climb_Ah <= limits.max_half_cycle_charge_Ah:
-            rows |= HALF_CYCLE_CHARGE
-        if not m.climb_s <= limits.max_half_cycle_s:
-            rows |= HALF_CYCLE_TIME
-    elif -current_A > limits.zero_current_A:
-        m.fall_s += interval_s
-        if not m.fall_Ah <= limits.max_half_cycle_charge_Ah:
-            rows |= HALF_CYCLE_CHARGE
-        if not m.fall_s <= limits.max_half_cycle_s:
-            rows |= HALF_CYCLE_TIME
+        m.fall_Ah -= charge_Ah
+        m.fall_peak_Ah = max(m.fall_peak_Ah, m.fall_Ah)
+        if -current_A > zero_A:
+            m.fall_s += interval_s
+            if not m.fall_Ah <= limits.max_half_cycle_charge_Ah:
+                rows = HALF_CYCLE_CHARGE
+            if not m.fall_s <= limits.max_half_cycle_s:
+                rows |= HALF_CYCLE_TIME
     return rows
 
 
@@ -504,44 +508,40 @@ def _longest_s(pulse: PulseRecord) -> float:
     return pulse.max_on_s * (1.0 + ENVELOPE_TOLERANCE) + ENVELOPE_JITTER_S
 
 
-def command_conditions(m: Memory, sample: Sample, command: Command, limits: LimitsRecord) -> int:
+def command_conditions(
+    m: Memory, command: Command, limits: LimitsRecord, temperature_K: float, voltage_V: float
+) -> int:
     """Return the rows about a command other than `OPEN`."""
+    kind, current_A, bound_V, period_s, valid_for_s, device_timed_s, envelope, tag = command
+    unchanged_s = limits.max_unchanged_s
     rows = 0
-    if not (
-        0.0 < command.period_s <= limits.max_unchanged_s
-        and 0.0 < command.valid_for_s <= PERMISSION_FACTOR * limits.max_unchanged_s
-    ):
-        rows |= PERMISSION_TOO_LONG
-    if command.envelope != 0:
-        rows |= envelope_conditions(m, sample, command, limits)
-    kind = command.kind
-    current_A = command.current_A
+    if not (0.0 < period_s <= unchanged_s and 0.0 < valid_for_s <= PERMISSION_FACTOR * unchanged_s):
+        rows = PERMISSION_TOO_LONG
+    if envelope != 0:
+        rows |= envelope_conditions(m, command, limits, temperature_K)
     if kind == HOLD_0A:
-        if current_A != 0.0:
-            rows |= COMMAND_INVALID
-        return rows
-    bound_V = command.voltage_bound_V
-    device_timed_s = command.device_timed_s
+        return rows if current_A == 0.0 else rows | COMMAND_INVALID
+    # Differences of a number with itself: NaN for NaN and for infinity.
     if (
         not ((kind == CHARGE and current_A > 0.0) or (kind == DISCHARGE and current_A < 0.0))
-        or not _finite(current_A)
-        or not _finite(bound_V)
+        or current_A - current_A != 0.0
+        or bound_V - bound_V != 0.0
         or device_timed_s <= 0.0
         or device_timed_s >= INTERVAL_MAX_S
-        or not 0 <= command.tag <= TAG_DIAGNOSTIC
+        or not 0 <= tag <= TAG_DIAGNOSTIC
     ):
         return rows | COMMAND_INVALID
     if not bound_V >= limits.copper_floor_operate_V:
         rows |= COMMAND_COPPER
-    if command.envelope == 0:
+    if envelope == 0:
         if not limits.bound_min_V <= bound_V <= limits.bound_max_V:
             rows |= COMMAND_VOLTAGE
-        if not (current_A <= limits.charge_operate_A and -current_A <= limits.discharge_operate_A):
+        if not -limits.discharge_operate_A <= current_A <= limits.charge_operate_A:
             rows |= COMMAND_CURRENT
-    if not voltage_seen(sample):
+    if voltage_V - voltage_V != 0.0:
         rows |= COMMAND_BLIND
     if limits.temperature_declared:
-        rows |= warmth_conditions(m, sample.temperature_K, command, limits)
+        rows |= warmth_conditions(m, temperature_K, command, limits)
     return rows
 
 
@@ -571,9 +571,9 @@ def warmth_conditions(
     return rows
 
 
-def direction_conditions(m: Memory, command: Command, rows: int) -> int:
+def direction_conditions(command: Command, rows: int) -> int:
     """Return the rows about a current that would push a voltage beyond warn further out."""
-    if m.open_envelope != 0 or command.envelope != 0:
+    if command.envelope != 0:
         return 0
     if command.kind == CHARGE and rows & VOLTAGE_HIGH_WARN:
         return CHARGE_ABOVE_WARN
@@ -584,7 +584,7 @@ def direction_conditions(m: Memory, command: Command, rows: int) -> int:
 
 def _same(a: float, b: float) -> bool:
     """Return whether two values are equal, or both NaN."""
-    return a == b or not (_finite(a) or _finite(b))
+    return a == b or not (a - a == 0.0 or b - b == 0.0)
 
 
 def same_command(m: Memory, command: Command) -> bool:
@@ -597,7 +597,9 @@ def same_command(m: Memory, command: Command) -> bool:
     )
 
 
-def envelope_conditions(m: Memory, sample: Sample, command: Command, limits: LimitsRecord) -> int:
+def envelope_conditions(
+    m: Memory, command: Command, limits: LimitsRecord, temperature_K: float
+) -> int:
     """Return the rows about a requested envelope: is it there, free, and large enough."""
     number = command.envelope
     if not 1 <= number <= len(limits.pulses):
@@ -609,30 +611,27 @@ def envelope_conditions(m: Memory, sample: Sample, command: Command, limits: Lim
         command.kind != HOLD_0A
         and not pulse.min_voltage_V <= command.voltage_bound_V <= pulse.max_voltage_V
     ):
-        rows |= ENVELOPE_COMMAND
-    if limits.temperature_declared and not sample.temperature_K <= pulse.max_temperature_K:
+        rows = ENVELOPE_COMMAND
+    if limits.temperature_declared and not temperature_K <= pulse.max_temperature_K:
         rows |= ENVELOPE_TEMPERATURE
     next_s = command.period_s
-    if _finite(command.device_timed_s):
+    if command.device_timed_s > 0.0:
         next_s = command.device_timed_s
         if m.open_envelope == number and same_command(m, command):
             next_s = next_s - m.force_s if next_s > m.force_s else 0.0
-    on_s = 0.0
-    used_Ah = 0.0
     if m.open_envelope == number:
-        on_s = m.open_s
-        used_Ah = m.open_charge_Ah
+        next_s += m.open_s
+        used_Ah = m.open_charge_Ah + magnitude_A * (next_s - m.open_s) / SECONDS_PER_HOUR
     else:
+        used_Ah = magnitude_A * next_s / SECONDS_PER_HOUR
         opened = m.envelope_counts[number - 1]
         if opened >= pulse.max_count:
             rows |= ENVELOPE_COUNT
-        if opened > 0 and not (m.clock_s - m.envelope_closed_s[number - 1] >= pulse.min_off_s):
+        if opened > 0 and not m.clock_s - m.envelope_closed_s[number - 1] >= pulse.min_off_s:
             rows |= ENVELOPE_OFF_TIME
-    if not on_s + next_s <= _longest_s(pulse):
+    if not next_s <= _longest_s(pulse):
         rows |= ENVELOPE_TIME
-    if not used_Ah + magnitude_A * next_s / SECONDS_PER_HOUR <= pulse.max_charge_Ah * (
-        1.0 + ENVELOPE_TOLERANCE
-    ):
+    if not used_Ah <= pulse.max_charge_Ah * (1.0 + ENVELOPE_TOLERANCE):
         rows |= ENVELOPE_CHARGE
     return rows
 
@@ -643,9 +642,7 @@ def fresh_conditions(m: Memory, present: int, limits: LimitsRecord) -> int:
     rows = 0
     if not m.unseen_s <= limits.max_unchanged_s:
         rows = NO_FRESH_SAMPLE
-    if not present & (
-        NO_REPLY | VOLTAGE_INVALID | CURRENT_INVALID | STALE | DUPLICATE | OUT_OF_ORDER
-    ):
+    if not present & UNUSABLE_ROWS:
         m.unseen_s = 0.0
     return rows
 
@@ -677,22 +674,22 @@ def close_envelope(m: Memory) -> None:
 
 def put_in_force(m: Memory, command: Command) -> None:
     """Remember a command that was let pass, and open or close its envelope."""
-    m.force_changed = 0
-    if not same_command(m, command) or command.envelope != m.open_envelope:
-        m.force_changed = 1
-        m.force_s = 0.0
+    if m.open_envelope == command.envelope and same_command(m, command):
+        m.force_changed = 0
+        m.output_expected = EXPECT_EITHER if command.device_timed_s > 0.0 else EXPECT_ON
+        return
+    m.force_changed = 1
+    m.force_s = 0.0
     m.force_kind = command.kind
     m.force_current_A = command.current_A
     m.force_bound_V = command.voltage_bound_V
     m.force_device_timed_s = command.device_timed_s
-    if command.envelope != m.open_envelope:
+    m.output_expected = EXPECT_EITHER if command.device_timed_s > 0.0 else EXPECT_ON
+    if m.open_envelope != command.envelope:
         close_envelope(m)
         if command.envelope != 0:
             m.open_envelope = command.envelope
-            m.envelope_counts[m.open_envelope - 1] += 1
-    m.output_expected = EXPECT_ON
-    if _finite(command.device_timed_s):
-        m.output_expected = EXPECT_EITHER
+            m.envelope_counts[command.envelope - 1] += 1
 
 
 def put_at_rest(m: Memory, kind: int, output_expected: int) -> None:
@@ -727,14 +724,26 @@ def review(m: Memory, sample: Sample, command: Command, limits: LimitsRecord) ->
         `ALLOW` or `WARN`: the command stands. `HOLD`, `REST`: hold_0A instead. `TRIP`: open,
         until `acknowledge`. An `OPEN` command is never turned into anything that energises.
     """
-    present = advance_time(m, sample)
-    present |= reading_conditions(m, sample, limits)
+    sequence, _, t_host_s, t_device_s, _, voltage_V, current_A, temperature_K, _, _, _, _, _ = (
+        sample
+    )
+    if sample.quality != 0:
+        voltage_V = cell_voltage_V(sample)
+        current_A = cell_current_A(sample)
+    present = advance_time(m, sequence, t_host_s, t_device_s)
+    present |= reading_conditions(m, sample, limits, voltage_V, current_A)
     present |= fresh_conditions(m, present, limits)
-    present |= watch_voltage(m, sample, limits)
-    present |= count_charge(m, sample, limits)
+    present |= count_charge(m, sample.output, current_A, limits)
+    # A difference of a number with itself is 0 unless it is NaN or infinite.
+    if voltage_V - voltage_V == 0.0 and current_A - current_A == 0.0 and m.open_envelope == 0:
+        present |= watch_voltage(m, voltage_V, current_A, sample.limit_status, limits)
+        close_half_cycle(m, current_A, voltage_V, limits)
+    else:
+        forget_voltage(m)
     if command.kind != OPEN:
-        present |= command_conditions(m, sample, command, limits)
-        present |= direction_conditions(m, command, present)
+        present |= command_conditions(m, command, limits, temperature_K, voltage_V)
+        if present & (VOLTAGE_HIGH_WARN | VOLTAGE_LOW_WARN | COPPER_WARN):
+            present |= direction_conditions(command, present)
     active = present
     if (present | m.pending) & DEBOUNCED_ROWS:
         active = debounce(m, present)
@@ -775,7 +784,10 @@ def acknowledge(m: Memory, limits: LimitsRecord, sample: Sample) -> tuple[bool, 
     """
     if m.latched == 0:
         return True, 0
-    remaining = reading_conditions(m, sample, limits) & (HOLD_ROWS | REST_ROWS | TRIP_ROWS)
+    remaining = reading_conditions(
+        m, sample, limits, cell_voltage_V(sample), cell_current_A(sample)
+    )
+    remaining &= HOLD_ROWS | REST_ROWS | TRIP_ROWS
     if remaining:
         return False, remaining
     m.latched = 0
