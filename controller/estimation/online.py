@@ -373,15 +373,19 @@ def _shape(
         return UNKNOWN_SHAPE
     if kind != state.kind or tag != state.tag:
         return STEP_AT_START
+    if kind <= HOLD_0A:
+        return STEADY
     if limit_status != state.limit_status or output == OUTPUT_OFF:
         return UNKNOWN_SHAPE
-    if limit_status != LIMIT_CURRENT:
-        return RAMP
     before_A = state.current_A
     change_A = abs(current_A - before_A)
-    if kind > HOLD_0A and change_A > SET_POINT_CHANGE * max(abs(current_A), abs(before_A)):
-        return STEP_AT_START  # regulated current does not change by itself
-    return STEADY
+    if limit_status != LIMIT_CURRENT:
+        shape = RAMP
+    elif change_A > SET_POINT_CHANGE * max(abs(current_A), abs(before_A)):
+        shape = STEP_AT_START  # regulated current does not change by itself
+    else:
+        shape = STEADY
+    return shape
 
 
 def _integrate(
