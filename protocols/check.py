@@ -267,8 +267,8 @@ def _voltages(q: _Question) -> Iterator[Refusal]:
         if step.kind == CHARGE and not _within(bound_V, family_V):
             yield q.refuse(
                 where,
-                f"{bound_V:g} V is above {family_V:g} V, the upper voltage of a "
-                f"{q.cell.electrolyte_family} electrolyte",
+                f"{bound_V:g} V is above {family_V:g} V, the upper voltage of electrolyte "
+                f"family {str(q.cell.electrolyte_family)!r}",
                 f"at most {family_V:g} V",
             )
         if step.kind != DISCHARGE:

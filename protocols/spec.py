@@ -763,6 +763,8 @@ def _validation_faults(error: ValidationError, where: str) -> list[Fault]:
         loc, kind = item["loc"], item["type"]
         key = _dotted(loc)
         given = item["input"]
+        if kind == "too_short" and given:
+            continue  # it is short only because its items have the faults listed beside this
         message = str(item["msg"]).removeprefix("Value error, ")
         if kind == "extra_forbidden":
             fields = [field.alias or name for name, field in _model_at(loc).model_fields.items()]
