@@ -98,7 +98,8 @@ def _simulated(
     on_exchange: OnExchange,
     on_report: OnReport,
 ) -> Hardware:
-    from hil.bench import PRESETS, build_bench, load_bench, save_bench
+    from hil.bench import build_bench, load_bench, save_bench
+    from hil.cell import PRESETS
 
     simulation = config.file.simulation
     if simulation.preset not in PRESETS:

@@ -73,7 +73,7 @@ def restore(run_dir: Path, core: Core, limits: supervisor.LimitsRecord) -> Resto
         sequence, text = checkpoint
         documents = json.loads(text)
         state = from_text(documents["core"], str(run_dir))
-        memory = supervisor.memory_from_dict(documents["supervisor"])
+        memory = supervisor.memory_from_dict(documents["supervisor"], limits)
         columns = (*Sample._fields, "kind", "tag")
         rows = reader.samples(columns, first_sequence=max(sequence - 1, 0))
         cycles = {figures.cycle for figures in reader.cycles()}
@@ -170,7 +170,7 @@ def take_gap_into_account(restored: Restored, charge_Ah: float) -> None:
 def configuration_of(run_dir: Path) -> dict[str, object]:
     """Return the first record of a run directory's journal."""
     with JournalReader(run_dir) as reader:
-        header = dict(reader.header())
+        header: dict[str, object] = dict(reader.header())
     if "configuration" not in header:
         raise RunDirectoryError(f"{run_dir}: the journal names no configuration")
     return header

@@ -338,7 +338,7 @@ def _acknowledgement(restored: Restored, mailbox: Mailbox, run_dir: Path) -> Ope
     for order in mailbox.take():
         if order.word is OperatorWord.ACKNOWLEDGE:
             return order
-    causes = "; ".join(supervisor.latched_words(restored.memory)) or "see the event table"
+    causes = "; ".join(supervisor.causes_words(restored.memory.latched)) or "see the event table"
     raise RunDirectoryError(
         f"{run_dir}: the run tripped and is latched ({causes}). When the cause is gone: "
         f'reactivate acknowledge {run_dir} --cause "..." --name "..."'

@@ -17,7 +17,7 @@ from typing import Final, Protocol, assert_never
 from controller.app.hardware import Hardware
 from controller.core.state import CoreState, to_text
 from controller.core.step import Core, Report
-from controller.domain.command import Command
+from controller.domain.command import OPEN, Command
 from controller.domain.errors import CyclerError, ReactivationError
 from controller.domain.events import Event, EventKind
 from controller.domain.sample import Sample
@@ -136,6 +136,7 @@ class Runtime:
         sample = self._read(state)
         if acknowledged is not None and not self._acknowledge(state, memory, sample, acknowledged):
             return
+        supervisor.start_again(memory)
         self._tell(state, self._core.begin(state, sample))
         if resumed:
             self._tell(state, self._core.interrupted(state, sample, "the run was interrupted"))
@@ -168,6 +169,8 @@ class Runtime:
                 self._tell(state, report)
                 self._journal.commit()
             applied = self._guard.apply(command, verdict, sample)
+            if in_force.kind == OPEN and applied.kind != OPEN:
+                supervisor.start_again(memory)  # the output was brought up by the start order
             if applied is not in_force:
                 self._journal.command(
                     sample.t_host_s, sample.sequence, command, verdict, applied.kind
