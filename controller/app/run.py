@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from types import FrameType
 
+from rich.box import SIMPLE_HEAD
 from rich.console import Console
 from rich.table import Table
 
@@ -78,18 +79,16 @@ def dry(options: RunOptions) -> int:
         console.print(f"note: {line}")
     book = prepared.core.book
     sections = {
-        "formation": [step for cycle in book.formation for step in cycle],
+        "formation cycle": list(book.formation[0]),
         "reference test": [step for cycle in book.reference for step in cycle],
         "base cycle": list(book.base),
         "anchor": list(book.anchor),
-        **{f"treatment: {name}": list(steps) for name, steps in book.treatments.items()},
-        **{f"its control: {name}": list(steps) for name, steps in book.shams.items() if steps},
+        **{f"treatment {name}": list(steps) for name, steps in book.treatments.items()},
+        **{f"control of {name}": list(steps) for name, steps in book.shams.items() if steps},
     }
     for title, steps in sections.items():
-        if not steps:
-            continue
         rows = [describe_step(step, config) for step in steps]
-        table = Table(*rows[0], title=title, title_justify="left")
+        table = Table(*rows[0], title=title, title_justify="left", box=SIMPLE_HEAD)
         for row in rows:
             table.add_row(*row.values())
         console.print(table)
