@@ -63,8 +63,7 @@ class Step:
     max_duration_s : float
         Always finite: no step without an end can be written.
     end_voltage_V : float
-        Ends at or above it while charging, at or below it while discharging (and likewise for a
-        rest that waits for a voltage).
+        Ends at or above it while charging, at or below it while discharging.
     end_current_A : float
         Ends when the device holds the voltage and the current's magnitude has fallen to it.
     end_charge_Ah : float

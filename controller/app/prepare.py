@@ -1,0 +1,166 @@
+"""From a checked run file to everything the run is decided from. Nothing is energised here."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import NamedTuple
+
+from controller.app.config import RunConfig
+from controller.core.plan import PlanBook, split_cycles
+from controller.core.step import CoreConfig
+from controller.domain.capabilities import CyclerCapabilities
+from controller.domain.command import CHARGE, DISCHARGE
+from controller.domain.errors import ConfigurationError, Fault, nearest
+from controller.domain.step import Step
+from controller.hal.drivers.keithley2450 import CAPABILITIES as KEITHLEY_2450
+from controller.safety.supervisor import LimitsRecord, flatten
+from protocols.check import check
+from protocols.registry import library, load
+from protocols.spec import Recipe, resolve
+
+CAPABILITIES: Mapping[str, CyclerCapabilities] = {"keithley2450": KEITHLEY_2450}
+
+
+class Prepared(NamedTuple):
+    """A run ready to start."""
+
+    core: CoreConfig
+    limits: LimitsRecord
+
+
+def prepare(config: RunConfig, seed: int) -> Prepared:
+    """Resolve and check every protocol of the run against cell, limits and cycler.
+
+    Raises
+    ------
+    ConfigurationError
+        Every refusal, with its reason; limits that contradict each other.
+    """
+    capabilities = CAPABILITIES[config.file.cycler.driver]
+    cycling = config.file.cycling
+    faults: list[Fault] = []
+    recipes: dict[str, Recipe] = {}
+    wanted = {
+        "cycling.formation": cycling.formation,
+        "cycling.base": cycling.base,
+        "cycling.anchor": cycling.anchor,
+        "cycling.reference_test": cycling.reference_test,
+        **{
+            f"schedule.protocols[{index}]": name
+            for index, name in enumerate(config.schedule.protocols)
+        },
+    }
+    for key, name in wanted.items():
+        recipe = find_recipe(name, config.where, key, faults)
+        if recipe is None:
+            continue
+        recipes[name] = recipe
+        faults += [
+            Fault(where=config.where, key=f"{key} = {name!r}", problem=one.reason, remedy=one.remedy)
+            for one in check(
+                recipe,
+                config.cell,
+                config.limits,
+                capabilities,
+                temperature_source=config.file.temperature.source,
+            )
+        ]
+    if faults:
+        raise ConfigurationError(faults)
+    limits = flatten(
+        config.limits,
+        config.cell,
+        temperature_declared=config.file.temperature.source != "none",
+    )
+    core = CoreConfig(
+        cell=config.cell,
+        limits=config.limits,
+        capabilities=capabilities,
+        temperature_source=config.file.temperature.source,
+        estimator=config.estimator,
+        schedule=config.schedule,
+        recipes=recipes,
+        book=_book(config, recipes),
+        cycles=cycling.cycles,
+        formation_cycles=cycling.formation_cycles,
+        reference_every=cycling.reference_every,
+        seed=seed,
+    )
+    return Prepared(core=core, limits=limits)
+
+
+def find_recipe(name: str, where: str, key: str, faults: list[Fault]) -> Recipe | None:
+    """Return a recipe of the library, or of a TOML file beside the run file."""
+    known = library()
+    if name in known:
+        return known[name]
+    if name.endswith(".toml"):
+        beside = Path(where).parent / name
+        try:
+            return load(beside)
+        except ConfigurationError as error:
+            faults += error.faults
+            return None
+    faults.append(
+        Fault(
+            where=where,
+            key=key,
+            problem=f"no recipe {name!r}",
+            remedy=nearest(name, sorted(known)),
+        )
+    )
+    return None
+
+
+def _book(config: RunConfig, recipes: Mapping[str, Recipe]) -> PlanBook:
+    cycling, cell = config.file.cycling, config.cell
+    treatments = config.schedule.protocols
+    return PlanBook(
+        formation=split_cycles(resolve(recipes[cycling.formation], cell)),
+        base=resolve(recipes[cycling.base], cell),
+        anchor=resolve(recipes[cycling.anchor], cell),
+        reference=split_cycles(resolve(recipes[cycling.reference_test], cell)),
+        treatments={name: resolve(recipes[name], cell) for name in treatments},
+        shams={name: resolve(recipes[name], cell, sham=True) for name in treatments},
+        placements={name: recipes[name].placement for name in treatments},
+        envelopes=tuple(pulse.name for pulse in config.limits.pulse_envelopes),
+        nominal_capacity_Ah=cell.nominal_capacity_Ah,
+    )
+
+
+def describe_step(step: Step, config: RunConfig) -> dict[str, str]:
+    """Return a step in words for the dry run: what, limit, end, longest time."""
+    cell = config.cell
+    ends = []
+    if step.end_voltage_V == step.end_voltage_V:
+        ends.append(f"{step.end_voltage_V:g} V")
+    if step.end_current_A == step.end_current_A:
+        ends.append(f"{step.end_current_A * 1e3:.4g} mA")
+    if step.end_charge_Ah == step.end_charge_Ah:
+        ends.append(f"{step.end_charge_Ah * 1e3:.4g} mAh")
+    current = "-"
+    if step.kind in (CHARGE, DISCHARGE):
+        current = (
+            f"{step.current_A * 1e3:+.4g} mA "
+            f"({cell.current_density_mA_per_cm2(step.current_A):+.3g} mA/cm2, "
+            f"{cell.c_rate(step.current_A):+.3g} C)"
+        )
+    bound = f"{step.voltage_bound_V:g} V" if step.voltage_bound_V == step.voltage_bound_V else "-"
+    return {
+        "step": step.name,
+        "current": current,
+        "device bound": bound,
+        "ends at": " or ".join(ends) or "its time",
+        "longest": duration_words(step.max_duration_s),
+        "envelope": step.envelope or "-",
+    }
+
+
+def duration_words(seconds: float) -> str:
+    """Return a duration as a person says it."""
+    if seconds < 120.0:
+        return f"{seconds:g} s"
+    if seconds < 7200.0:
+        return f"{seconds / 60.0:g} min"
+    return f"{seconds / 3600.0:g} h"

@@ -1,0 +1,325 @@
+"""The loop: read, journal, estimate and decide, review, act.
+
+The only place (with replay and the rig) that joins core and safety. In real time every reading is
+committed before the command that follows it; in virtual time readings are batched, and committed
+before every decision and transition.
+"""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Final, Protocol
+
+from controller.app.hardware import Hardware
+from controller.core.state import CoreState, to_text
+from controller.core.step import Core, Report
+from controller.domain.command import COMMAND_WORDS, OPEN, Command
+from controller.domain.errors import CyclerError, ReactivationError
+from controller.domain.events import Event, EventKind
+from controller.domain.sample import Sample
+from controller.domain.verdict import ACTION_WORDS, ALLOW, TRIP, Verdict
+from controller.estimation import online
+from controller.io.journal import Journal
+from controller.io.mailbox import Mailbox, OperatorCommand
+from controller.policy.machine import State, Trigger
+from controller.safety import supervisor
+
+# How soon an operator's word, or Ctrl-C, is noticed (wall time).
+OPERATOR_PERIOD_S: Final = 0.1
+CHECKPOINT_PERIOD_WALL_S: Final = 30.0
+
+
+class Listener(Protocol):
+    """Reads what the loop does; must not block or raise."""
+
+    def sample(self, state: CoreState, sample: Sample, in_force: Command) -> None:
+        """Take a reading."""
+        ...
+
+    def report(self, state: CoreState, report: Report) -> None:
+        """Take events, figures, decisions."""
+        ...
+
+
+@dataclass(slots=True)
+class Interrupt:
+    """Set by the signal handler; looked at between readings."""
+
+    wanted: bool = False
+    reason: str = "Ctrl-C"
+
+
+class Runtime:
+    """One run of one cell, from the start checks to the output open again."""
+
+    def __init__(
+        self,
+        core: Core,
+        limits: supervisor.LimitsRecord,
+        hardware: Hardware,
+        journal: Journal,
+        mailbox: Mailbox,
+        *,
+        listeners: Sequence[Listener] = (),
+        interrupt: Interrupt | None = None,
+    ) -> None:
+        self._core = core
+        self._limits = limits
+        self._hardware = hardware
+        self._guard = hardware.guard
+        self._clock = hardware.clock
+        self._journal = journal
+        self._mailbox = mailbox
+        self._listeners = tuple(listeners)
+        self._interrupt = interrupt or Interrupt()
+        self._causes = 0
+        self._last_look_s = -math.inf
+        self._last_checkpoint_s = time.perf_counter()
+        self._sequence = 0
+
+    def run(
+        self, state: CoreState, memory: supervisor.Memory, sequence: int, *, resumed: bool
+    ) -> CoreState:
+        """Run until completed, stopped, or tripped; the output is open afterwards.
+
+        Parameters
+        ----------
+        state, memory
+            New, or as the last checkpoint and the readings after it left them.
+        sequence : int
+            Number of the next reading.
+        resumed : bool
+            The run was interrupted before.
+        """
+        self._sequence = sequence
+        try:
+            self._run(state, memory, resumed=resumed)
+        except ReactivationError as error:
+            self._failed(state, str(error))
+        except Exception as error:  # noqa: BLE001  the one place: whatever happened, the cell is rested below and the log kept
+            self._failed(state, f"internal error: {type(error).__name__}: {error}")
+            raise
+        finally:
+            self._finish(state, memory)
+        return state
+
+    # --- life -----------------------------------------------------------------------------------
+
+    def _run(self, state: CoreState, memory: supervisor.Memory, *, resumed: bool) -> None:
+        if state.run_state is State.FAULT:
+            self._event(EventKind.RUN, "the fault is latched; acknowledge it first")
+            return
+        connect = Trigger.FOUND_INTERRUPTED if resumed else Trigger.CONNECT
+        state.run_state = State.DISCONNECTED
+        self._journal.event(self._core.trigger(state, connect, None))
+        if resumed:
+            self._journal.event(self._core.trigger(state, Trigger.RESUME, None))
+        ocv_V = self._guard.start()
+        self._event(EventKind.INSTRUMENT, f"start checks passed; open-circuit voltage {ocv_V:.4f} V")
+        state.stopped_because = ""
+        sample = self._read(state)
+        self._tell(state, self._core.begin(state, sample))
+        if resumed:
+            self._tell(state, self._core.interrupted(state, sample, "the run was interrupted"))
+        verdict = Verdict(ALLOW, 0)
+        due_s = self._clock.now_s()
+        while True:
+            in_force = self._guard.in_force
+            command, report = self._core.step(state, sample, in_force, verdict)
+            verdict = supervisor.review(memory, sample, command, self._limits)
+            if verdict.causes != self._causes:
+                self._verdict_changed(verdict, sample)
+            if report is not None:
+                self._tell(state, report)
+                self._journal.commit()
+            applied = self._guard.apply(command, verdict, sample)
+            if applied is not in_force:
+                self._journal.command(sample, command, verdict, applied)
+                self._for_guard_reports(sample)
+            if report is not None:
+                self._checkpoint(state, memory, sample)
+            if state.stopped_because and verdict.action < TRIP:
+                return
+            if state.run_state is State.FAULT:
+                return
+            for listener in self._listeners:
+                listener.sample(state, sample, applied)
+            due_s = max(due_s + command.period_s, self._clock.now_s())
+            if self._wait(state, memory, sample, due_s):
+                return
+            sample = self._read(state)
+
+    def _read(self, state: CoreState) -> Sample:
+        in_force = self._guard.in_force
+        sample = self._guard.poll(self._sequence)
+        self._sequence += 1
+        self._journal.sample(
+            sample, state.cycle, state.step_index, in_force.kind, in_force.tag
+        )
+        return sample
+
+    def _wait(
+        self, state: CoreState, memory: supervisor.Memory, sample: Sample, due_s: float
+    ) -> bool:
+        """Wait for the next reading; return True when the run is to stop."""
+        if self._hardware.virtual:
+            now_s = time.perf_counter()
+            if now_s - self._last_look_s >= OPERATOR_PERIOD_S:
+                self._last_look_s = now_s
+                if self._look(state, memory, sample):
+                    return True
+            self._clock.sleep_until(due_s)
+            return False
+        while True:
+            if self._look(state, memory, sample):
+                return True
+            now_s = self._clock.now_s()
+            if now_s >= due_s:
+                return False
+            slice_s = OPERATOR_PERIOD_S * self._hardware.speed
+            self._clock.sleep_until(min(due_s, now_s + slice_s))
+
+    # --- operator -------------------------------------------------------------------------------
+
+    def _look(self, state: CoreState, memory: supervisor.Memory, sample: Sample) -> bool:
+        """Obey Ctrl-C and the commands left in the run directory."""
+        if self._interrupt.wanted:
+            self._stop(state, sample, f"stopped by {self._interrupt.reason}")
+            return True
+        stop = False
+        for order in self._mailbox.take():
+            answer = self._obey(state, sample, order)
+            self._event(
+                EventKind.OPERATOR,
+                f"{order.word}{f' by {order.name}' if order.name else ''}: {answer}",
+                sample,
+            )
+            self._mailbox.answer(order, answer)
+            stop = stop or order.word == "stop"
+            self._checkpoint(state, memory, sample)
+        return stop
+
+    def _obey(self, state: CoreState, sample: Sample, order: OperatorCommand) -> str:
+        match order.word:
+            case "stop":
+                self._stop(state, sample, "stopped by the operator")
+                return "the cell is rested and the run stops; run again with the same --out"
+            case "pause":
+                return self._move(state, sample, Trigger.PAUSE, "paused at hold_0A")
+            case "resume":
+                answer = self._move(state, sample, Trigger.RESUME, "goes on")
+                if state.run_state is State.REST:
+                    self._tell(state, self._core.interrupted(state, sample, "paused"))
+                    self._tell(state, self._core.reenter(state, sample))
+                return answer
+            case _:
+                return f"nothing to acknowledge: the run is in {state.run_state.value}"
+
+    def _move(self, state: CoreState, sample: Sample, trigger: Trigger, done: str) -> str:
+        event = self._core.trigger(state, trigger, sample)
+        self._journal.event(event)
+        return done if event.kind is EventKind.STATE else event.message
+
+    def _stop(self, state: CoreState, sample: Sample, why: str) -> None:
+        self._journal.event(self._core.trigger(state, Trigger.STOP, sample))
+        state.stopped_because = why
+
+    # --- ends -----------------------------------------------------------------------------------
+
+    def _failed(self, state: CoreState, why: str) -> None:
+        state.stopped_because = why
+        if state.run_state not in (State.FAULT, State.COMPLETED):
+            state.run_state = State.INTERRUPTED
+        self._event(EventKind.RUN, why)
+
+    def _finish(self, state: CoreState, memory: supervisor.Memory) -> None:
+        """Rest, confirm, disconnect, close: each step whether or not the one before worked."""
+        steps: tuple[Callable[[], None], ...] = (
+            lambda: self._after_shutdown(self._guard.shutdown()),
+            lambda: self._journal.checkpoint(self._sequence, self._state_text(state, memory)),
+            self._hardware.save,
+            self._journal.commit,
+        )
+        problems: list[str] = []
+        for step in steps:
+            try:
+                step()
+            except (CyclerError, ReactivationError, OSError) as error:
+                problems.append(str(error))
+        for problem in problems:
+            self._event(EventKind.RUN, f"while closing: {problem}")
+        self._journal.commit()
+
+    def _after_shutdown(self, problems: Sequence[str]) -> None:
+        for problem in problems:
+            self._event(EventKind.INSTRUMENT, problem)
+
+    # --- journal --------------------------------------------------------------------------------
+
+    def _tell(self, state: CoreState, report: Report) -> None:
+        for event in report.events:
+            self._journal.event(event)
+        for resistance in report.resistances:
+            self._journal.resistance(resistance)
+        for decision in report.decisions:
+            self._journal.decision(decision)
+        for figures in report.figures:
+            self._journal.cycle(figures)
+            self._journal.estimate(
+                figures.cycle, online.live(state.estimator, self._core.config.estimator)._asdict()
+            )
+        for listener in self._listeners:
+            listener.report(state, report)
+
+    def _checkpoint(self, state: CoreState, memory: supervisor.Memory, sample: Sample) -> None:
+        self._hardware.save()
+        self._journal.checkpoint(sample.sequence + 1, self._state_text(state, memory))
+        self._journal.commit()
+
+    def _state_text(self, state: CoreState, memory: supervisor.Memory) -> str:
+        return checkpoint_text(state, memory)
+
+    def _verdict_changed(self, verdict: Verdict, sample: Sample) -> None:
+        self._causes = verdict.causes
+        words = supervisor.causes_words(verdict.causes)
+        self._journal.event(
+            Event(
+                kind=EventKind.VERDICT,
+                t_s=sample.t_host_s,
+                sequence=sample.sequence,
+                message=f"{ACTION_WORDS[verdict.action]}: " + ("; ".join(words) or "all clear"),
+                data={"action": verdict.action, "causes": verdict.causes},
+            )
+        )
+
+    def _for_guard_reports(self, sample: Sample) -> None:
+        for text in self._guard.take_reports():
+            self._event(EventKind.INSTRUMENT, text, sample)
+
+    def _event(self, kind: EventKind, message: str, sample: Sample | None = None) -> None:
+        self._journal.event(
+            Event(
+                kind=kind,
+                t_s=self._clock.now_s() if sample is None else sample.t_host_s,
+                sequence=-1 if sample is None else sample.sequence,
+                message=message,
+            )
+        )
+
+
+def checkpoint_text(state: CoreState, memory: supervisor.Memory) -> str:
+    """Return core state and supervisor memory as one JSON text; they stay two documents."""
+    import json
+
+    return json.dumps(
+        {"core": to_text(state), "supervisor": supervisor.memory_to_dict(memory)}
+    )
+
+
+def in_force_words(command: Command) -> str:
+    """Return what the device is doing, in words."""
+    word = COMMAND_WORDS[command.kind]
+    return word if command.kind <= OPEN + 1 else f"{word} {command.current_A * 1e3:+.3f} mA"

@@ -1,0 +1,145 @@
+"""The state of a run as plain data: all that a checkpoint holds and a resume needs."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import asdict, dataclass, field
+from typing import Any, Final
+
+from controller.core.execute import Progress
+from controller.core.plan import CycleKey
+from controller.domain.errors import RunDirectoryError
+from controller.domain.figures import CycleFigures, CycleKind, DischargeEnd, Label
+from controller.estimation import online
+from controller.policy.learning import Opportunity
+from controller.policy.machine import State
+from controller.policy.scheduler import SchedulerState
+
+CHECKPOINT_SCHEMA: Final = 1
+
+
+@dataclass(slots=True, kw_only=True)
+class CoreState:
+    """Where the run stands.
+
+    Attributes
+    ----------
+    run_state : State
+    cycle : int
+        The running cycle, counted from 1 over formation, base and reference cycles.
+    key : CycleKey
+        Names the plan of the running cycle.
+    step_index : int
+        Index into its steps, anchor steps included when `anchoring`.
+    anchoring : bool
+        Anchor steps have been appended to this cycle, because an opportunity follows it.
+    formation_done, base_done, reference_done : int
+        Closed cycles of each kind; `reference_done` counts whole tests.
+    reference_part : int
+        Cycle within the reference test.
+    progress : Progress
+    estimator : EstimatorState
+    scheduler : SchedulerState
+    history : list of CycleFigures
+    next_key : CycleKey or None
+        Decided for the next cycle.
+    spoiled : list of str
+        Flags for the running cycle (interrupted, unobserved charge, treatment abandoned).
+    treatments_run, treatments_abandoned : dict of str to int
+    started_t_s, hours : float
+        Hours the run has taken, over all its sessions.
+    stopped_because : str
+        Empty while the run goes on.
+    """
+
+    run_state: State
+    cycle: int
+    key: CycleKey
+    estimator: online.EstimatorState
+    step_index: int = 0
+    anchoring: bool = False
+    formation_done: int = 0
+    base_done: int = 0
+    reference_done: int = 0
+    reference_part: int = 0
+    progress: Progress = field(default_factory=Progress)
+    scheduler: SchedulerState = field(default_factory=SchedulerState)
+    history: list[CycleFigures] = field(default_factory=list)
+    next_key: CycleKey | None = None
+    spoiled: list[str] = field(default_factory=list)
+    treatments_run: dict[str, int] = field(default_factory=dict)
+    treatments_abandoned: dict[str, int] = field(default_factory=dict)
+    last_t_s: float = float("nan")
+    hours: float = 0.0
+    stopped_because: str = ""
+
+
+def to_text(state: CoreState) -> str:
+    """Return the state as JSON (NaN written as NaN)."""
+    plain = {
+        name: getattr(state, name)
+        for name in CoreState.__slots__
+        if name not in _OWN_CODING
+    }
+    plain["schema"] = CHECKPOINT_SCHEMA
+    plain["key"] = asdict(state.key)
+    plain["next_key"] = None if state.next_key is None else asdict(state.next_key)
+    plain["progress"] = {name: getattr(state.progress, name) for name in Progress.__slots__}
+    plain["estimator"] = online.to_dict(state.estimator)
+    plain["scheduler"] = asdict(state.scheduler)
+    plain["history"] = [asdict(figures) for figures in state.history]
+    return json.dumps(plain)
+
+
+def from_text(text: str, where: str) -> CoreState:
+    """Return the state from `to_text`'s JSON.
+
+    Raises
+    ------
+    RunDirectoryError
+        A checkpoint of another schema.
+    """
+    plain: dict[str, Any] = json.loads(text)
+    schema = plain.pop("schema", None)
+    if schema != CHECKPOINT_SCHEMA:
+        raise RunDirectoryError(
+            f"{where}: checkpoint has schema {schema!r}; this program reads {CHECKPOINT_SCHEMA}"
+        )
+    progress = Progress()
+    for name, value in plain.pop("progress").items():
+        setattr(progress, name, value)
+    scheduler = plain.pop("scheduler")
+    scheduler["opportunities"] = [Opportunity(**one) for one in scheduler["opportunities"]]
+    next_key = plain.pop("next_key")
+    return CoreState(
+        run_state=State(plain.pop("run_state")),
+        key=_key(plain.pop("key")),
+        next_key=None if next_key is None else _key(next_key),
+        progress=progress,
+        estimator=online.from_dict(plain.pop("estimator")),
+        scheduler=SchedulerState(**scheduler),
+        history=[figures_from(one) for one in plain.pop("history")],
+        **plain,
+    )
+
+
+_OWN_CODING: Final = frozenset(
+    {"key", "next_key", "progress", "estimator", "scheduler", "history"}
+)
+
+
+def _key(plain: dict[str, Any]) -> CycleKey:
+    return CycleKey(**{**plain, "kind": CycleKind(plain["kind"])})
+
+
+def figures_from(plain: dict[str, Any]) -> CycleFigures:
+    """Return a cycle's figures from their plain form."""
+    return CycleFigures(
+        **{
+            **plain,
+            "kind": CycleKind(plain["kind"]),
+            "discharge_end": DischargeEnd(plain["discharge_end"]),
+            "lithium_lost_label": Label(plain["lithium_lost_label"]),
+            "flags": tuple(plain["flags"]),
+        }
+    )

@@ -1,0 +1,554 @@
+"""One step of the run: estimate, decide, execute. No clock, no random, no input or output.
+
+`step` mutates the state it is given and nothing else; the same state, configuration, samples and
+verdicts give the same commands, events and decisions, which is what makes a journal replayable.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from typing import Final, NamedTuple
+
+from controller.core.execute import (
+    END_WORDS,
+    RUNNING,
+    Progress,
+    advance,
+    command_for,
+    period_s,
+)
+from controller.core.plan import CycleKey, PlanBook, PlannedStep
+from controller.core.state import CoreState
+from controller.domain.capabilities import CyclerCapabilities
+from controller.domain.cell import CellLimits, CellSpec
+from controller.domain.command import HOLD_0A, OPEN, TAG_TREATMENT, Command
+from controller.domain.decision import Decision
+from controller.domain.events import Event, EventKind, JsonScalar
+from controller.domain.figures import CycleFigures, CycleKind, DischargeEnd, Resistance
+from controller.domain.sample import Sample, quality_words
+from controller.domain.step import FAST_PERIOD_S, StepEnd
+from controller.domain.verdict import HOLD, REST, TRIP, Verdict
+from controller.estimation import online
+from controller.policy import scheduler
+from controller.policy.machine import State, StateMachine, Trigger
+from protocols.check import CheckState, check
+from protocols.spec import Recipe
+
+_HOLD_COMMAND: Final = Command(kind=HOLD_0A, period_s=FAST_PERIOD_S, valid_for_s=12.5)
+_OPEN_COMMAND: Final = Command(kind=OPEN, period_s=FAST_PERIOD_S, valid_for_s=12.5)
+_RUNNING_STATES: Final = frozenset(
+    {
+        State.FORMATION,
+        State.CHARGE,
+        State.REST,
+        State.DISCHARGE,
+        State.DIAGNOSING,
+        State.ARM,
+        State.EXECUTE,
+        State.RECOVER,
+        State.EVALUATE,
+    }
+)
+_TREATING_STATES: Final = frozenset({State.ARM, State.EXECUTE, State.RECOVER, State.EVALUATE})
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CoreConfig:
+    """Everything the run is decided from, besides its samples."""
+
+    cell: CellSpec
+    limits: CellLimits
+    capabilities: CyclerCapabilities
+    temperature_source: str
+    estimator: online.EstimatorConfig
+    schedule: scheduler.ScheduleConfig
+    recipes: Mapping[str, Recipe]
+    book: PlanBook
+    cycles: int
+    formation_cycles: int
+    reference_every: int
+    seed: int
+
+
+@dataclass(slots=True)
+class Report:
+    """What happened at a sample, besides the command."""
+
+    events: list[Event] = field(default_factory=list)
+    figures: list[CycleFigures] = field(default_factory=list)
+    decisions: list[Decision] = field(default_factory=list)
+    resistances: list[Resistance] = field(default_factory=list)
+
+
+class Outcome(NamedTuple):
+    """The next command, and a report when something happened."""
+
+    command: Command
+    report: Report | None
+
+
+class Core:
+    """The stateless part: configuration, resolved plans and the table of transitions.
+
+    `current` caches the plan that `state.key` names; it is derived, never stored.
+    """
+
+    def __init__(self, config: CoreConfig) -> None:
+        self.config = config
+        self._machine = StateMachine()
+        self._cached: tuple[CycleKey, bool, tuple[PlannedStep, ...]] | None = None
+        self._command: Command = _HOLD_COMMAND
+        self._command_of: tuple[PlannedStep, float] | None = None
+
+    def new_state(self) -> CoreState:
+        """Return the state of a run before its first sample."""
+        first = CycleKey(
+            kind=CycleKind.FORMATION if self.config.formation_cycles else CycleKind.BASE
+        )
+        return CoreState(
+            run_state=State.DISCONNECTED,
+            cycle=1,
+            key=first,
+            estimator=online.new_state(self.config.estimator),
+        )
+
+    def plan(self, state: CoreState) -> tuple[PlannedStep, ...]:
+        """Return the steps of the running cycle."""
+        cached = self._cached
+        if cached is None or cached[0] is not state.key or cached[1] != state.anchoring:
+            steps = self.config.book.steps(state.key)
+            if state.anchoring:
+                steps = (*steps, *self.config.book.anchor_steps())
+            self._cached = cached = (state.key, state.anchoring, steps)
+        return cached[2]
+
+    def current(self, state: CoreState) -> PlannedStep:
+        """Return the running step."""
+        return self.plan(state)[state.step_index]
+
+    def trigger(self, state: CoreState, trigger: Trigger, sample: Sample | None) -> Event:
+        """Move the state machine; an unknown trigger is an event and changes nothing."""
+        t_s, sequence = (math.nan, -1) if sample is None else (sample.t_host_s, sample.sequence)
+        before = state.run_state
+        after, known = self._machine.advance(before, trigger)
+        state.run_state = after
+        data: dict[str, JsonScalar] = {
+            "from": before.value,
+            "trigger": trigger.value,
+            "to": after.value,
+        }
+        return Event(
+            kind=EventKind.STATE if known else EventKind.INVALID_TRANSITION,
+            t_s=t_s,
+            sequence=sequence,
+            message=f"{before.value} -> {after.value}"
+            if known
+            else f"{trigger.value} is not possible in {before.value}",
+            data=data,
+        )
+
+    def begin(self, state: CoreState, sample: Sample) -> Report:
+        """Enter the running step after the start checks have passed."""
+        report = Report()
+        report.events.append(self.trigger(state, Trigger.CHECKED, sample))
+        self._enter_step(state, sample, report, fresh=state.progress.elapsed_s == 0.0)
+        state.last_t_s = sample.t_host_s
+        return report
+
+    def step(
+        self, state: CoreState, sample: Sample, in_force: Command, verdict: Verdict
+    ) -> Outcome:
+        """Take one sample into account and return the next command.
+
+        Parameters
+        ----------
+        sample : Sample
+        in_force : Command
+            What the device was really doing while the sample was taken.
+        verdict : Verdict
+            The supervisor's answer to the command before.
+        """
+        report: Report | None = None
+        used = online.observe(
+            state.estimator, self.config.estimator, sample, in_force.kind, in_force.tag
+        )
+        dt_s = sample.t_host_s - state.last_t_s
+        state.last_t_s = sample.t_host_s
+        if dt_s > 0.0:
+            state.hours += dt_s / 3600.0
+        if used and sample.quality:
+            report = Report()
+            report.events.append(_bad_sample(sample))
+        if verdict.action >= HOLD:
+            report = self._heed(state, sample, verdict, report or Report())
+        if state.run_state not in _RUNNING_STATES:
+            return Outcome(self._idle_command(state), report)
+        planned = self.current(state)
+        end = advance(state.progress, planned.numbers, sample, in_force.kind)
+        resistances = online.take_resistances(state.estimator)
+        if resistances:
+            report = report or Report()
+            report.resistances += [replace(one, cycle=state.cycle) for one in resistances]
+        if end != RUNNING:
+            report = report or Report()
+            self._end_step(state, sample, END_WORDS[end], report)
+            if state.run_state not in _RUNNING_STATES:
+                return Outcome(self._idle_command(state), report)
+            planned = self.current(state)
+        return Outcome(self._command_of_step(state, planned, sample), report)
+
+    def abandon_treatment(self, state: CoreState, sample: Sample, why: str) -> Report:
+        """Leave the treatment of this cycle; what remains of the cycle goes on."""
+        report = Report()
+        self._abandon(state, sample, why, report)
+        return report
+
+    # --- commands -------------------------------------------------------------------------------
+
+    def _idle_command(self, state: CoreState) -> Command:
+        return _HOLD_COMMAND if state.run_state is State.PAUSED else _OPEN_COMMAND
+
+    def _command_of_step(
+        self, state: CoreState, planned: PlannedStep, sample: Sample
+    ) -> Command:
+        period = period_s(state.progress, planned.numbers, sample)
+        of = self._command_of
+        if of is None or of[0] is not planned or of[1] != period:
+            self._command_of = (planned, period)
+            self._command = command_for(planned.step, planned.numbers, period, planned.envelope)
+        return self._command
+
+    # --- verdicts -------------------------------------------------------------------------------
+
+    def _heed(
+        self, state: CoreState, sample: Sample, verdict: Verdict, report: Report
+    ) -> Report | None:
+        """React to a verdict: a trip latches, a rest pauses, a hold only waits."""
+        if verdict.action >= TRIP:
+            if state.run_state is not State.FAULT:
+                report.events.append(self.trigger(state, Trigger.TRIP, sample))
+                self._spoil(state, "interrupted")
+                state.stopped_because = "fault"
+        elif verdict.action >= REST and state.run_state in _RUNNING_STATES:
+            if state.run_state in _TREATING_STATES:
+                self._abandon(state, sample, "the supervisor rested the cell", report)
+            report.events.append(self.trigger(state, Trigger.PAUSE, sample))
+            self._expose(state, sample, report, "rested by the supervisor")
+        return report if report.events else None
+
+    def _expose(self, state: CoreState, sample: Sample, report: Report, why: str) -> None:
+        """Journal an unplanned pause; the cycles after it do not count."""
+        self._spoil(state, "interrupted")
+        scheduler.exclude_after_interruption(state.scheduler, state.cycle)
+        report.events.append(
+            Event(
+                kind=EventKind.EXPOSURE,
+                t_s=sample.t_host_s,
+                sequence=sample.sequence,
+                message=f"{why} in cycle {state.cycle}, step {self.current(state).step.name}",
+                data={"cycle": state.cycle, "voltage_V": sample.voltage_V},
+            )
+        )
+
+    def interrupted(self, state: CoreState, sample: Sample, why: str) -> Report:
+        """Take an interruption (crash, stop) into account when the run goes on."""
+        report = Report()
+        self._expose(state, sample, report, why)
+        return report
+
+    def _spoil(self, state: CoreState, flag: str) -> None:
+        if flag not in state.spoiled:
+            state.spoiled.append(flag)
+
+    def _abandon(self, state: CoreState, sample: Sample, why: str, report: Report) -> None:
+        """Skip the treatment's remaining steps."""
+        steps = self.plan(state)
+        index = state.step_index
+        while index < len(steps) - 1 and steps[index].step.tag == TAG_TREATMENT:
+            index += 1
+        recipe = state.key.recipe
+        state.treatments_abandoned[recipe] = state.treatments_abandoned.get(recipe, 0) + 1
+        self._spoil(state, "treatment-abandoned")
+        report.events.append(
+            Event(
+                kind=EventKind.TREATMENT,
+                t_s=sample.t_host_s,
+                sequence=sample.sequence,
+                message=f"{recipe} abandoned: {why}",
+                data={"recipe": recipe, "cycle": state.cycle},
+            )
+        )
+        if state.run_state in _TREATING_STATES:
+            report.events.append(self.trigger(state, Trigger.ABANDON, sample))
+        state.step_index = index
+        state.progress = Progress()
+
+    # --- steps ----------------------------------------------------------------------------------
+
+    def _enter_step(
+        self, state: CoreState, sample: Sample, report: Report, *, fresh: bool = True
+    ) -> None:
+        planned = self.current(state)
+        edge_s = state.progress.edge_s if _same_current(self._before(state), planned) else 0.0
+        if fresh:
+            state.progress = Progress()
+            state.progress.edge_s = edge_s
+        state.progress.last_t_s = sample.t_host_s
+        stage = planned.step.stage
+        trigger = Trigger(stage.value)
+        if trigger.value != state.run_state.value:
+            report.events.append(self.trigger(state, trigger, sample))
+        if fresh:
+            report.events.append(
+                Event(
+                    kind=EventKind.STEP_STARTED,
+                    t_s=sample.t_host_s,
+                    sequence=sample.sequence,
+                    message=f"cycle {state.cycle}: {planned.step.name}",
+                    data={
+                        "cycle": state.cycle,
+                        "step_index": state.step_index,
+                        "stage": stage.value,
+                        "current_A": planned.step.current_A,
+                        "voltage_bound_V": planned.step.voltage_bound_V,
+                        "envelope": planned.step.envelope,
+                    },
+                )
+            )
+
+    def _before(self, state: CoreState) -> PlannedStep | None:
+        return self.plan(state)[state.step_index - 1] if state.step_index else None
+
+    def _end_step(
+        self, state: CoreState, sample: Sample, end: StepEnd, report: Report
+    ) -> None:
+        planned = self.current(state)
+        p = state.progress
+        report.events.append(
+            Event(
+                kind=EventKind.STEP_ENDED,
+                t_s=sample.t_host_s,
+                sequence=sample.sequence,
+                message=f"cycle {state.cycle}: {planned.step.name} ended by {end.value}",
+                data={
+                    "cycle": state.cycle,
+                    "step_index": state.step_index,
+                    "end": end.value,
+                    "elapsed_s": p.elapsed_s,
+                    "charge_Ah": p.charge_Ah,
+                    "voltage_V": sample.voltage_V,
+                },
+            )
+        )
+        if planned.step.closes_half_cycle:
+            online.end_of_discharge(state.estimator, self.config.estimator)
+        state.step_index += 1
+        if state.step_index >= len(self.plan(state)):
+            self._end_cycle(state, sample, report)
+            if state.run_state is State.COMPLETED:
+                return
+        self._enter_step(state, sample, report)
+
+    # --- cycles ---------------------------------------------------------------------------------
+
+    def _end_cycle(self, state: CoreState, sample: Sample, report: Report) -> None:
+        """The cycle's steps are done: decide first (an opportunity asks for an anchor), then close.
+
+        Deciding before closing lets the anchor's charge belong to the cycle it ends.
+        """
+        following = self._following(state, running_is_done=True)
+        base_next = following is CycleKind.BASE
+        if state.key.kind is CycleKind.BASE and not state.anchoring and base_next:
+            decision = self._decide(state)
+            report.decisions.append(decision)
+            report.events.append(_decided(decision, sample))
+            if decision.opportunity and decision.candidate is not None:
+                state.next_key = CycleKey(
+                    kind=CycleKind.BASE, recipe=decision.candidate, treated=not decision.withheld
+                )
+                if not state.key.recipe:  # a cycle with an opportunity ends in an anchor already
+                    state.anchoring = True
+                    return
+        self._close_cycle(state, sample, report)
+
+    def _close_cycle(self, state: CoreState, sample: Sample, report: Report) -> None:
+        anchored = state.anchoring or bool(state.key.recipe)
+        figures = online.close_cycle(
+            state.estimator,
+            self.config.estimator,
+            cycle=state.cycle,
+            kind=state.key.kind,
+            anchored=anchored,
+        )
+        if state.spoiled:
+            figures = replace(figures, flags=(*figures.flags, *state.spoiled))
+        state.history.append(figures)
+        scheduler.record_outcome(state.scheduler, figures)
+        report.figures.append(figures)
+        report.events.append(_closed(figures, sample))
+        self._count(state)
+        following = self._following(state, running_is_done=False)
+        if following is None:
+            report.events.append(self.trigger(state, Trigger.COMPLETE, sample))
+            state.stopped_because = "completed"
+            return
+        state.cycle += 1
+        state.step_index = 0
+        state.anchoring = False
+        state.spoiled = []
+        state.key = self._next_key(state, following)
+        state.next_key = None
+        if state.key.recipe and state.key.treated:
+            recipe = state.key.recipe
+            state.treatments_run[recipe] = state.treatments_run.get(recipe, 0) + 1
+
+    def _count(self, state: CoreState) -> None:
+        match state.key.kind:
+            case CycleKind.FORMATION:
+                state.formation_done += 1
+            case CycleKind.BASE:
+                state.base_done += 1
+            case CycleKind.REFERENCE:
+                state.reference_part += 1
+                if state.reference_part >= len(self.config.book.reference):
+                    state.reference_part = 0
+                    state.reference_done += 1
+
+    def _next_key(self, state: CoreState, following: CycleKind) -> CycleKey:
+        if following is CycleKind.FORMATION:
+            return CycleKey(kind=following, part=state.formation_done)
+        if following is CycleKind.REFERENCE:
+            return CycleKey(kind=following, part=state.reference_part)
+        return state.next_key or CycleKey(kind=following)
+
+    def _following(self, state: CoreState, *, running_is_done: bool) -> CycleKind | None:
+        """Return what follows: formation, a reference test, base cycles with a test every N.
+
+        The run ends with its last base cycle, or with the reference test that is due then.
+        `running_is_done` counts the running cycle, which has not been closed yet.
+        """
+        done = {
+            CycleKind.FORMATION: state.formation_done,
+            CycleKind.BASE: state.base_done,
+            CycleKind.REFERENCE: state.reference_part,
+        }
+        if running_is_done:
+            done[state.key.kind] += 1
+        tests, part = divmod(done[CycleKind.REFERENCE], len(self.config.book.reference))
+        if done[CycleKind.FORMATION] < self.config.formation_cycles:
+            return CycleKind.FORMATION
+        every = self.config.reference_every
+        due = 1 + (done[CycleKind.BASE] // every if every else 0)
+        if part or state.reference_done + tests < due:
+            return CycleKind.REFERENCE
+        return CycleKind.BASE if done[CycleKind.BASE] < self.config.cycles else None
+
+    def _decide(self, state: CoreState) -> Decision:
+        config = self.config
+        candidates, refused = self._candidates(state)
+        provisional = online.preview_cycle(
+            state.estimator, config.estimator, cycle=state.cycle, kind=state.key.kind
+        )
+        history = [*state.history, provisional]
+        decision = scheduler.decide(
+            state.scheduler,
+            config.schedule,
+            history,
+            candidates,
+            refused,
+            cycle=state.cycle,
+            seed=config.seed,
+        )
+        if decision.opportunity and decision.candidate is not None:
+            hours = 0.0 if decision.withheld else config.book.hours(decision.candidate)
+            scheduler.record_decision(state.scheduler, decision, history, hours)
+        return decision
+
+    def _candidates(
+        self, state: CoreState
+    ) -> tuple[list[scheduler.Candidate], dict[str, str]]:
+        """Return the recipes that may run now and, for the others, why not."""
+        config = self.config
+        facts = self._facts(state)
+        candidates: list[scheduler.Candidate] = []
+        refused: dict[str, str] = {}
+        for name in config.schedule.protocols:
+            recipe = config.recipes[name]
+            reasons = check(
+                recipe,
+                config.cell,
+                config.limits,
+                config.capabilities,
+                temperature_source=config.temperature_source,
+                state=facts,
+            )
+            if reasons:
+                refused[name] = reasons[0].reason
+            else:
+                candidates.append(
+                    scheduler.Candidate(
+                        recipe=name,
+                        prior_gain_Ah=recipe.prior_gain_Ah(config.cell),
+                        hours=config.book.hours(name),
+                    )
+                )
+        return candidates, refused
+
+    def _facts(self, state: CoreState) -> CheckState:
+        live = online.live(state.estimator, self.config.estimator)
+        return CheckState(
+            discharge_end=DischargeEnd(online.last_discharge_end(state.estimator)),
+            active_lithium_lower_Ah=max(
+                live.discharge_Ah - 2.0 * live.u_discharge_Ah, 0.0
+            ),
+            soft_short_suspected=scheduler.soft_short_suspected(state.history),
+            temperature_K=live.temperature_K,
+            treatments_run=dict(state.treatments_run),
+            cycles_done=state.base_done,
+        )
+
+
+def _same_current(before: PlannedStep | None, now: PlannedStep) -> bool:
+    return (
+        before is not None
+        and before.numbers.kind == now.numbers.kind
+        and before.numbers.current_A == now.numbers.current_A
+        and before.numbers.voltage_bound_V == now.numbers.voltage_bound_V
+    )
+
+
+def _bad_sample(sample: Sample) -> Event:
+    words = ", ".join(quality_words(sample.quality))
+    return Event(
+        kind=EventKind.BAD_SAMPLE,
+        t_s=sample.t_host_s,
+        sequence=sample.sequence,
+        message=f"reading {sample.sequence} not used: {words}",
+        data={"quality": sample.quality},
+    )
+
+
+def _decided(decision: Decision, sample: Sample) -> Event:
+    chosen = decision.protocol or ("withheld" if decision.withheld else "none")
+    return Event(
+        kind=EventKind.DECISION,
+        t_s=sample.t_host_s,
+        sequence=sample.sequence,
+        message=f"cycle {decision.cycle}: {chosen}: {decision.reason}",
+        data={"cycle": decision.cycle, "protocol": decision.protocol},
+    )
+
+
+def _closed(figures: CycleFigures, sample: Sample) -> Event:
+    ce = figures.coulombic_efficiency
+    return Event(
+        kind=EventKind.CYCLE_CLOSED,
+        t_s=sample.t_host_s,
+        sequence=sample.sequence,
+        message=f"cycle {figures.cycle} ({figures.kind.value}): CE "
+        + ("-" if ce is None else f"{ce:.5f} +- {figures.u_coulombic_efficiency or 0.0:.5f}")
+        + f", net charge {figures.net_charge_Ah * 1e3:+.4f} mAh, {figures.discharge_end.value}",
+        data={"cycle": figures.cycle, "coulombic_efficiency": ce},
+    )

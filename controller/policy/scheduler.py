@@ -1,0 +1,284 @@
+"""Which protocol, when and why: first rules, each stated in the decision's reason.
+
+Rules look at net charge, never at a ratio that pulses pull towards 1. Nothing is decided on cycles
+before the drift after formation has ended, nor on cycles after an interruption.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Final
+
+from controller.domain.decision import Decision
+from controller.domain.events import JsonScalar
+from controller.domain.figures import CycleFigures, CycleKind, DischargeEnd
+from controller.policy.learning import Effect, Opportunity, effect_of, uniform
+
+DRIFT_CYCLES: Final = 5
+# A loss counts as seen when it exceeds the threshold by this many standard uncertainties.
+SEEN_AT_U: Final = 2.0
+EXCLUDED_AFTER_INTERRUPTION: Final = 3
+# Success by shorting: a resistance that steps down this much, and this sure, is harm (assumed).
+SHORT_STEP_FRACTION: Final = 0.15
+SHORT_STEP_U: Final = 4.0
+SHORT_COMPARISON_CYCLES: Final = 3
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ScheduleConfig:
+    """The owner's wishes: which recipes, how often, at what price.
+
+    `value_per_mAh` and `price_per_h` are in the same unit; their ratio is what decides.
+    """
+
+    protocols: tuple[str, ...]
+    spacing_cycles: int
+    budget_h: float
+    treat_probability: float
+    value_per_mAh: float
+    price_per_h: float
+    loss_threshold_Ah: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Candidate:
+    """A recipe that may be run now, with what is expected of it.
+
+    `prior_gain_Ah` is assumed (the recipe says its range); `hours` is its cost in channel time.
+    """
+
+    recipe: str
+    prior_gain_Ah: float
+    hours: float
+
+
+@dataclass(slots=True, kw_only=True)
+class SchedulerState:
+    """What the scheduler remembers; plain data, part of the run's checkpoint."""
+
+    opportunities: list[Opportunity] = field(default_factory=list)
+    hours_spent: float = 0.0
+    excluded_until_cycle: int = 0
+
+
+def decide(
+    state: SchedulerState,
+    config: ScheduleConfig,
+    history: Sequence[CycleFigures],
+    candidates: Sequence[Candidate],
+    refused: Mapping[str, str],
+    *,
+    cycle: int,
+    seed: int,
+) -> Decision:
+    """Decide what the next cycle is to do.
+
+    Parameters
+    ----------
+    history : sequence of CycleFigures
+        All closed cycles, the present one last.
+    candidates : sequence of Candidate
+        Recipes that cell, limits, cycler and state allow now.
+    refused : mapping
+        The others, with the reason.
+    cycle : int
+        The cycle in which the decision is made.
+    seed : int
+        Decides, with the number of the opportunity, whether treatment is withheld.
+
+    Returns
+    -------
+    Decision
+    """
+    inputs: dict[str, JsonScalar] = {"hours_spent": round(state.hours_spent, 3)}
+
+    def nothing(reason: str) -> Decision:
+        return Decision(
+            cycle=cycle,
+            protocol=None,
+            candidate=None,
+            opportunity=False,
+            withheld=False,
+            probability=math.nan,
+            reason=reason,
+            inputs=inputs,
+            refused=dict(refused),
+        )
+
+    if not config.protocols:
+        return nothing("no protocols are scheduled")
+    waiting = _waiting(state, config, history, cycle, inputs)
+    if waiting:
+        return nothing(waiting)
+    if not candidates:
+        return nothing("every scheduled protocol is refused: " + "; ".join(
+            f"{name}: {reason}" for name, reason in refused.items()
+        ))
+    best, utility = _best(state, config, candidates)
+    inputs["expected_utility"] = round(utility, 6)
+    if best.hours + state.hours_spent > config.budget_h:
+        return nothing(
+            f"{best.recipe} costs {best.hours:.1f} h, {config.budget_h - state.hours_spent:.1f} h "
+            "of the budget are left"
+        )
+    if not utility > 0.0:
+        return nothing(f"{best.recipe} is not worth its {best.hours:.1f} h")
+    treated = uniform(seed, len(state.opportunities)) < config.treat_probability
+    loss_mAh = inputs["net_charge_lost_mAh"]
+    return Decision(
+        cycle=cycle,
+        protocol=best.recipe if treated else None,
+        candidate=best.recipe,
+        opportunity=True,
+        withheld=not treated,
+        probability=config.treat_probability,
+        reason=f"{loss_mAh} mAh lost since the last opportunity: {best.recipe}"
+        + ("" if treated else ", withheld at random as its control"),
+        inputs=inputs,
+        refused=dict(refused),
+    )
+
+
+def _waiting(
+    state: SchedulerState,
+    config: ScheduleConfig,
+    history: Sequence[CycleFigures],
+    cycle: int,
+    inputs: dict[str, JsonScalar],
+) -> str:
+    """Return why there is nothing to decide yet, or an empty string."""
+    base = [one for one in history if one.kind is CycleKind.BASE]
+    if cycle < state.excluded_until_cycle:
+        return f"the run was interrupted; cycles before {state.excluded_until_cycle} do not count"
+    if not drift_over(base):
+        return "efficiency still drifts after formation"
+    last = state.opportunities[-1].cycle if state.opportunities else -config.spacing_cycles
+    since = [one for one in base if one.cycle > last + 1 or not state.opportunities]
+    if cycle - last <= config.spacing_cycles:
+        return f"an opportunity every {config.spacing_cycles + 1} cycles at most"
+    recent = since[-max(config.spacing_cycles, 1) * 3 :]
+    loss_Ah, u_Ah = _loss(recent)
+    inputs["net_charge_lost_mAh"] = round(loss_Ah * 1e3, 4)
+    inputs["u_net_charge_lost_mAh"] = round(u_Ah * 1e3, 4)
+    inputs["cycles_summed"] = len(recent)
+    inputs["discharge_end"] = base[-1].discharge_end.value
+    if not loss_Ah > config.loss_threshold_Ah + SEEN_AT_U * u_Ah:
+        text = f"net charge lost {loss_Ah * 1e3:.4f} +- {u_Ah * 1e3:.4f} mAh is below the threshold"
+        if base[-1].discharge_end is DischargeEnd.CATHODE:
+            text += "; the discharge ends at the cathode, so lithium loss cannot be seen"
+        return text
+    return ""
+
+
+def _loss(cycles: Sequence[CycleFigures]) -> tuple[float, float]:
+    """Return net charge lost and its u. One current range: the gain error is common, so it adds."""
+    loss = -sum(one.net_charge_Ah for one in cycles)
+    return loss, sum(one.u_net_charge_Ah for one in cycles)
+
+
+def _best(
+    state: SchedulerState, config: ScheduleConfig, candidates: Sequence[Candidate]
+) -> tuple[Candidate, float]:
+    """Return the candidate of highest expected utility; learnt gains replace the prior."""
+
+    def utility(one: Candidate) -> float:
+        learnt = effect_of(one.recipe, state.opportunities)
+        gain_Ah = one.prior_gain_Ah if learnt.recovered_Ah is None else learnt.recovered_Ah
+        return gain_Ah * 1e3 * config.value_per_mAh - one.hours * config.price_per_h
+
+    best = max(candidates, key=lambda one: (utility(one), one.recipe))
+    return best, utility(best)
+
+
+def drift_over(base: Sequence[CycleFigures]) -> bool:
+    """Return whether the slope of the last five efficiencies is within its uncertainty.
+
+    Rules, section 3: drift after formation ends when the 5-cycle slope is within (twice) its
+    standard uncertainty, from the readings' own uncertainty and the scatter about the line.
+    """
+    recent = [one for one in base[-DRIFT_CYCLES:] if one.coulombic_efficiency is not None]
+    if len(recent) < DRIFT_CYCLES:
+        return False
+    if len(base) > 2 * DRIFT_CYCLES:
+        return True  # once over it stays over: later slopes are ageing, not formation
+    y = [one.coulombic_efficiency or 0.0 for one in recent]
+    u = [one.u_coulombic_efficiency or 0.0 for one in recent]
+    x = [float(index) - (len(y) - 1) / 2 for index in range(len(y))]
+    sxx = sum(value * value for value in x)
+    mean = sum(y) / len(y)
+    slope = sum(a * b for a, b in zip(x, y, strict=True)) / sxx
+    residual = sum((b - mean - slope * a) ** 2 for a, b in zip(x, y, strict=True)) / (len(y) - 2)
+    own = sum(value * value for value in u) / len(u)
+    return abs(slope) <= 2.0 * math.sqrt(max(residual, own) / sxx)
+
+
+def soft_short_suspected(history: Sequence[CycleFigures]) -> bool:
+    """Return whether the resistance has just stepped down as a short makes it.
+
+    A soft short lowers resistance and looks like success: it counts as harm and bars further
+    high-current treatment.
+    """
+    values = [
+        (one.resistance_Ohm, one.u_resistance_Ohm)
+        for one in history
+        if one.kind is CycleKind.BASE and math.isfinite(one.resistance_Ohm)
+    ]
+    if len(values) < SHORT_COMPARISON_CYCLES + 1:
+        return False
+    before = values[-SHORT_COMPARISON_CYCLES - 1 : -1]
+    level = sorted(value for value, _ in before)[len(before) // 2]
+    now, u_now = values[-1]
+    u = math.hypot(u_now, max(u_before for _, u_before in before))
+    return level - now > max(SHORT_STEP_FRACTION * level, SHORT_STEP_U * u)
+
+
+def record_decision(
+    state: SchedulerState, decision: Decision, history: Sequence[CycleFigures], hours: float
+) -> None:
+    """Remember an opportunity and what it will cost."""
+    if not decision.opportunity or decision.candidate is None:
+        return
+    base = [one for one in history if one.kind is CycleKind.BASE]
+    state.opportunities.append(
+        Opportunity(
+            cycle=decision.cycle,
+            recipe=decision.candidate,
+            treated=not decision.withheld,
+            probability=decision.probability,
+            net_before_Ah=base[-1].net_charge_Ah if base else 0.0,
+        )
+    )
+    state.hours_spent += hours
+
+
+def record_outcome(state: SchedulerState, figures: CycleFigures) -> None:
+    """Close the opportunity whose block this cycle was (anchor to anchor)."""
+    if not state.opportunities:
+        return
+    last = state.opportunities[-1]
+    if last.net_charge_Ah is not None or last.excluded or figures.cycle != last.cycle + 1:
+        return
+    if figures.flags and any(flag in _SPOILS for flag in figures.flags):
+        last.excluded = ", ".join(flag for flag in figures.flags if flag in _SPOILS)
+    elif not figures.anchored:
+        last.excluded = "did not end in an anchor state"
+    else:
+        last.net_charge_Ah = figures.net_charge_Ah
+        last.u_net_charge_Ah = figures.u_net_charge_Ah
+
+
+_SPOILS: Final = frozenset({"unobserved-charge", "interrupted", "treatment-abandoned"})
+
+
+def exclude_after_interruption(state: SchedulerState, cycle: int) -> None:
+    """Bar decisions in the cycles after an unplanned pause, crash or safe rest."""
+    state.excluded_until_cycle = max(
+        state.excluded_until_cycle, cycle + EXCLUDED_AFTER_INTERRUPTION + 1
+    )
+
+
+def effects(state: SchedulerState, config: ScheduleConfig) -> list[Effect]:
+    """Return the effect of every scheduled recipe."""
+    return [effect_of(recipe, state.opportunities) for recipe in config.protocols]
