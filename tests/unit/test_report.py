@@ -1,0 +1,375 @@
+"""The report says what the journal holds, whatever the journal holds."""
+
+from __future__ import annotations
+
+import io
+import json
+import math
+import re
+import time
+from html.parser import HTMLParser
+from pathlib import Path
+
+import numpy as np
+import pytest
+from rich.console import Console
+
+from controller.app.report import REPORT_NAME, print_summary, summary, write_report
+from controller.app.reporting.charts import grouped_decisions
+from controller.app.reporting.facts import (
+    WINDOWS,
+    efficiency_trend,
+    read_facts,
+    treatment_windows,
+)
+from controller.app.reporting.svg import decimate, robust_range, tick_words, ticks
+from controller.app.reporting.words import number, with_u
+from controller.domain.decision import Decision
+from controller.domain.errors import RunDirectoryError
+from controller.domain.figures import CycleKind, Label
+from controller.io.journal import Journal, JournalReader
+from tests.synthetic_run import EPOCH_S, GAIN_MAH, figures, make_run
+
+VOID = {"meta", "link", "br", "hr", "img"}
+
+
+class Outline(HTMLParser):
+    """Checks that every element is closed in order, and collects what a reader needs."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.open: list[str] = []
+        self.headings: list[str] = []
+        self.ids: list[str] = []
+        self.links: list[str] = []
+        self.undescribed_drawings = 0
+        self.sources: list[str] = []
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        given = dict(attrs)
+        if tag not in VOID:
+            self.open.append(tag)
+        if tag in ("h1", "h2", "h3"):
+            self.headings.append(tag)
+        if given.get("id"):
+            self.ids.append(str(given["id"]))
+        if tag == "a":
+            self.links.append(str(given["href"]))
+        if tag == "svg" and not (given.get("aria-label") or given.get("aria-hidden")):
+            self.undescribed_drawings += 1
+        self.sources += [str(given[key]) for key in ("src", "href") if given.get(key)]
+
+    def handle_startendtag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.handle_starttag(tag, attrs)
+        if tag not in VOID:
+            self.handle_endtag(tag)
+
+    def handle_endtag(self, tag: str) -> None:
+        assert self.open, f"</{tag}> closes nothing"
+        assert self.open.pop() == tag
+
+
+def outline(path: Path) -> Outline:
+    parsed = Outline()
+    parsed.feed(path.read_text("utf-8"))
+    assert parsed.open == []
+    return parsed
+
+
+@pytest.fixture(scope="module")
+def run_dir(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return make_run(tmp_path_factory.mktemp("run"))
+
+
+def test_the_report_is_one_well_formed_file_without_network(run_dir: Path) -> None:
+    path = write_report(run_dir)
+    assert path == run_dir / REPORT_NAME
+    parsed = outline(path)
+    assert parsed.headings[0] == "h1"
+    assert parsed.headings.count("h2") == 9
+    assert parsed.undescribed_drawings == 0
+    assert len(set(parsed.ids)) == len(parsed.ids)
+    for link in parsed.links:
+        assert link[1:] in parsed.ids
+    assert all(source.startswith(("#", "data:")) for source in parsed.sources)
+    text = path.read_text("utf-8")
+    assert "http" not in text.replace("http://www.w3.org", "")
+    assert re.search(r"\b(nan|inf|None)\b", text) is None
+
+
+def test_only_a_simulated_cell_is_called_simulated(run_dir: Path, tmp_path: Path) -> None:
+    words = "Figures of the simulated cell are assumed."
+    assert words in write_report(run_dir).read_text("utf-8")
+    real = make_run(tmp_path / "run", base_cycles=2, simulated=False)
+    text = write_report(real).read_text("utf-8")
+    assert words not in text
+    assert "simulated" not in text.lower()
+    assert "never verified on a physical instrument" in text
+
+
+def test_prior_dominated_parts_are_hatched_and_named(run_dir: Path) -> None:
+    text = write_report(run_dir).read_text("utf-8")
+    section = text[text.index('id="inventory"') : text.index('id="treatments"')]
+    assert section.count('class="li-inactive"') - 1 == len(read_facts(run_dir).cycles)
+    # every inactive and every SEI bar carries a hatch of its own, and so do the two swatches
+    inactive, sei = (section.count(f'class="li-{word}"') for word in ("inactive", "sei"))
+    assert section.count('class="hatch"') == inactive + sei
+    assert "prior-dominated" in section
+    assert 'class="lost-bound" d="M1 8H17"' in section
+
+
+def test_the_summary_has_the_agreed_keys_and_figures(run_dir: Path) -> None:
+    found = summary(run_dir)
+    assert list(found) == [
+        "schema",
+        "run_dir",
+        "cycles",
+        "decisions",
+        "treatments",
+        "lab_hours",
+        "final_capacity_mAh",
+        "stopped_because",
+    ]
+    facts = read_facts(run_dir)
+    assert found["schema"] == 1
+    assert found["cycles"] == 50
+    assert found["stopped_because"] == "completed"
+    assert found["final_capacity_mAh"] == pytest.approx(facts.base[-1].discharge_Ah * 1e3)
+    assert [d["cycle"] for d in found["decisions"]] == [d.cycle for d in facts.decisions]
+    assert set(found["decisions"][0]) == {"cycle", "protocol", "reason"}
+    assert json.loads(json.dumps(found, allow_nan=False)) == found
+
+
+def test_what_a_treatment_gave_back_is_null_with_a_reason_until_contrasts_suffice(
+    run_dir: Path,
+) -> None:
+    strip, rest = summary(run_dir)["treatments"]
+    assert strip["protocol"] == "short-strip"
+    assert strip["recovered_mAh"] == pytest.approx(GAIN_MAH, abs=4 * strip["u_mAh"])
+    assert 0.0 < strip["u_mAh"] < 0.2 * GAIN_MAH
+    assert "reason" not in strip
+    assert rest["recovered_mAh"] is None
+    assert rest["u_mAh"] is None
+    assert "5 of each are needed" in rest["reason"]
+    assert rest["count"] == sum(
+        d.protocol == "discharged-rest" for d in read_facts(run_dir).decisions
+    )
+
+
+def test_the_summary_is_printed_for_a_person(run_dir: Path) -> None:
+    console = Console(record=True, width=160, force_terminal=False, file=io.StringIO())
+    print_summary(summary(run_dir), run_dir, console)
+    text = console.export_text()
+    for words in (
+        "50 base",
+        "pp per 100 cycles",
+        "short-strip",
+        "not known: ",
+        "run.sqlite",
+        "assumed",
+    ):
+        assert words in text
+
+
+@pytest.mark.parametrize("close", ["stopped by Ctrl-C", None])
+def test_runs_without_a_closed_cycle_are_reported(tmp_path: Path, close: str | None) -> None:
+    run = make_run(tmp_path, base_cycles=0, close=close)
+    parsed = outline(write_report(run))
+    assert parsed.headings.count("h2") == 9
+    found = summary(run)
+    assert found["cycles"] == 0
+    assert found["final_capacity_mAh"] is None
+    assert found["stopped_because"] == close
+    print_summary(found, run, Console(quiet=True))
+
+
+def test_a_run_killed_before_its_first_checkpoint_is_reported(tmp_path: Path) -> None:
+    header = {
+        "configuration": "not = [toml",
+        "program_version": "0",
+        "seed": None,
+        "utc_s": EPOCH_S,
+    }
+    journal = Journal.create(tmp_path, header)
+    journal.commit()
+    outline(write_report(tmp_path))
+    found = summary(tmp_path)
+    assert found["lab_hours"] == 0.0
+    assert found["treatments"] == []
+    assert found["stopped_because"] is None
+
+
+def test_one_cycle_with_nothing_known_is_reported(tmp_path: Path) -> None:
+    header = {"configuration": "", "program_version": "0", "seed": 1, "utc_s": EPOCH_S}
+    journal = Journal.create(tmp_path, header)
+    one = figures(1, CycleKind.BASE, np.random.default_rng(0), math.nan, 0.0)
+    blank = dict.fromkeys(
+        ("u_net_charge_Ah", "resistance_Ohm", "u_lithium_lost_Ah", "mean_temperature_K"), math.nan
+    )
+    values = {name: getattr(one, name) for name in type(one).__slots__}
+    journal.cycle(
+        type(one)(
+            **{
+                **values,
+                **blank,
+                "coulombic_efficiency": None,
+                "u_coulombic_efficiency": None,
+                "lithium_lost_label": Label.UNKNOWN,
+            }
+        )
+    )
+    journal.close("fault", utc_s=EPOCH_S)
+    text = write_report(tmp_path).read_text("utf-8")
+    outline(tmp_path / REPORT_NAME)
+    assert "No resistance has been measured yet." in text
+    assert "No estimate of the lithium lost yet." in text
+    assert re.search(r"\bnan\b", text) is None
+
+
+def test_a_symmetric_cell_has_no_efficiency_and_says_so(tmp_path: Path) -> None:
+    run = make_run(tmp_path, base_cycles=3, cell_format="li-li")
+    assert "has no Coulombic efficiency" in write_report(run).read_text("utf-8")
+
+
+def test_a_missing_sensor_is_a_dash(tmp_path: Path) -> None:
+    run = make_run(tmp_path, base_cycles=1, temperature=False)
+    assert "its limits were not enforced" in write_report(run).read_text("utf-8")
+
+
+def test_names_from_the_run_file_cannot_write_html(tmp_path: Path) -> None:
+    text = "[cell]\nname = '<script>alert(1)</script>'\n[schedule]\nprotocols = ['<b>']\n"
+    journal = Journal.create(
+        tmp_path, {"configuration": text, "program_version": "0", "seed": 1, "utc_s": EPOCH_S}
+    )
+    decision = Decision(
+        cycle=1,
+        protocol=None,
+        candidate=None,
+        opportunity=False,
+        withheld=False,
+        probability=math.nan,
+        reason="<i>x</i>",
+    )
+    journal.decision(decision)
+    journal.close("completed", utc_s=EPOCH_S)
+    html = write_report(tmp_path).read_text("utf-8")
+    assert "<script" not in html
+    assert "<b>" not in html
+    assert "<i>" not in html
+
+
+def test_a_directory_without_a_journal_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(RunDirectoryError, match=r"run\.sqlite"):
+        write_report(tmp_path)
+    with pytest.raises(RunDirectoryError, match=r"run\.sqlite"):
+        summary(tmp_path)
+
+
+def test_at_most_twelve_treatments_are_drawn_and_controls_are_among_them(run_dir: Path) -> None:
+    facts = read_facts(run_dir)
+    with JournalReader(run_dir) as reader:
+        windows, total = treatment_windows(reader, facts)
+    assert total > WINDOWS
+    assert len(windows) == WINDOWS
+    assert {one.treated for one in windows} == {True, False}
+    assert [one.cycle for one in windows] == sorted(one.cycle for one in windows)
+    strip = next(one for one in windows if one.protocol == "short-strip" and one.treated)
+    inside = (strip.t_s > 0.0) & (strip.t_s < strip.duration_s)
+    assert strip.duration_s == pytest.approx(70.0)
+    np.testing.assert_allclose(strip.current_A[inside], -4.6e-3)
+    assert strip.t_s[0] < 0.0 < strip.duration_s < strip.t_s[-1]
+
+
+def test_the_trend_leaves_out_treated_and_disturbed_cycles(run_dir: Path) -> None:
+    facts = read_facts(run_dir)
+    trend = efficiency_trend(facts)
+    assert trend is not None
+    # the run's efficiency without treatment: 0.9955 less 1e-5 a cycle
+    middle = 0.9955 - 1e-5 * 25
+    assert trend.mean == pytest.approx(middle, abs=4 * trend.u_mean)
+    assert trend.slope == pytest.approx(-1e-5, abs=4 * trend.u_slope)
+    assert trend.u_mean >= 0.00025
+
+
+def test_like_decisions_in_a_row_are_joined_and_opportunities_are_not(run_dir: Path) -> None:
+    decisions = read_facts(run_dir).decisions
+    grouped = grouped_decisions(decisions)
+    assert grouped[0][0] == "cycles 4-8"
+    assert sum(one.opportunity for _, one in grouped) == sum(one.opportunity for one in decisions)
+    assert len(grouped) < len(decisions)
+
+
+def test_the_lowest_and_highest_reading_survive_reduction() -> None:
+    t = np.arange(100_000, dtype=np.float64)
+    y = np.sin(t / 9000.0)
+    y[54_321] = 5.0
+    y[1_234] = -5.0
+    y[77] = math.nan
+    xs, ys = decimate(t, y, 200)
+    assert xs.size <= 402
+    assert ys.max() == 5.0
+    assert ys.min() == -5.0
+    assert np.all(np.diff(xs) > 0)
+    assert xs[-1] == t[-1]
+
+
+def test_few_points_are_kept_as_they_are() -> None:
+    t = np.arange(10.0)
+    xs, ys = decimate(t, t * t, 200)
+    np.testing.assert_array_equal(xs, t)
+    np.testing.assert_array_equal(ys, t * t)
+
+
+def test_an_outlier_does_not_flatten_the_axis() -> None:
+    values = [0.996 + 0.0001 * (index % 5) for index in range(40)]
+    low, high = robust_range([0.88, *values], [0.0001] * 41)
+    assert 0.99 < low < 0.996
+    assert 0.9964 < high < 1.0
+
+
+@pytest.mark.parametrize("values", [[], [math.nan], [math.inf, math.nan]])
+def test_an_axis_without_values_is_still_an_axis(values: list[float]) -> None:
+    low, high = robust_range(values)
+    assert high > low
+
+
+@pytest.mark.parametrize(
+    ("low", "high"), [(0.0, 1.0), (2.1, 2.7), (-1e-6, 3e-6), (0.0, 55.0), (1e5, 2e5)]
+)
+def test_ticks_are_round_inside_and_told_apart(low: float, high: float) -> None:
+    found = ticks(low, high)
+    assert 3 <= len(found) <= 8
+    assert all(low - 1e-9 * high <= tick <= high * (1 + 1e-9) for tick in found)
+    words = tick_words(found)
+    assert len(set(words)) == len(words)
+
+
+@pytest.mark.parametrize(
+    ("value", "u", "words"),
+    [
+        (0.99532, 0.00012, "0.99532 ± 0.00012"),
+        (-12.34, 1.5, "\N{MINUS SIGN}12.3 ± 1.5"),
+        (123.4, 15.0, "123 ± 15"),
+        (math.nan, 0.1, "-"),
+        (None, 0.1, "-"),
+        (1.0, math.nan, "1.0000"),
+        (-0.00001, 0.5, "0.00 ± 0.50"),
+    ],
+)
+def test_an_uncertainty_decides_the_digits(value: float | None, u: float, words: str) -> None:
+    assert with_u(value, u) == words
+
+
+def test_a_missing_number_is_a_dash() -> None:
+    assert number(None) == "-"
+    assert number(math.inf) == "-"
+
+
+def test_a_long_run_is_reported_quickly_and_small(tmp_path: Path) -> None:
+    run = make_run(tmp_path, readings_per_step=600)
+    begin = time.perf_counter()
+    path = write_report(run)
+    took_s = time.perf_counter() - begin
+    assert read_facts(run).sample_count > 60_000
+    assert path.stat().st_size < 2_000_000
+    assert took_s < 4.0
