@@ -8,8 +8,9 @@ import pytest
 
 from controller.domain.cell import CellFormat
 from protocols.check import check
+from protocols.parse import parse_recipe
 from protocols.registry import library
-from protocols.spec import Allowed, Phase, parse_recipe
+from protocols.spec import Allowed, Phase
 from tests.unit.test_protocols_support import CAPABILITIES, cell, limits
 
 PAGE = Path(__file__).parents[2] / "docs" / "protocols.md"
