@@ -7,7 +7,8 @@ from importlib import resources
 from pathlib import Path
 
 from controller.domain.errors import nearest, refuse
-from protocols.spec import Recipe, parse_recipe
+from protocols.parse import parse_recipe
+from protocols.spec import Recipe
 
 
 @cache

@@ -15,7 +15,7 @@ from controller.domain.command import (
     TAG_DIAGNOSTIC,
     TAG_TREATMENT,
 )
-from controller.domain.errors import refuse
+from controller.domain.errors import InvariantError, refuse
 from controller.domain.sample import NAN
 from controller.domain.step import Stage, Step
 from protocols.spec import (
@@ -274,7 +274,7 @@ class _Resolver:
                 if isinstance(step, PulseStep):
                     return self._current_A(step) * number(step.duration_s, self._recipe) / 3600.0
                 return self._end_charge_Ah(step, charging=isinstance(step, ChargeStep))
-        return NAN
+        raise InvariantError(f"recipe {self._recipe.name}: no step is called {said!r}")
 
     def _derived_s(self, current_A: float, charge_Ah: float) -> float:
         if charge_Ah > 0.0:

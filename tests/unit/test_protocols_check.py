@@ -13,8 +13,9 @@ from hypothesis import strategies as st
 from controller.domain.capabilities import ControlTier
 from controller.domain.cell import CellFormat, CellLimits, ElectrolyteFamily, Levels
 from protocols.check import CheckState, check, plating_fraction
+from protocols.parse import parse_recipe, with_parameters
 from protocols.registry import library
-from protocols.spec import Recipe, parse_recipe, with_parameters
+from protocols.spec import Recipe
 from tests.unit.test_protocols_support import CAPABILITIES, cell, changed, limits
 
 NAN = math.nan
@@ -247,6 +248,11 @@ def test_a_mediator_has_to_be_declared():
     only(reasons(recipe, ANODE_FREE), "redox mediator")
     with_iodide = replace(cell(ANODE_FREE), mediator="LiI")
     assert reasons(recipe, ANODE_FREE, cell=with_iodide) == []
+
+
+def test_a_voltage_that_does_not_fit_the_cell_is_a_refusal():
+    text = changed("base-cycling", 'down_to_voltage_V = "cut-off"', "down_to_voltage_V = 4.4")
+    only(reasons(parse_recipe(text, "x.toml"), ANODE_FREE), "upper cut-off")
 
 
 # --- The instrument -------------------------------------------------------------------------

@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from controller.domain.cell import CellFormat
 from controller.domain.command import (
@@ -17,10 +20,11 @@ from controller.domain.command import (
 )
 from controller.domain.step import Stage
 from protocols.check import check
+from protocols.parse import parse_recipe
 from protocols.registry import library
 from protocols.resolve import BASE_C_RATE, expect, expected_hours, resolve, start_charge_Ah
 from protocols.spec import Allowed, Basis, Kind, Provenance
-from tests.unit.test_protocols_support import CAPABILITIES, cell, limits
+from tests.unit.test_protocols_support import CAPABILITIES, cell, changed, limits
 
 CASES = [(name, cell_format) for name in library() for cell_format in CellFormat]
 
@@ -231,3 +235,60 @@ def test_lithium_against_lithium_is_cycled_in_balance_by_charge(name):
     charge_Ah = sum(one.charge_Ah for one in expect(steps, spec))
     assert charge_Ah == pytest.approx(0.0, abs=1e-9)
     assert not any(step.end_current_A > 0.0 for step in steps)
+
+
+AREAS = st.floats(0.1, 500.0)
+CAPACITIES = st.floats(1.0e-4, 10.0)
+
+
+@given(
+    name=st.sampled_from(sorted(library())),
+    cell_format=st.sampled_from(list(CellFormat)),
+    area_cm2=AREAS,
+    nominal_capacity_Ah=CAPACITIES,
+    sham=st.booleans(),
+)
+def test_any_cell_gets_steps_with_an_end_and_figures_of_its_own_size(
+    name, cell_format, area_cm2, nominal_capacity_Ah, sham
+):
+    recipe = library()[name]
+    if recipe.applicability[cell_format].allowed is Allowed.REFUSED:
+        return
+    small = replace(cell(cell_format), area_cm2=area_cm2, nominal_capacity_Ah=nominal_capacity_Ah)
+    double = replace(small, area_cm2=2 * area_cm2, nominal_capacity_Ah=2 * nominal_capacity_Ah)
+    steps, twice = resolve(recipe, small, sham=sham), resolve(recipe, double, sham=sham)
+    assert len(steps) == len(twice)
+    for one, two in zip(steps, twice, strict=True):
+        assert 0.0 < one.max_duration_s < math.inf
+        assert two.current_A == pytest.approx(2.0 * one.current_A)
+        assert two.max_duration_s == pytest.approx(one.max_duration_s)
+        assert two.voltage_bound_V == pytest.approx(one.voltage_bound_V, nan_ok=True)
+        assert two.end_charge_Ah == pytest.approx(2.0 * one.end_charge_Ah, nan_ok=True)
+        assert two.end_current_A == pytest.approx(2.0 * one.end_current_A, nan_ok=True)
+
+
+def test_a_charge_per_area_and_a_pulse_in_base_cycling():
+    text = changed(
+        "base-cycling",
+        '[[steps]]\ndo = "charge"\nc_rate = "base"',
+        '[[steps]]\ndo = "pulse"\ndirection = "discharge"\nc_rate = "base"\nduration_s = 5\n\n'
+        '[[steps]]\ndo = "pulse"\ndirection = "charge"\nc_rate = "base"\nduration_s = 5\n\n'
+        '[[steps]]\ndo = "hold"\nat = "lower-cut-off"\nc_rate = "base"\n'
+        'until_current_c_rate = "C/50"\nmax_duration_min = 30\n\n'
+        '[[steps]]\ndo = "charge"\ncharge_mAh_per_cm2 = 0.5\nc_rate = "base"',
+    )
+    first, second, hold, charge, *_ = resolve(
+        parse_recipe(text, "x.toml"), cell(CellFormat.ANODE_FREE)
+    )
+    assert [first.stage, second.stage, hold.stage] == [
+        Stage.DISCHARGE,
+        Stage.CHARGE,
+        Stage.DISCHARGE,
+    ]
+    assert first.name == "discharge pulse 0.649351 mA/cm2, 5 s"
+    assert math.isnan(first.end_voltage_V)
+    assert (hold.max_duration_s, hold.name) == (1800.0, "hold 3 V to C/50")
+    assert charge.end_charge_Ah == pytest.approx(0.77e-3)
+    assert charge.name == "charge at C/3 to 4.3 V or 0.77 mAh"
+    # 0.77 mAh at 1 mA, a tenth more, and 10 s.
+    assert charge.max_duration_s == pytest.approx(0.77 * 3600 * 1.1 + 10.0)

@@ -10,9 +10,10 @@ from hypothesis import strategies as st
 
 from controller.domain.cell import CellFormat
 from controller.domain.errors import ConfigurationError
+from protocols.parse import parse_recipe, with_parameters
 from protocols.registry import library, load
 from protocols.resolve import resolve
-from protocols.spec import parse_c_rate, parse_recipe, unit_of, with_parameters
+from protocols.spec import parse_c_rate, unit_of
 from tests.unit.test_protocols_support import cell, changed, library_text
 
 
@@ -255,6 +256,18 @@ def test_every_fault_is_listed_at_once():
             'charge_as_in_step = "fast strip"',
             ("steps.1.charge_as_in_step", "only a sham copies"),
         ),
+        (
+            "short-strip",
+            'charge_fraction_of_nominal = "strip_charge_fraction_of_nominal"\n',
+            "",
+            ("sham_steps.1.charge_as_in_step", "said by no step of a given charge"),
+        ),
+        ("anchor", "[parameters.hold_until_c_rate]", "[parameters.hold_until]", ("has no unit",)),
+        ("base-cycling", "lowest = 0.1\n", "lowest = 0\n", ("lowest: is 0", "above 0")),
+        ("anchor", 'kind = "anchor"', 'kind = "anchor"\nplacement = "after-charge"', ("kind",)),
+        ("anchor", 'lowest = "C/200"', "lowest = [1]", ("lowest", "finite number")),
+        ("anchor", 'c_rate = "base"', "c_rate = false", ("c_rate", "above 0")),
+        ("base-cycling", 'up_to_voltage_V = "cut-off"', "up_to_voltage_V = []", ("voltage in V",)),
         ("self-heating", "min_state_of_charge = 0.1", "min_state_of_charge = 0.9", ("not below",)),
     ],
 )
