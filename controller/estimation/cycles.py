@@ -59,7 +59,6 @@ EXCLUDING: Final = frozenset(
         "incomplete",
         "ce-above-one",
         "time-reset",
-        "not_lithium_ce",
         "units-implausible",
         "sign-implausible",
     }
@@ -373,6 +372,8 @@ def _with_ends(
         knee_share = float(np.sum(charge_As[after_knee & ~held])) / nominal_As
         hold_share = float(np.sum(charge_As[held])) / nominal_As if held.any() else NAN
         end, probability = classify_end(EndShape(knee_share, hold_share, NAN))
+        if cell_format is CellFormat.EXCESS_LITHIUM and end is DischargeEnd.ANODE:
+            end = DischargeEnd.UNKNOWN  # its lithium does not run out within a cycle
         out.append(replace(cycle, discharge_end=end, discharge_end_probability=probability))
     return out
 

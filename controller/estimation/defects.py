@@ -276,6 +276,7 @@ def _cycles_from_current(
     least_As = of_largest * span_As
     starts: list[int] = []
     direction = 0
+    discharged = False
     extreme_at = 0
     turned_As = 0.0
     for k, value_As in enumerate(total_As.tolist()):
@@ -288,13 +289,13 @@ def _cycles_from_current(
         if back_As > max(REVERSAL_SHARE * half_As, least_As):
             direction = 1 if value_As > extreme_As else -1
             turned_As = extreme_As
-            if direction > 0:
+            if direction > 0 and discharged:
                 starts.append(extreme_at)
+            discharged = discharged or direction < 0
             extreme_at = k
     numbers = np.ones(max(series.t_s.size - 1, 0))
     for start in starts:
-        if start > 0 and np.any(intervals.charge_As[:start] < -least_As):
-            numbers[start:] += 1.0
+        numbers[start:] += 1.0
     return numbers
 
 

@@ -85,6 +85,7 @@ def _of_edge(series: Series, at: int, cycle: int) -> list[Resistance]:
     step_A = float(series.current_A[at + 1]) - before_A
     edge_s = float(series.t_s[at])
     stop = _end_of_step(series, at)
+    where = _where(before_A, float(series.current_A[at + 1]))
     first_s = float(series.t_s[at + 1]) - edge_s
     first_Ohm = (float(series.voltage_V[at + 1]) - before_V) / step_A
     if not first_Ohm > 0.0:
@@ -93,7 +94,7 @@ def _of_edge(series: Series, at: int, cycle: int) -> list[Resistance]:
         Resistance(
             t_s=float(series.t_s[at + 1]),
             cycle=cycle,
-            kind=f"first reading, {_duration_words(first_s, series.time_resolution_s)}",
+            kind=f"first reading, {_duration_words(first_s, series.time_resolution_s)}, {where}",
             value_Ohm=first_Ohm,
             u_Ohm=_RATIO_U * first_Ohm + _noise_V(series, at) / abs(step_A),
         )
@@ -107,7 +108,7 @@ def _of_edge(series: Series, at: int, cycle: int) -> list[Resistance]:
                 Resistance(
                     t_s=edge_s + float(t_s[k]),
                     cycle=cycle,
-                    kind=kind,
+                    kind=f"{kind}, {where}",
                     value_Ohm=float(resistance_Ohm[k]),
                     u_Ohm=_RATIO_U * abs(float(resistance_Ohm[k]))
                     + _noise_V(series, at) / abs(step_A),
@@ -116,6 +117,16 @@ def _of_edge(series: Series, at: int, cycle: int) -> list[Resistance]:
     if abs(before_A) <= STEADY_WITHIN * abs(step_A):
         found += _without_drift(cycle, edge_s, t_s, resistance_Ohm)
     return found
+
+
+def _where(before_A: float, after_A: float) -> str:
+    """Say which change of current it is."""
+    least_A = STEADY_WITHIN * abs(after_A - before_A)
+    if abs(before_A) <= least_A:
+        return "start of charge" if after_A > 0.0 else "start of discharge"
+    if abs(after_A) <= least_A:
+        return "end of charge" if before_A > 0.0 else "end of discharge"
+    return "change of current"
 
 
 def _baseline(series: Series, at: int) -> int:

@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 
+from controller.domain.sample import NAN
+
 FloatArray = NDArray[np.float64]
 TextArray = NDArray[np.object_]
 
+# Fewer values than this say nothing about how they were rounded.
+_VARIOUS = 20
 # Decimal quanta tried when the resolution of a logged column is inferred.
 _QUANTA = tuple(10.0**-k for k in range(10))
 
@@ -38,6 +43,8 @@ class Table:
         The cycler's own counter within a step, magnitude, direction from the current's sign.
     first_row : int
         Line (CSV) or row (Parquet) in the file of the first element, for messages.
+    written_current_resolution_A : float
+        Last decimal written in a text file (A); NaN where the file does not show it.
     findings : tuple of str
         What the reader itself had to say about the file.
     """
@@ -56,6 +63,7 @@ class Table:
     step_capacity_Ah: FloatArray | None = None
     first_row: int = 2
     findings: tuple[str, ...] = ()
+    written_current_resolution_A: float = NAN
 
     @property
     def time_resolution_s(self) -> float:
@@ -64,7 +72,15 @@ class Table:
 
     @property
     def current_resolution_A(self) -> float:
-        """Decimal step to which the currents were rounded (A); 0 where none shows."""
+        """Decimal step to which the currents were rounded (A); 0 where none shows.
+
+        The digits written in the file tell; without them the values do, if they are various: a
+        constant current may be round by intention.
+        """
+        if not math.isnan(self.written_current_resolution_A):
+            return self.written_current_resolution_A
+        if np.unique(self.current_A).size < _VARIOUS:
+            return 0.0
         return resolution(self.current_A)
 
 

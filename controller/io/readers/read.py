@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, Final
 
@@ -11,10 +12,13 @@ import pyarrow.csv as pa_csv
 import pyarrow.parquet as pa_parquet
 
 from controller.domain.errors import ConfigurationError, refuse
+from controller.domain.sample import NAN
 from controller.estimation.table import FloatArray, Table, TextArray
-from controller.io.readers.columns import TEXT_FIELDS, build, recognise
+from controller.io.readers.columns import CURRENT, TEXT_FIELDS, build, recognise
 from controller.io.readers.neware import is_neware, read_neware
 
+# Rows looked at for the number of decimals.
+_ROWS_FOR_DECIMALS: Final = 500
 _PARQUET_MAGIC: Final = b"PAR1"
 _EMPTY_CELLS: Final = ("", "NaN", "nan", "NAN", "NA", "null")
 
@@ -88,7 +92,24 @@ def _read_csv(source: str, text: str, lines: list[str]) -> Table:
         )
     except pa.ArrowException as error:
         raise _located(source, lines, header, fields, error) from None
-    return _from_arrow(source, f"CSV, {layout}", fields, table, first_row=2)
+    read = _from_arrow(source, f"CSV, {layout}", fields, table, first_row=2)
+    at = header.index(fields[CURRENT])
+    return replace(read, written_current_resolution_A=_written_resolution(lines, at))
+
+
+def _written_resolution(lines: list[str], at: int) -> float:
+    """Return the last decimal written in a column, from rows all over the file; NaN if scientific.
+
+    Trailing zeros count: they are there because the writer kept a fixed number of decimals.
+    """
+    decimals = 0
+    for line in lines[1 :: max(1, len(lines) // _ROWS_FOR_DECIMALS)]:
+        cells = line.split(",")
+        cell = cells[at] if at < len(cells) else ""
+        if "e" in cell or "E" in cell:
+            return NAN
+        decimals = max(decimals, len(cell.rpartition(".")[2]) if "." in cell else 0)
+    return 10.0**-decimals
 
 
 def _located(
