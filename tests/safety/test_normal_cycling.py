@@ -51,7 +51,7 @@ class Cell:
 def test_cycles_between_the_cut_offs_without_one_refusal(period_s: float) -> None:
     cell, bench = Cell(seed=int(period_s)), Bench()
     rate_A = 1e-3
-    cycles = 12 if period_s > 1.0 else 1
+    cycles = {1.0: 1, 5.0: 2, 30.0: 12}[period_s]
     for _ in range(cycles):
         for kind, current_A, bound_V, seconds in (
             (CHARGE, rate_A, 4.3, 4.0 * 3600.0),
