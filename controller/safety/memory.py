@@ -191,7 +191,7 @@ _LENGTHS_OF_ROWS: Final = ("fault_counts", "fault_s")
 
 
 def memory_to_dict(m: Memory) -> dict[str, MemoryValue]:
-    """Return the memory as plain data for JSON; NaN is null, causes stand by name."""
+    """Return the memory as plain data for JSON; NaN and infinity are null, causes stand by name."""
     data: dict[str, MemoryValue] = {"schema": SCHEMA}
     for name in Memory.__slots__:
         value = getattr(m, name)
@@ -199,7 +199,7 @@ def memory_to_dict(m: Memory) -> dict[str, MemoryValue]:
             data[name] = causes_names(value)
         elif isinstance(value, list):
             data[name] = list(value)
-        elif isinstance(value, float) and math.isnan(value):
+        elif isinstance(value, float) and not math.isfinite(value):
             data[name] = None
         else:
             data[name] = value
