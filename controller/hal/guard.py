@@ -405,12 +405,16 @@ class Guard:
             self._given_s = self._clock.now_s()
             return
         emergencies = self._emergencies
+        restoring = wanted.envelope == 0 and self._limits_in_force is not self._device_limits
         if not math.isnan(wanted.device_timed_s):
             self._spent = wanted
         try:
             self._limit_for(wanted)
             self._cycler.program(wanted, self.last_voltage_V)
         except CyclerError as error:
+            if restoring:
+                self.tripped = True
+                self._report(f"the device limits were not restored after an envelope: {error}")
             word = COMMAND_WORDS.get(wanted.kind, str(wanted.kind))
             self._fail(f"{word} was not taken: {error}")
             return
@@ -429,14 +433,7 @@ class Guard:
                 )
             limits = self._envelope_limits[wanted.envelope - 1]
         if limits is not self._limits_in_force:
-            restoring = limits is self._device_limits
-            try:
-                self._cycler.limit_to(limits)
-            except CyclerError as error:
-                if restoring:
-                    self.tripped = True
-                    self._report(f"the device limits were not restored: {error}")
-                raise
+            self._cycler.limit_to(limits)
             self._limits_in_force = limits
 
     def _put_in_force(self, command: Command) -> None:

@@ -42,16 +42,8 @@ from controller.domain.sample import (
     Sample,
 )
 from controller.hal.ports import Clock, DeviceLimits, Identity, Thermometer, Transport
+from controller.hal.wire import keithley2450 as wire
 from controller.hal.wire import scpi
-
-# Full scales (A, V), vendor manual 2450-901-01 Rev B; each measures and sources to 105 %.
-CURRENT_RANGES_A: Final = (10e-9, 100e-9, 1e-6, 10e-6, 100e-6, 1e-3, 10e-3, 100e-3, 1.0)
-VOLTAGE_RANGES_V: Final = (0.02, 0.2, 2.0, 20.0, 200.0)
-OVER_RANGE: Final = 1.05
-# Over-voltage protection comes in steps (V).
-PROTECTION_STEPS_V: Final = (2, 5, 10, 20, 40, 60, 80, 100, 120, 140, 160, 180)
-# Smallest current limit of the voltage source; what "0 A" means with this source function.
-MIN_LIMIT_A: Final = 1e-9
 
 # Range of the 0 A current source before cycling: offset below 1 nA, settles within one reading.
 # Assumed (1e-8 to 1e-5).
@@ -66,34 +58,13 @@ _LIMIT_TOLERANCE_A: Final = 5e-10
 # A host that renews every period never loses the output by jitter when the device waits at least
 # two periods; the device may take two waits to notice, so a permission spans four periods.
 _MIN_PERIODS_VALID: Final = 4.0
-_MAX_DELAY_S: Final = 10_000.0  # longest delay block
 _MIN_PULSE_S: Final = 0.01
 # An unchanged device time after this long is an old reading, not a fast poll: ten apertures.
 _STALE_AFTER_S: Final = 0.2
 # Just below the end of the range: there the reading no longer follows the current.
-_SATURATION: Final = 0.9995 * OVER_RANGE
+_SATURATION: Final = 0.9995 * wire.OVER_RANGE
 _MAX_LATE_LINES: Final = 64
 _MAX_QUEUED_ERRORS: Final = 64
-
-_TERMINATOR: Final = scpi.TERMINATOR
-_IDENTIFY: Final = b"*IDN?\n"
-_READING: Final = '"defbuffer1",SOUR,READ,REL,SOURSTAT'
-_POLL: Final = scpi.join(
-    "*TRG", f":FETC? {_READING}", ":OUTP?", ":SOUR:VOLT?", ":SOUR:VOLT:ILIM?", ":TRIG:STAT?"
-)
-_ASK_OUTPUT: Final = b"OUTP?\n"
-_POLL_OPEN: Final = scpi.join(":OUTP?", ":TRIG:STAT?")
-_OPEN: Final = scpi.join(":ABOR", ":OUTP OFF")
-# The newline in front ends a line that another thread may have written in part.
-_EMERGENCY_OPEN: Final = b"\n" + _OPEN
-_CONFIRM_SET_POINT: Final = scpi.join(":SYST:ERR?", ":TRIG:STAT?")
-_CONFIRM_OUTPUT: Final = scpi.join(":OUTP?", ":SYST:ERR?", ":TRIG:STAT?")
-_RUNNING: Final = (b"RUNNING", b"WAITING")
-
-# SOURSTAT bits (order to be checked on an instrument).
-_STATUS_PROTECTION: Final = 1
-_STATUS_OVER_TEMPERATURE: Final = 2
-_STATUS_LIMITED: Final = 4
 
 # What the driver has the device doing.
 _UNPREPARED: Final = 0
@@ -113,27 +84,6 @@ def _ignore_exchange(kind: str, sent: bytes, reply: bytes) -> None:
     """Take an exchange that nobody stores."""
 
 
-def _dead_man_blocks(delay_s: float) -> tuple[str, ...]:
-    """Return the blocks that switch the output off when no ``*TRG`` came during a delay."""
-    return (
-        ':TRIG:LOAD "Empty"',
-        ':TRIG:BLOC:MEAS 1,"defbuffer1",INF',
-        f":TRIG:BLOC:DEL:CONS 2,{scpi.amount(delay_s)}",
-        ":TRIG:BLOC:BRAN:EVEN 3,COMM,2",
-        ":TRIG:BLOC:SOUR:STAT 4,OFF",
-    )
-
-
-def _pulse_blocks(duration_s: float) -> tuple[str, ...]:
-    """Return the blocks that end a pulse on the device's own clock, with output off."""
-    return (
-        ':TRIG:LOAD "Empty"',
-        ':TRIG:BLOC:MEAS 1,"defbuffer1",INF',
-        f":TRIG:BLOC:DEL:CONS 2,{scpi.amount(duration_s)}",
-        ":TRIG:BLOC:SOUR:STAT 3,OFF",
-    )
-
-
 def _same(found: float, wanted: float, absolute: float, relative: float = 0.0) -> bool:
     """Return whether a read-back agrees; NaN never does."""
     return abs(found - wanted) <= absolute + relative * abs(wanted)
@@ -144,7 +94,7 @@ def _beyond_range(value: float) -> int:
 
 
 def capabilities_of(
-    current_ranges_A: Sequence[float] = CURRENT_RANGES_A, *, temperature: bool = False
+    current_ranges_A: Sequence[float] = wire.CURRENT_RANGES_A, *, temperature: bool = False
 ) -> CyclerCapabilities:
     """Return what a 2450 can do, with these current ranges (A) and with or without thermometer."""
     return CyclerCapabilities(
@@ -153,9 +103,9 @@ def capabilities_of(
         update_period_s=0.2,
         min_pulse_s=1.0,
         min_device_timed_pulse_s=_MIN_PULSE_S,
-        max_current_A=OVER_RANGE * current_ranges_A[-1],
-        min_voltage_V=-OVER_RANGE * VOLTAGE_RANGES_V[-2],
-        max_voltage_V=OVER_RANGE * VOLTAGE_RANGES_V[-2],
+        max_current_A=wire.OVER_RANGE * current_ranges_A[-1],
+        min_voltage_V=-wire.OVER_RANGE * wire.VOLTAGE_RANGES_V[-2],
+        max_voltage_V=wire.OVER_RANGE * wire.VOLTAGE_RANGES_V[-2],
         current_ranges_A=tuple(current_ranges_A),
         device_enforced_lower_voltage=True,
         watchdog=Watchdog.FINITE_SEQUENCE,
@@ -203,7 +153,7 @@ class Keithley2450:
         channel: int = 0,
         thermometer: Thermometer | None = None,
         on_exchange: ExchangeListener | None = None,
-        current_ranges_A: Sequence[float] = CURRENT_RANGES_A,
+        current_ranges_A: Sequence[float] = wire.CURRENT_RANGES_A,
         reply_timeout_s: float = 1.0,
         power_line_Hz: float = 50.0,
     ) -> None:
@@ -212,7 +162,7 @@ class Keithley2450:
                 "driver",
                 "current_ranges_A",
                 f"{list(current_ranges_A)} is not a rising list of full scales",
-                f"the instrument has {list(CURRENT_RANGES_A)}",
+                f"the instrument has {list(wire.CURRENT_RANGES_A)}",
             )
         self._transport = transport
         self._clock = clock
@@ -235,8 +185,8 @@ class Keithley2450:
         self._level_V = NAN
         self._limit_A = NAN
         self._device_timed = False
-        self._volt_text = b""
-        self._ilim_text = b""
+        self._level_text = b""
+        self._limit_text = b""
         self._settings = b""
         self._settings_quality = 0
         self._rel_s = NAN
@@ -272,7 +222,7 @@ class Keithley2450:
 
     def _read_line(self) -> bytes:
         try:
-            return self._transport.read_until(_TERMINATOR, self._timeout_s)
+            return self._transport.read_until(scpi.TERMINATOR, self._timeout_s)
         except CyclerConnectionError:
             self._connected = False
             raise
@@ -286,7 +236,7 @@ class Keithley2450:
         The device answers in order: everything before the answer to a question asked now is
         late. Polls look different from an identity, so a second late identity is recognised too.
         """
-        self._write(_IDENTIFY)
+        self._write(wire.ASK_IDENTITY)
         for _ in range(_MAX_LATE_LINES):
             line = self._read_line()
             if line.count(b",") == 3 and b";" not in line and b"MODEL" in line.upper():
@@ -356,11 +306,11 @@ class Keithley2450:
         errors: list[str] = []
         reply = b""
         for _ in range(_MAX_QUEUED_ERRORS):
-            reply = self._query(b"SYST:ERR?\n")
+            reply = self._query(wire.ASK_ERROR)
             entry = scpi.error_entry(reply)
             if entry.code == 0:
                 return tuple(errors)
-            self._on_exchange("error", b"SYST:ERR?\n", reply)
+            self._on_exchange("error", wire.ASK_ERROR, reply)
             errors.append(f"{entry.code}, {entry.message}")
         raise CyclerProtocolError(f"more than {_MAX_QUEUED_ERRORS} errors queued", reply)
 
@@ -374,8 +324,8 @@ class Keithley2450:
         CyclerRejectedError
             Not a 2450, or not in its SCPI command set; nothing was written.
         """
-        language = scpi.text(self._query(b"*LANG?\n", "identify"))
-        identity = scpi.text(self._query(_IDENTIFY, "identify"))
+        language = scpi.text(self._query(wire.ASK_LANGUAGE, "identify"))
+        identity = scpi.text(self._query(wire.ASK_IDENTITY, "identify"))
         parts = [part.strip() for part in identity.split(",")]
         if len(parts) != 4 or "KEITHLEY" not in parts[0].upper() or "2450" not in parts[1]:
             raise CyclerRejectedError(
@@ -392,10 +342,10 @@ class Keithley2450:
             serial_number=parts[2],
             firmware=parts[3],
             language=language,
-            output_on=scpi.boolean(self._query(_ASK_OUTPUT, "identify")),
+            output_on=scpi.boolean(self._query(wire.ASK_OUTPUT, "identify")),
             off_modes={
-                "current": scpi.text(self._query(b"OUTP:CURR:SMOD?\n", "identify")),
-                "voltage": scpi.text(self._query(b"OUTP:VOLT:SMOD?\n", "identify")),
+                "current": scpi.text(self._query(wire.ASK_OFF_MODES[0], "identify")),
+                "voltage": scpi.text(self._query(wire.ASK_OFF_MODES[1], "identify")),
             },
             pending_errors=self._drain_errors(),
         )
@@ -415,14 +365,14 @@ class Keithley2450:
         self._mode = _OFF
         self._report_emergency()
         # Off first; late replies are sorted out afterwards.
-        self._write(_OPEN)
-        self._on_exchange("open", _OPEN, b"")
+        self._write(wire.OPEN)
+        self._on_exchange("open", wire.OPEN, b"")
         try:
-            on = scpi.boolean(self._query(_ASK_OUTPUT, "open"))
+            on = scpi.boolean(self._query(wire.ASK_OUTPUT, "open"))
         except CyclerProtocolError:
             # A reply to an earlier question: sort it out and ask once more.
             self._in_doubt = True
-            on = scpi.boolean(self._query(_ASK_OUTPUT, "open"))
+            on = scpi.boolean(self._query(wire.ASK_OUTPUT, "open"))
         if on:
             raise CyclerRejectedError(
                 f"{self.address}: output should be off, the instrument says it is on"
@@ -440,12 +390,12 @@ class Keithley2450:
         """
         self._mode = _OFF
         self._unreported_emergency = True
-        self._transport.write(_EMERGENCY_OPEN)
+        self._transport.write(wire.EMERGENCY_OPEN)
 
     def _report_emergency(self) -> None:
         if self._unreported_emergency:
             self._unreported_emergency = False
-            self._on_exchange("emergency-open", _EMERGENCY_OPEN, b"")
+            self._on_exchange("emergency-open", wire.EMERGENCY_OPEN, b"")
 
     def close(self) -> None:
         """Close the transports; never raises."""
@@ -532,7 +482,7 @@ class Keithley2450:
             self._load_dead_man(self._delay_s)
         self._compare("energise", self._zero_source_settings(limits, output_on=False))
         self._mode = _ZERO_SOURCE
-        reply = self._query(scpi.join(":OUTP ON", f":READ? {_READING}", ":INIT"), "energise")
+        reply = self._query(scpi.join(*wire.OUTPUT_ON_AND_READ), "energise")
         self._confirm_running()
         return self._open_circuit_voltage_V(reply)
 
@@ -561,7 +511,7 @@ class Keithley2450:
             ":SOUR:FUNC VOLT",
             f":SOUR:VOLT:RANG {scpi.amount(self._voltage_range_V(self._voltage_limit_V(limits)))}",
             f":SOUR:VOLT {scpi.amount(ocv_voltage_V)}",
-            f":SOUR:VOLT:ILIM {scpi.amount(MIN_LIMIT_A)}",
+            f":SOUR:VOLT:ILIM {scpi.amount(wire.MIN_LIMIT_A)}",
             ":SOUR:VOLT:READ:BACK ON",
         )
         self._set(
@@ -578,16 +528,16 @@ class Keithley2450:
             | {
                 ":SOUR:FUNC?": "VOLT",
                 ":SOUR:VOLT?": ocv_voltage_V,
-                ":SOUR:VOLT:ILIM?": MIN_LIMIT_A,
+                ":SOUR:VOLT:ILIM?": wire.MIN_LIMIT_A,
                 ":SOUR:VOLT:PROT?": self._protection(limits),
                 ":SENS:FUNC?": "CURR",
                 ":SENS:CURR:RANG?": self._range_A,
                 ":SENS:CURR:RSEN?": True,
             },
         )
-        self._expect_levels(ocv_voltage_V, MIN_LIMIT_A, device_timed=False)
+        self._expect_levels(ocv_voltage_V, wire.MIN_LIMIT_A, device_timed=False)
         self._mode = _CYCLING
-        self._set("take-over", ":OUTP ON", ":INIT")
+        self._set("take-over", *wire.OUTPUT_ON)
         self._confirm_running()
 
     def _off_modes(self, *, output_on: bool) -> _Settings:
@@ -609,7 +559,7 @@ class Keithley2450:
 
     def _confirm_running(self) -> None:
         """Check that the output is on with the dead-man running and no error queued."""
-        reply = self._query(_CONFIRM_OUTPUT, "confirm")
+        reply = self._query(wire.CONFIRM_OUTPUT, "confirm")
         output, error, state, *_ = scpi.expect_fields(reply, 5)
         entry = scpi.error_entry(error)
         if entry.code != 0:
@@ -618,7 +568,7 @@ class Keithley2450:
             )
         if not scpi.boolean(output):
             raise CyclerRejectedError(f"{self.address}: output should be on, found off")
-        if state not in _RUNNING:
+        if state not in wire.RUNNING:
             raise CyclerRejectedError(
                 f"{self.address}: the dead-man should be running, found {scpi.text(state)}"
             )
@@ -635,7 +585,7 @@ class Keithley2450:
                 f"{self.address}: expected an open-circuit voltage, found {scpi.text(voltage)} "
                 "(overflow; is a cell connected?)"
             )
-        if int(scpi.number(status)) & (_STATUS_LIMITED | _STATUS_PROTECTION):
+        if int(scpi.number(status)) & (wire.STATUS_LIMITED | wire.STATUS_PROTECTION):
             raise CyclerRejectedError(
                 f"{self.address}: the voltage limit regulates at 0 A ({voltage_V:g} V): "
                 "no cell connected, or its voltage is beyond the limit"
@@ -644,7 +594,7 @@ class Keithley2450:
         return voltage_V
 
     def _load_dead_man(self, delay_s: float) -> None:
-        self._set("dead-man", *_dead_man_blocks(delay_s))
+        self._set("dead-man", *wire.dead_man_blocks(delay_s))
         self._delay_s = delay_s
         self._blocks = _BLOCKS_DEAD_MAN
 
@@ -678,28 +628,27 @@ class Keithley2450:
     def _protection(self, limits: DeviceLimits) -> str:
         """Return the smallest step of over-voltage protection above the voltage limit."""
         limit_V = self._voltage_limit_V(limits)
-        return next(f"PROT{step}" for step in PROTECTION_STEPS_V if step >= limit_V)
+        return next(f"PROT{step}" for step in wire.PROTECTION_STEPS_V if step >= limit_V)
 
     def _voltage_range_V(self, voltage_V: float) -> float:
-        return next(full for full in VOLTAGE_RANGES_V if OVER_RANGE * full >= abs(voltage_V))
+        return wire.range_holding(voltage_V, wire.VOLTAGE_RANGES_V)
 
     def _range_for(self, current_A: float) -> float:
         """Return the smallest measuring range that holds `current_A` (A)."""
-        magnitude_A = abs(current_A)
-        for full_scale_A in self._ranges_A:
-            if OVER_RANGE * full_scale_A >= magnitude_A:
-                return full_scale_A
-        raise CyclerRejectedError(
-            f"{current_A:g} A is beyond the largest measuring range ({self._ranges_A[-1]:g} A)"
-        )
+        full_scale_A = wire.range_holding(current_A, self._ranges_A)
+        if math.isnan(full_scale_A):
+            raise CyclerRejectedError(
+                f"{current_A:g} A is beyond the largest measuring range ({self._ranges_A[-1]:g} A)"
+            )
+        return full_scale_A
 
     def _delay_for(self, valid_for_s: float) -> float:
         """Return the dead-man's delay: off between one and two delays after the last renewal."""
         delay_s = 0.5 * valid_for_s
-        if not 0.0 < delay_s <= _MAX_DELAY_S:
+        if not 0.0 < delay_s <= wire.MAX_DELAY_S:
             raise CyclerRejectedError(
                 f"valid_for_s = {valid_for_s:g}: expected more than 0 and at most "
-                f"{2.0 * _MAX_DELAY_S:g} s"
+                f"{2.0 * wire.MAX_DELAY_S:g} s"
             )
         return delay_s
 
@@ -742,7 +691,7 @@ class Keithley2450:
                 raise CyclerRejectedError(
                     f"hold_0A needs the cell's voltage, found {last_voltage_V} V"
                 )
-            return last_voltage_V, MIN_LIMIT_A
+            return last_voltage_V, wire.MIN_LIMIT_A
         current_A, bound_V = command.current_A, command.voltage_bound_V
         signed = {CHARGE: current_A > 0.0, DISCHARGE: current_A < 0.0}.get(command.kind, False)
         if not signed:
@@ -759,19 +708,19 @@ class Keithley2450:
                 f"a bound of {bound_V} V is outside the device limits of "
                 f"{limits.min_voltage_V:g} to {limits.max_voltage_V:g} V"
             )
-        return bound_V, max(abs(current_A), MIN_LIMIT_A)
+        return bound_V, max(abs(current_A), wire.MIN_LIMIT_A)
 
     def _send_set_point(
         self, command: Command, level_V: float, limit_A: float, range_A: float
     ) -> None:
         device_timed = not math.isnan(command.device_timed_s)
         if device_timed:
-            if not _MIN_PULSE_S <= command.device_timed_s <= _MAX_DELAY_S:
+            if not _MIN_PULSE_S <= command.device_timed_s <= wire.MAX_DELAY_S:
                 raise CyclerRejectedError(
                     f"a device-timed pulse of {command.device_timed_s:g} s: expected "
-                    f"{_MIN_PULSE_S:g} to {_MAX_DELAY_S:g} s"
+                    f"{_MIN_PULSE_S:g} to {wire.MAX_DELAY_S:g} s"
                 )
-            blocks = _pulse_blocks(command.device_timed_s)
+            blocks = wire.pulse_blocks(command.device_timed_s)
         else:
             delay_s = self._delay_for(command.valid_for_s)
             if not command.valid_for_s >= _MIN_PERIODS_VALID * command.period_s:
@@ -782,36 +731,27 @@ class Keithley2450:
                 )
             self._delay_s = delay_s
             blocks = (
-                (f":TRIG:BLOC:DEL:CONS 2,{scpi.amount(delay_s)}",)
+                (wire.delay_block(delay_s),)
                 if self._blocks == _BLOCKS_DEAD_MAN
-                else _dead_man_blocks(delay_s)
+                else wire.dead_man_blocks(delay_s)
             )
         self._blocks = _BLOCKS_UNKNOWN
-        self._set(
-            "set-point",
-            ":ABOR",
-            "*WAI",
-            f":SENS:CURR:RANG {scpi.amount(range_A)}",
-            f":SOUR:VOLT {scpi.amount(level_V)}",
-            f":SOUR:VOLT:ILIM {scpi.amount(limit_A)}",
-            *blocks,
-            ":INIT",
-        )
+        self._set("set-point", *wire.set_point(level_V, limit_A, range_A, blocks))
         self._blocks = _BLOCKS_PULSE if device_timed else _BLOCKS_DEAD_MAN
         self._range_A = range_A
         self._expect_levels(level_V, limit_A, device_timed=device_timed)
 
     def _confirm_set_point(self, *, device_timed: bool) -> None:
-        reply = self._query(_CONFIRM_SET_POINT, "confirm")
+        reply = self._query(wire.CONFIRM_SET_POINT, "confirm")
         error, state, *_ = scpi.expect_fields(reply, 4)
         entry = scpi.error_entry(error)
         if entry.code != 0:
-            self._on_exchange("error", _CONFIRM_SET_POINT, reply)
+            self._on_exchange("error", wire.CONFIRM_SET_POINT, reply)
             raise CyclerRejectedError(
                 f"{self.address} refused a set-point: {entry.code}, {entry.message}"
             )
         # A short pulse may be over before the question arrives.
-        if state not in _RUNNING and not device_timed:
+        if state not in wire.RUNNING and not device_timed:
             raise CyclerRejectedError(
                 f"{self.address}: the dead-man should be running, found {scpi.text(state)}"
             )
@@ -828,8 +768,8 @@ class Keithley2450:
         self._level_V = level_V
         self._limit_A = limit_A
         self._device_timed = device_timed
-        self._volt_text = b""
-        self._ilim_text = b""
+        self._level_text = b""
+        self._limit_text = b""
         self._settings = b""
 
     # Reading -----------------------------------------------------------------------------------
@@ -847,6 +787,24 @@ class Keithley2450:
         Sample
             A poll that failed in any way is a sample of NaNs with `QUALITY_NO_REPLY`.
         """
+        cycling = self._mode == _CYCLING
+        if not cycling:
+            self._report_emergency()
+        sent = wire.POLL if cycling else wire.POLL_OPEN
+        reply = b""
+        asked_s = self._clock.now_s()
+        try:
+            if self._in_doubt:
+                self._resynchronise()
+            self._transport.write(sent)
+            reply = self._transport.read_until(scpi.TERMINATOR, self._timeout_s)
+        except CyclerConnectionError:
+            self._connected = False
+        except CyclerError:
+            self._in_doubt = True
+        now_s = self._clock.now_s()
+
+        # Last, so that a slow thermometer does not hold up the renewal.
         temperature_K = NAN
         quality = 0
         if self._thermometer is not None:
@@ -854,58 +812,41 @@ class Keithley2450:
             if not temperature_K > 0.0:
                 temperature_K = NAN
                 quality = QUALITY_TEMPERATURE_INVALID
-        cycling = self._mode == _CYCLING
-        if not cycling:
-            self._report_emergency()
-        sent = _POLL if cycling else _POLL_OPEN
-        try:
-            if self._in_doubt:
-                self._resynchronise()
-            self._write(sent)
-            reply = self._read_line()
-        except CyclerError:
-            self._on_exchange("no-reply", sent, b"")
-            return self._empty_sample(sequence, temperature_K, quality | QUALITY_NO_REPLY)
+
+        if not reply:
+            self._on_exchange("no-reply", sent, reply)
+            return self._empty_sample(sequence, now_s, temperature_K, quality | QUALITY_NO_REPLY)
         try:
             if cycling:
-                return self._parse_poll(sequence, temperature_K, quality, reply)
-            return self._parse_open(sequence, temperature_K, quality, reply)
+                return self._judge_poll(sequence, asked_s, now_s, temperature_K, quality, reply)
+            return self._judge_open(sequence, now_s, temperature_K, quality, reply)
         except (ValueError, OverflowError, CyclerProtocolError):
             # What came is not the answer to this poll: what comes next may not be either.
             self._in_doubt = True
             self._on_exchange("unparsable", sent, reply)
-            return self._empty_sample(sequence, temperature_K, quality | QUALITY_NO_REPLY)
+            return self._empty_sample(sequence, now_s, temperature_K, quality | QUALITY_NO_REPLY)
 
-    def _parse_poll(
-        self, sequence: int, temperature_K: float, quality: int, reply: bytes
+    def _judge_poll(
+        self,
+        sequence: int,
+        asked_s: float,
+        now_s: float,
+        temperature_K: float,
+        quality: int,
+        reply: bytes,
     ) -> Sample:
-        first = reply.index(b";")
-        last = reply.rindex(b";")
-        int(reply[last + 1 :])  # the block number: a truncated line ends here
-        source, reading, rel, status = reply[:first].split(b",")
-        if b"_" in source or b"_" in reading or b"_" in rel:
-            raise ValueError(reply)
-        voltage_V = float(source)
-        current_A = float(reading)
-        rel_s = float(rel)
-        status_bits = int(float(status))
-        if not 0.0 <= rel_s < scpi.OVERFLOW:
-            raise ValueError(rel)
-        now_s = self._clock.now_s()
-
-        settings = reply[first:last]
+        voltage_V, current_A, rel_s, status, settings = wire.parse_poll(reply)
         if settings != self._settings:
-            fields = settings[1:].split(b";")
-            if len(fields) != 5:
-                raise ValueError(settings)
+            fields = wire.split_settings(settings)
             if not scpi.boolean(fields[0]):
-                return self._found_off(sequence, temperature_K, quality, reply)
+                quality |= self._judge_off(asked_s, fields[3])
+                self._on_exchange("poll", wire.POLL, reply)
+                return self._off_sample(sequence, now_s, temperature_K, quality)
             self._settings_quality = self._compare_settings(fields)
             self._settings = settings
-            self._on_exchange("poll", _POLL, reply)
+            self._on_exchange("poll", wire.POLL, reply)
         quality |= self._settings_quality
-        if not self._settings_quality:
-            self._renewed_host_s = now_s
+        self._renewed_host_s = asked_s
 
         if not -scpi.OVERFLOW < voltage_V < scpi.OVERFLOW:
             quality |= QUALITY_VOLTAGE_INVALID | _beyond_range(voltage_V)
@@ -916,8 +857,6 @@ class Keithley2450:
             current_A = NAN
         elif not -_SATURATION * range_A < current_A < _SATURATION * range_A:
             quality |= QUALITY_SATURATED
-        if status_bits & (_STATUS_PROTECTION | _STATUS_OVER_TEMPERATURE):
-            self._on_exchange("protection", _POLL, reply)
 
         if rel_s > self._rel_s:
             self._rel_s = rel_s
@@ -934,7 +873,7 @@ class Keithley2450:
             current_A,
             temperature_K,
             OUTPUT_ON,
-            LIMIT_CURRENT if status_bits & _STATUS_LIMITED else LIMIT_VOLTAGE,
+            LIMIT_CURRENT if status & wire.STATUS_LIMITED else LIMIT_VOLTAGE,
             range_A,
             self._averaging_s,
             quality,
@@ -948,55 +887,52 @@ class Keithley2450:
             return QUALITY_DUPLICATE | QUALITY_STALE
         return QUALITY_DUPLICATE
 
-    def _compare_settings(self, fields: list[bytes]) -> int:
+    def _compare_settings(self, fields: tuple[bytes, bytes, bytes, bytes]) -> int:
         """Return the quality bit of the settings part of a poll with the output on."""
-        _, volt, ilim, state, _ = fields
-        level_V, limit_A = scpi.number(volt), scpi.number(ilim)
+        _, level, limit, state = fields
+        level_V, limit_A = scpi.number(level), scpi.number(limit)
         if (
-            not self._volt_text
+            not self._level_text
             and _same(level_V, self._level_V, _LEVEL_TOLERANCE_V)
             and _same(limit_A, self._limit_A, _LIMIT_TOLERANCE_A, _RELATIVE_TOLERANCE)
         ):
             # From here on the device has to show exactly this text.
-            self._volt_text, self._ilim_text = volt, ilim
-        if state not in _RUNNING:
-            return QUALITY_READBACK_MISMATCH
-        if volt != self._volt_text or ilim != self._ilim_text:
-            return QUALITY_READBACK_MISMATCH
-        return 0
+            self._level_text, self._limit_text = level, limit
+        if state in wire.RUNNING and level == self._level_text and limit == self._limit_text:
+            return 0
+        return QUALITY_READBACK_MISMATCH
 
-    def _found_off(self, sequence: int, temperature_K: float, quality: int, reply: bytes) -> Sample:
-        """Judge an output that is off: a pulse or a permission that ended, or another hand."""
-        state = reply.split(b";")[-3]
-        ended = state not in _RUNNING and (
-            self._device_timed
-            or self._clock.now_s() - self._renewed_host_s >= self._delay_s
-            or self._mode != _CYCLING
+    def _judge_off(self, asked_s: float, state: bytes) -> int:
+        """Return the quality of an output found off: by its own sequence, or by another hand."""
+        expected = self._mode != _CYCLING or (
+            state not in wire.RUNNING
+            and (self._device_timed or asked_s - self._renewed_host_s >= self._delay_s)
         )
-        self._on_exchange("poll", _POLL, reply)
         self._mode = _OFF
-        if not ended:
-            quality |= QUALITY_READBACK_MISMATCH
-        return self._off_sample(sequence, temperature_K, quality)
+        return 0 if expected else QUALITY_READBACK_MISMATCH
 
-    def _parse_open(
-        self, sequence: int, temperature_K: float, quality: int, reply: bytes
+    def _judge_open(
+        self, sequence: int, now_s: float, temperature_K: float, quality: int, reply: bytes
     ) -> Sample:
         output, *_ = scpi.expect_fields(reply, 4)
+        on = scpi.boolean(output)
         if reply != self._settings:
             self._settings = reply
-            self._on_exchange("poll", _POLL_OPEN, reply)
-        if not scpi.boolean(output):
-            return self._off_sample(sequence, temperature_K, quality)
-        sample = self._empty_sample(sequence, temperature_K, quality | QUALITY_READBACK_MISMATCH)
-        return sample._replace(output=OUTPUT_ON)
+            self._on_exchange("poll", wire.POLL_OPEN, reply)
+        if not on:
+            return self._off_sample(sequence, now_s, temperature_K, quality)
+        quality |= QUALITY_READBACK_MISMATCH
+        return self._empty_sample(sequence, now_s, temperature_K, quality)._replace(
+            output=OUTPUT_ON
+        )
 
-    def _off_sample(self, sequence: int, temperature_K: float, quality: int) -> Sample:
+    def _off_sample(
+        self, sequence: int, now_s: float, temperature_K: float, quality: int
+    ) -> Sample:
         """Return a sample with the output off: no current, and no voltage of the cell's.
 
         The device takes no reading now; its time goes on with the host's.
         """
-        now_s = self._clock.now_s()
         return Sample(
             sequence,
             self._channel,
@@ -1013,11 +949,13 @@ class Keithley2450:
             quality | QUALITY_NO_CELL_VOLTAGE,
         )
 
-    def _empty_sample(self, sequence: int, temperature_K: float, quality: int) -> Sample:
+    def _empty_sample(
+        self, sequence: int, now_s: float, temperature_K: float, quality: int
+    ) -> Sample:
         return Sample(
             sequence,
             self._channel,
-            self._clock.now_s(),
+            now_s,
             NAN,
             self._clock.utc_s(),
             NAN,

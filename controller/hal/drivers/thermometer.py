@@ -46,7 +46,7 @@ class DaqThermometer:
 
     __slots__ = ("_identity", "_in_doubt", "_timeout_s", "_transport")
 
-    def __init__(self, transport: Transport, *, timeout_s: float = 1.0) -> None:
+    def __init__(self, transport: Transport, *, timeout_s: float = 0.5) -> None:
         self._transport = transport
         self._timeout_s = timeout_s
         self._in_doubt = False
