@@ -496,8 +496,9 @@ class LithiumMetalCell:
         share = p.inactive_per_stripped * (1.0 + p.inactive_curvature * ratio * ratio)
         self._inactive_share = min(share, _MAX_INACTIVE_SHARE)
         above = density - p.fast_strip_threshold_mA_per_cm2
-        gain = p.fast_strip_gain * above / (above + p.fast_strip_half_mA_per_cm2)
-        self._fast_gain = gain if above > 0.0 else 0.0
+        self._fast_gain = 0.0
+        if above > 0.0:
+            self._fast_gain = p.fast_strip_gain * above / (above + p.fast_strip_half_mA_per_cm2)
 
     def _new_temperature(self) -> None:
         s = self._s
