@@ -184,7 +184,9 @@ class LithiumMetalCell:
         if not AMBIENT_RANGE_K[0] <= ambient_K <= AMBIENT_RANGE_K[1]:
             raise refuse("cell", "ambient_K", f"{ambient_K!r} is outside {AMBIENT_RANGE_K}")
         s = self._s
-        if s.last_current_A < -self._rest_A and current_A > s.last_current_A * 0.5:
+        if s.last_current_A < -self._rest_A and (
+            current_A > 0.5 * s.last_current_A or current_A >= -self._rest_A
+        ):
             self._classify_end()
         if dt_s != self._slow_dt_s:
             self._new_step_length(dt_s)

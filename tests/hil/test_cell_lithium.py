@@ -159,6 +159,27 @@ def cyclable_mAh(cell: LithiumMetalCell) -> float:
     return float(truth["active_lithium_mAh"]) + float(truth["cathode_lithium_mAh"])
 
 
+@pytest.mark.parametrize(
+    ("initial_x", "end"), [(0.985, "cathode-limited"), (0.88, "anode-limited")]
+)
+@pytest.mark.parametrize("last_A", [C_3_A * 0.999, C_50_A, 2e-6])
+def test_what_ended_a_discharge_is_known_however_long_it_was_held(initial_x, end, last_A):
+    bench = Bench(dataclasses.replace(anode_free_nmc811(0), cathode_initial_x=initial_x))
+    bench.charge()
+    bench.until(3.0, C_3_A, last_A, 100_000.0)
+    bench.rest(60.0)
+    assert bench.cell.truth()["last_discharge_end"] == end
+
+
+def test_an_early_stop_is_neither_electrode():
+    bench = Bench(anode_free_nmc811(0))
+    bench.charge()
+    bench.stage.set(VOLTAGE_SOURCE, 3.0, C_3_A)
+    bench.stage.evolve(3600.0)
+    bench.rest(60.0)
+    assert bench.cell.truth()["last_discharge_end"] == "polarisation-limited"
+
+
 def test_native_efficiency_of_the_default_cells():
     for seed in range(6):
         bench = Bench(
