@@ -142,12 +142,13 @@ def propagate(
         gain = sum(
             (gain_u * (r.discharge / discharge - r.charge / charge)) ** 2 for r in ranges.values()
         )
-        other = (
-            (u_charge**2 + common) / charge**2
-            + (u_discharge**2 + common) / discharge**2
-            + offset / min(charge, discharge) ** 2
+        relative = math.hypot(
+            math.sqrt(gain),
+            math.hypot(u_charge, u_common) / charge,
+            math.hypot(u_discharge, u_common) / discharge,
+            math.sqrt(offset) / min(charge, discharge),
         )
-        efficiency = discharge / charge * math.sqrt(gain + other)
+        efficiency = discharge / charge * relative
     return Uncertainty(
         charge=math.sqrt(gain_charge + offset + u_charge**2 + common),
         discharge=math.sqrt(gain_discharge + offset + u_discharge**2 + common),

@@ -255,8 +255,8 @@ def from_dict(data: Mapping[str, Any]) -> EstimatorState:
     state.buckets = {(row[0], row[1]): list(row[2:]) for row in data["buckets"]}
     state.cumulative = {row[0]: list(row[1:]) for row in data["cumulative"]}
     state.resistances = [list(entry) for entry in data["resistances"]]
-    state.bucket_range_A = NAN  # looked up again at the next reading
-    state.bucket_tag = -1
+    in_use = (0.0 if isnan(state.bucket_range_A) else state.bucket_range_A, state.bucket_tag)
+    state.bucket = state.buckets.get(in_use, state.bucket)
     return state
 
 
