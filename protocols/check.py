@@ -660,7 +660,7 @@ def _open_circuit_check(q: _Question) -> Iterator[Refusal]:
             and not _within(density, base_mA_per_cm2)
             and _worst_charge_Ah(step) > PROBE_FRACTION * q.cell.nominal_capacity_Ah
         )
-        if density > FAST_TREATMENT_MA_PER_CM2 or plates_fast:
+        if not _within(density, FAST_TREATMENT_MA_PER_CM2) or plates_fast:
             pending = index
     if pending is not None:
         yield q.refuse(

@@ -307,6 +307,29 @@ def test_a_fast_strip_takes_at_most_half_of_the_lithium_surely_there():
         only(reasons("short-strip", ANODE_FREE, state=short), "more than 50% of the active lithium")
 
 
+def test_fast_strips_add_up_until_lithium_is_plated_again():
+    strip = '[[steps]]\ndo = "discharge"\nsay = "fast strip"'
+    again = (
+        '[[steps]]\ndo = "discharge"\nsay = "first strip"\nphase = "execute"\n'
+        "current_density_mA_per_cm2 = 3\ncharge_fraction_of_nominal = 0.03\nin_envelope = true\n"
+        "period_s = 1.0\n\n"
+    )
+    plate = (
+        '[[steps]]\ndo = "charge"\nphase = "execute"\nc_rate = "base"\n'
+        "charge_fraction_of_nominal = 0.03\n\n"
+    )
+    wide = with_envelope(
+        ANODE_FREE, "fast-strip", max_on_s=300.0, max_charge_Ah=1e-3, min_off_s=0.0
+    )
+    takes_Ah = 9.0e-5 + 4.62e-3 / 3600.0
+    state = replace(READY, active_lithium_lower_Ah=3.0 * takes_Ah)
+    given_ = {"limits": wide, "state": state}
+    twice = parse_recipe(changed("short-strip", strip, again + strip), "x.toml")
+    only(reasons(twice, ANODE_FREE, **given_), "more than 50% of the active lithium")
+    refilled = parse_recipe(changed("short-strip", strip, again + plate + strip), "x.toml")
+    assert reasons(refilled, ANODE_FREE, **given_) == []
+
+
 def test_self_heating_needs_a_thermometer_and_others_do_not():
     only(reasons("self-heating", LI_LI, temperature_source="none"), "none is measured")
     assert reasons("short-strip", ANODE_FREE, temperature_source="none") == []
@@ -363,6 +386,20 @@ def test_dose_of_self_heating():
     only(reasons(parse_recipe(fewer, "x.toml"), LI_LI, limits=wide), "max_pulse_count")
     weak = changed("self-heating", "max_energy_J_per_cm2 = 10.0", "max_energy_J_per_cm2 = 1.4")
     only(reasons(parse_recipe(weak, "x.toml"), LI_LI, limits=wide), "max_energy_J_per_cm2")
+
+
+@pytest.mark.parametrize(("energy_J_per_cm2", "accepted"), [(6.2, True), (6.1, False)])
+def test_energy_is_reckoned_at_the_highest_voltage(energy_J_per_cm2, accepted):
+    # 60 pulses of 12 mA/cm2 for 2 s at no more than 4.3 V: 6.19 J/cm2.
+    text = changed(
+        "self-heating",
+        "max_energy_J_per_cm2 = 10.0",
+        f"max_energy_J_per_cm2 = {energy_J_per_cm2}",
+    )
+    found = reasons(parse_recipe(text, "x.toml"), EXCESS)
+    assert (found == []) is accepted
+    if not accepted:
+        only(found, "6.192 is more than the recipe's own max_energy_J_per_cm2")
 
 
 @pytest.mark.parametrize(("duration_s", "accepted"), [(2.02, True), (2.03, False)])
@@ -426,6 +463,17 @@ def test_no_charging_between_a_fast_strip_and_its_check():
     whole = with_parameters(library()["short-strip"], fast)
     assert reasons(whole, ANODE_FREE, limits=wide) == []
     assert reasons(parse_recipe(text, "x.toml"), ANODE_FREE) == []
+
+
+@pytest.mark.parametrize(("density", "accepted"), [(4.0, True), (4.01, False)])
+def test_the_check_is_asked_for_above_4_mA_per_cm2(density, accepted):
+    text = changed("short-strip", "only_if_faster_than_mA_per_cm2 = 4.0", "ocv_check = false")
+    text = text.replace("ocv_check = true\n", "")
+    recipe = with_parameters(
+        parse_recipe(text, "x.toml"), {"strip_current_density_mA_per_cm2": density}
+    )
+    wide = with_envelope(ANODE_FREE, "fast-strip", max_current_A=8e-3)
+    assert (reasons(recipe, ANODE_FREE, limits=wide) == []) is accepted
 
 
 def test_plating_above_base_rate_is_a_fast_treatment_too():
