@@ -401,3 +401,35 @@ def test_a_killed_writer_loses_nothing_it_committed(tmp_path: Path, batch: int) 
     assert journal.next_sequence == len(sequences)
     journal.sample(reading(journal.next_sequence), 1, 0, CHARGE, TAG_BASE)
     journal.close("stopped", utc_s=2.0)
+
+
+def test_a_run_of_schema_1_opens_for_ever(tmp_path: Path) -> None:
+    """The file beside this one was written when schema 1 was new; it is never made again."""
+    script = Path(__file__).with_name("test_journal_schema_1.sql").read_text(encoding="utf-8")
+    connection = sqlite3.connect(tmp_path / JOURNAL_NAME)
+    connection.executescript(script)
+    connection.close()
+    with JournalReader(tmp_path) as reader:
+        header = reader.header()
+        assert (header["seed"], header["format"]) == (7, "anode-free")
+        voltage_V = reader.samples(("voltage_V", "t_device_s"))
+        assert voltage_V["voltage_V"].tolist() == [3.7, 3.701, 3.702]
+        assert math.isnan(voltage_V["t_device_s"][0])
+        (figures,) = reader.cycles()
+        assert figures.discharge_end is DischargeEnd.CATHODE
+        assert figures.coulombic_efficiency == 0.0028 / 0.003
+        assert math.isnan(figures.resistance_Ohm)
+        (decision,) = reader.decisions()
+        assert decision.refused == {"self-heating": "anode-free"}
+        assert math.isnan(float(decision.inputs["slope"] or 0.0))
+        (command,) = reader.commands()
+        assert (command.command.current_A, command.verdict.causes) == (1e-3, 4)
+        assert reader.events()[0].data == {"from": "checking", "to": "formation"}
+        assert reader.estimates() == [(2, 1, {"r0_Ohm": 10.5, "label": "bound"})]
+        assert reader.resistances()[0].value_Ohm == 10.5
+        assert reader.exchanges()[0].reply == b"\x00\xff"
+        assert reader.last_checkpoint() == (2, '{"cycle": 1}')
+        assert reader.sessions()[0].stopped_because == "completed"
+    journal = Journal.open(tmp_path, utc_s=1.7e9 + 30)
+    assert journal.next_sequence == 3
+    journal.close("stopped", utc_s=1.7e9 + 31)
