@@ -10,6 +10,7 @@ import textwrap
 import time
 from dataclasses import replace
 from pathlib import Path
+from types import FrameType
 
 import numpy as np
 import pytest
@@ -276,6 +277,62 @@ def test_a_failed_commit_keeps_its_rows_for_the_next(tmp_path: Path) -> None:
     with JournalReader(tmp_path) as reader:
         assert reader.sample_count() == 1
     journal.close("stopped", utc_s=0.0)
+
+
+class BrokenOff:
+    """Raises KeyboardInterrupt before the n-th instruction of `commit` and what it calls."""
+
+    def __init__(self, after: int) -> None:
+        self.left = after
+
+    def __call__(self, frame: FrameType, kind: str, _: object) -> object:
+        if frame.f_code.co_name not in {"commit", "_write", "_roll_back", "filled", "__init__"}:
+            return None
+        frame.f_trace_opcodes = True
+        if kind == "opcode":
+            self.left -= 1
+            if self.left == 0:
+                raise KeyboardInterrupt
+        return self
+
+
+def test_a_commit_broken_off_anywhere_writes_every_row_once(tmp_path: Path) -> None:
+    journal = Journal.create(tmp_path, HEADER, batch=200)
+    expected: list[int] = []
+    breaks = 0
+    first = second = True
+    reader = JournalReader(tmp_path)
+    for after in range(1, 2000):
+        sequence = 2 * (after - 1)
+        journal.sample(reading(sequence), 1, 0, CHARGE, TAG_BASE)
+        journal.event(Event(kind=EventKind.RUN, t_s=0.0, sequence=sequence, message=""))
+        first, second = (broken_off(journal, after), broken_off(journal, after))
+        breaks += first
+        # What comes between two attempts is not lost, nor written with the first.
+        journal.sample(reading(sequence + 1), 1, 0, CHARGE, TAG_BASE)
+        journal.commit()
+        expected += [sequence, sequence + 1]
+        assert journal.next_sequence == sequence + 2
+        if not first and not second:
+            break
+    assert reader.samples(("sequence",))["sequence"].tolist() == expected
+    assert [event.sequence for event in reader.events()] == expected[::2]
+    reader.close()
+    assert breaks > 100  # it was broken off at that many places
+    assert not first
+    journal.close("stopped", utc_s=0.0)
+
+
+def broken_off(journal: Journal, after: int) -> bool:
+    before = sys.gettrace()
+    sys.settrace(BrokenOff(after))
+    try:
+        journal.commit()
+    except KeyboardInterrupt:
+        return True
+    finally:
+        sys.settrace(before)
+    return False
 
 
 def test_a_second_run_in_the_same_directory_is_refused(tmp_path: Path) -> None:
