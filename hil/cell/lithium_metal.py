@@ -184,7 +184,9 @@ class LithiumMetalCell:
         if not AMBIENT_RANGE_K[0] <= ambient_K <= AMBIENT_RANGE_K[1]:
             raise refuse("cell", "ambient_K", f"{ambient_K!r} is outside {AMBIENT_RANGE_K}")
         s = self._s
-        if s.last_current_A < -self._rest_A and current_A > s.last_current_A * 0.5:
+        if s.last_current_A < -self._rest_A and (
+            current_A > 0.5 * s.last_current_A or current_A >= -self._rest_A
+        ):
             self._classify_end()
         if dt_s != self._slow_dt_s:
             self._new_step_length(dt_s)
@@ -496,8 +498,9 @@ class LithiumMetalCell:
         share = p.inactive_per_stripped * (1.0 + p.inactive_curvature * ratio * ratio)
         self._inactive_share = min(share, _MAX_INACTIVE_SHARE)
         above = density - p.fast_strip_threshold_mA_per_cm2
-        gain = p.fast_strip_gain * above / (above + p.fast_strip_half_mA_per_cm2)
-        self._fast_gain = gain if above > 0.0 else 0.0
+        self._fast_gain = 0.0
+        if above > 0.0:
+            self._fast_gain = p.fast_strip_gain * above / (above + p.fast_strip_half_mA_per_cm2)
 
     def _new_temperature(self) -> None:
         s = self._s

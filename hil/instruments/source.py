@@ -26,6 +26,8 @@ REJECTED_CHANGE: Final = 0.10
 CROSSING_V: Final = 1e-4
 CROSSING_S: Final = 1e-6
 SOLVED_V: Final = 1e-8
+HELD_V: Final = 2e-6
+HELD_ITERATIONS: Final = 6
 SMALL_CHARGE_C: Final = 1e-6  # a crossing within less charge than this is not searched for
 _FLOOR_A: Final = 1e-6
 
@@ -50,6 +52,7 @@ class OutputStage:
 
     __slots__ = (
         "_held_rate_A_per_s",
+        "_held_slope_Ohm",
         "_held_step_s",
         "_high_V",
         "_lead_Ohm",
@@ -87,6 +90,7 @@ class OutputStage:
         self._low_V = self._high_V = self._target_V = 0.0
         self._held_step_s = FIRST_HELD_STEP_S
         self._held_rate_A_per_s = 0.0
+        self._held_slope_Ohm = 0.0
         self._stale = True
 
     def wire(self, *, lead_Ohm: float, polarity: float) -> None:
@@ -175,14 +179,14 @@ class OutputStage:
         x0 = min(max(self.current_A, low_A), high_A)
         f0 = terminal(x0) - target_V
         # First neighbour: towards the root, a step in the direction the error asks for.
-        x1 = x0 - f0 * 0.02
+        x1 = first_A = x0 - f0 * 0.02
         for _ in range(100):
             if f0 > 0.0:
                 high_A = x0
             else:
                 low_A = x0
             if -SOLVED_V < f0 < SOLVED_V:
-                return x0
+                return x1 if low_A < x1 < high_A and x1 != first_A else x0
             if not low_A < x1 < high_A:
                 # Outside: the limit itself, if not yet looked at, else the middle.
                 edge_A = -limit_A if x1 <= low_A else limit_A
@@ -242,23 +246,29 @@ class OutputStage:
         return outside_s
 
     def _held_step(self, dt_s: float) -> float:
-        """Constant voltage for one step, second order in time, shortened where current moves."""
+        """Constant voltage for one step, shortened where the current moves fast.
+
+        Trapezoidal rule: the mean current is the one for which the voltage at the end, at the
+        current that then flows, is the target. A steep electrode makes the step stiff (time
+        constant ~ 1 s), so that an explicit rule would ring.
+        """
         current_A = self.current_A
-        step_s = min(dt_s, self._held_step_s, self.cell.longest_step_s(self._polarity * current_A))
+        step_s = min(self._held_step_s, self.cell.longest_step_s(self._polarity * current_A))
+        if step_s > 0.8 * dt_s:  # no sliver is left over, nor a rate taken from one
+            step_s = dt_s
         limit_A = self._limit if self._mode == VOLTAGE_SOURCE else 1.05
-        cell = self.cell
-        before = cell.snapshot()
+        before = self.cell.snapshot()
         while True:
-            mean_A = current_A + 0.5 * step_s * self._held_rate_A_per_s
-            self._step_cell(min(max(mean_A, -limit_A), limit_A), step_s)
+            self._pass_mean_current(before, current_A, step_s, limit_A)
             next_A = self._solve(self._target_V, limit_A)
             scale_A = max(abs(current_A), abs(next_A), _FLOOR_A)
             change = abs(next_A - current_A) / scale_A
             if change <= REJECTED_CHANGE or step_s <= MIN_HELD_STEP_S:
                 break
-            cell.restore(before)
+            self.cell.restore(before)
             step_s = max(MIN_HELD_STEP_S, 0.25 * step_s)
             self._held_rate_A_per_s = 0.0
+            self._held_slope_Ohm = 0.0
         self._held_rate_A_per_s = (next_A - current_A) / step_s
         wanted = min(2.0, max(0.3, TARGET_CHANGE / (change + 1e-9)))
         if step_s >= self._held_step_s or wanted < 1.0:
@@ -269,3 +279,29 @@ class OutputStage:
         else:
             self.voltage_V = self._terminal(next_A)
         return step_s
+
+    def _pass_mean_current(
+        self, before: tuple[float, ...], current_A: float, step_s: float, limit_A: float
+    ) -> None:
+        """Move the cell by the mean current of a trapezoidal step (secant, slope kept)."""
+        target_V = self._target_V
+        slope_Ohm = self._held_slope_Ohm
+        mean_A = current_A + 0.5 * step_s * self._held_rate_A_per_s
+        last_A = last_V = 0.0
+        for attempt in range(HELD_ITERATIONS):
+            mean_A = min(max(mean_A, -limit_A), limit_A)
+            if attempt:
+                self.cell.restore(before)
+            self._step_cell(mean_A, step_s)
+            end_A = 2.0 * mean_A - current_A
+            error_V = self._terminal(end_A) - target_V
+            if -HELD_V < error_V < HELD_V:
+                break
+            if attempt and mean_A != last_A:
+                slope_Ohm = (error_V - last_V) / (mean_A - last_A)
+            if not slope_Ohm > 0.0:
+                probe_A = 0.01 * abs(end_A) + 1e-9
+                slope_Ohm = 2.0 * (self._terminal(end_A + probe_A) - target_V - error_V) / probe_A
+            last_A, last_V = mean_A, error_V
+            mean_A -= error_V / slope_Ohm
+        self._held_slope_Ohm = slope_Ohm
