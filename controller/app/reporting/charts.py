@@ -525,7 +525,7 @@ def _lost_stretch(
     plot.line(xs, ys, "lost-measured" if measured else "lost-bound")
     for one, y, u in rows:
         said = f"cycle {one.cycle}: {with_u(y, u, 'mAh')} lost, {one.lithium_lost_label.value}"
-        css = "dot end-anode" if measured else "hollow"
+        css = "end-anode" if measured else "hollow"
         plot.add(shape_at("circle", plot.x(one.cycle), plot.y(y), css, said, r=2.2))
 
 
