@@ -10,6 +10,7 @@ from typing import Annotated, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
+from controller.app.faults import faults_of
 from controller.domain.cell import (
     ZERO_CELSIUS_K,
     CellFormat,
@@ -24,7 +25,6 @@ from controller.domain.errors import ConfigurationError, Fault, refuse
 from controller.estimation.online import EstimatorConfig
 from controller.io.mqtt import TelemetryConfig
 from controller.policy.scheduler import ScheduleConfig
-from protocols.faults import faults_of
 
 SIMULATED = "simulated"
 SCHEMA = 1
@@ -362,7 +362,7 @@ def _estimator(file: RunFile) -> EstimatorConfig:
         area_cm2=file.cell.area_cm2,
         lower_cut_off_V=file.cell.lower_cut_off_V,
         gain_u=file.estimator.gain_u,
-        offset_u_of_range=file.estimator.offset_u_of_range,
+        offset_u_A_of_range=file.estimator.offset_u_of_range,
         inactive_share_mean=file.estimator.inactive_share_mean,
         inactive_share_sd=file.estimator.inactive_share_sd,
     )

@@ -13,13 +13,14 @@ from controller.domain.capabilities import CyclerCapabilities
 from controller.domain.command import CHARGE, DISCHARGE
 from controller.domain.errors import ConfigurationError, Fault, nearest
 from controller.domain.step import Step
-from controller.hal.drivers.keithley2450 import CAPABILITIES as KEITHLEY_2450
+from controller.hal.drivers.keithley2450 import capabilities_of
 from controller.safety.supervisor import LimitsRecord, flatten
 from protocols.check import check
 from protocols.registry import library, load
-from protocols.spec import Recipe, resolve
+from protocols.resolve import expected_hours, resolve
+from protocols.spec import Placement, Recipe
 
-CAPABILITIES: Mapping[str, CyclerCapabilities] = {"keithley2450": KEITHLEY_2450}
+CAPABILITIES: Mapping[str, CyclerCapabilities] = {"keithley2450": capabilities_of()}
 
 
 class Prepared(NamedTuple):
@@ -57,7 +58,9 @@ def prepare(config: RunConfig, seed: int) -> Prepared:
             continue
         recipes[name] = recipe
         faults += [
-            Fault(where=config.where, key=f"{key} = {name!r}", problem=one.reason, remedy=one.remedy)
+            Fault(
+                where=config.where, key=f"{key} = {name!r}", problem=one.reason, remedy=one.remedy
+            )
             for one in check(
                 recipe,
                 config.cell,
@@ -123,15 +126,17 @@ def _book(config: RunConfig, recipes: Mapping[str, Recipe]) -> PlanBook:
         reference=split_cycles(resolve(recipes[cycling.reference_test], cell)),
         treatments={name: resolve(recipes[name], cell) for name in treatments},
         shams={name: resolve(recipes[name], cell, sham=True) for name in treatments},
-        placements={name: recipes[name].placement for name in treatments},
+        placements={
+            name: recipes[name].placement or Placement.BETWEEN_CYCLES for name in treatments
+        },
+        hours={name: expected_hours(recipes[name], cell) for name in treatments},
         envelopes=tuple(pulse.name for pulse in config.limits.pulse_envelopes),
         nominal_capacity_Ah=cell.nominal_capacity_Ah,
     )
 
 
 def describe_step(step: Step, config: RunConfig) -> dict[str, str]:
-    """Return a step in words for the dry run: what, limit, end, longest time."""
-    cell = config.cell
+    """Return a step in words for the dry run: what, current, bound, end, longest time."""
     ends = []
     if step.end_voltage_V == step.end_voltage_V:
         ends.append(f"{step.end_voltage_V:g} V")
@@ -139,28 +144,23 @@ def describe_step(step: Step, config: RunConfig) -> dict[str, str]:
         ends.append(f"{step.end_current_A * 1e3:.4g} mA")
     if step.end_charge_Ah == step.end_charge_Ah:
         ends.append(f"{step.end_charge_Ah * 1e3:.4g} mAh")
-    current = "-"
-    if step.kind in (CHARGE, DISCHARGE):
-        current = (
-            f"{step.current_A * 1e3:+.4g} mA "
-            f"({cell.current_density_mA_per_cm2(step.current_A):+.3g} mA/cm2, "
-            f"{cell.c_rate(step.current_A):+.3g} C)"
-        )
-    bound = f"{step.voltage_bound_V:g} V" if step.voltage_bound_V == step.voltage_bound_V else "-"
+    flows = step.kind in (CHARGE, DISCHARGE)
+    density = config.cell.current_density_mA_per_cm2(step.current_A)
     return {
         "step": step.name,
-        "current": current,
-        "device bound": bound,
+        "mA": f"{step.current_A * 1e3:+.4g}" if flows else "0",
+        "mA/cm2": f"{density:+.3g}" if flows else "0",
+        "held at": f"{step.voltage_bound_V:g} V" if flows else "",
         "ends at": " or ".join(ends) or "its time",
         "longest": duration_words(step.max_duration_s),
-        "envelope": step.envelope or "-",
+        "envelope": step.envelope,
     }
 
 
 def duration_words(seconds: float) -> str:
     """Return a duration as a person says it."""
     if seconds < 120.0:
-        return f"{seconds:g} s"
+        return f"{seconds:.3g} s"
     if seconds < 7200.0:
-        return f"{seconds / 60.0:g} min"
-    return f"{seconds / 3600.0:g} h"
+        return f"{seconds / 60.0:.3g} min"
+    return f"{seconds / 3600.0:.3g} h"

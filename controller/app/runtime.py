@@ -7,23 +7,24 @@ before every decision and transition.
 
 from __future__ import annotations
 
+import json
 import math
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Final, Protocol
+from typing import Final, Protocol, assert_never
 
 from controller.app.hardware import Hardware
 from controller.core.state import CoreState, to_text
 from controller.core.step import Core, Report
-from controller.domain.command import COMMAND_WORDS, OPEN, Command
+from controller.domain.command import OPEN, Command
 from controller.domain.errors import CyclerError, ReactivationError
 from controller.domain.events import Event, EventKind
 from controller.domain.sample import Sample
 from controller.domain.verdict import ACTION_WORDS, ALLOW, TRIP, Verdict
 from controller.estimation import online
 from controller.io.journal import Journal
-from controller.io.mailbox import Mailbox, OperatorCommand
+from controller.io.mailbox import Mailbox, OperatorCommand, OperatorWord
 from controller.policy.machine import State, Trigger
 from controller.safety import supervisor
 
@@ -81,7 +82,13 @@ class Runtime:
         self._sequence = 0
 
     def run(
-        self, state: CoreState, memory: supervisor.Memory, sequence: int, *, resumed: bool
+        self,
+        state: CoreState,
+        memory: supervisor.Memory,
+        sequence: int,
+        *,
+        resumed: bool,
+        acknowledged: OperatorCommand | None = None,
     ) -> CoreState:
         """Run until completed, stopped, or tripped; the output is open afterwards.
 
@@ -93,13 +100,15 @@ class Runtime:
             Number of the next reading.
         resumed : bool
             The run was interrupted before.
+        acknowledged : OperatorCommand or None
+            Who says that the cause of a latched fault is gone; the first reading has to agree.
         """
         self._sequence = sequence
         try:
-            self._run(state, memory, resumed=resumed)
+            self._run(state, memory, resumed=resumed, acknowledged=acknowledged)
         except ReactivationError as error:
             self._failed(state, str(error))
-        except Exception as error:  # noqa: BLE001  the one place: whatever happened, the cell is rested below and the log kept
+        except Exception as error:
             self._failed(state, f"internal error: {type(error).__name__}: {error}")
             raise
         finally:
@@ -108,22 +117,46 @@ class Runtime:
 
     # --- life -----------------------------------------------------------------------------------
 
-    def _run(self, state: CoreState, memory: supervisor.Memory, *, resumed: bool) -> None:
-        if state.run_state is State.FAULT:
-            self._event(EventKind.RUN, "the fault is latched; acknowledge it first")
-            return
+    def _run(
+        self,
+        state: CoreState,
+        memory: supervisor.Memory,
+        *,
+        resumed: bool,
+        acknowledged: OperatorCommand | None,
+    ) -> None:
         connect = Trigger.FOUND_INTERRUPTED if resumed else Trigger.CONNECT
         state.run_state = State.DISCONNECTED
         self._journal.event(self._core.trigger(state, connect, None))
         if resumed:
             self._journal.event(self._core.trigger(state, Trigger.RESUME, None))
         ocv_V = self._guard.start()
-        self._event(EventKind.INSTRUMENT, f"start checks passed; open-circuit voltage {ocv_V:.4f} V")
+        self._started(ocv_V)
         state.stopped_because = ""
         sample = self._read(state)
+        if acknowledged is not None and not self._acknowledge(state, memory, sample, acknowledged):
+            return
+        supervisor.start_again(memory)
         self._tell(state, self._core.begin(state, sample))
         if resumed:
             self._tell(state, self._core.interrupted(state, sample, "the run was interrupted"))
+        self._checkpoint(state, memory, sample)
+        self._loop(state, memory, sample)
+
+    def _started(self, ocv_V: float) -> None:
+        identity = self._guard.identity
+        serial_number = None if identity is None else identity.serial_number
+        self._journal.event(
+            Event(
+                kind=EventKind.INSTRUMENT,
+                t_s=self._clock.now_s(),
+                sequence=-1,
+                message=f"start checks passed; open-circuit voltage {ocv_V:.4f} V",
+                data={"serial_number": serial_number, "ocv_V": ocv_V},
+            )
+        )
+
+    def _loop(self, state: CoreState, memory: supervisor.Memory, sample: Sample) -> None:
         verdict = Verdict(ALLOW, 0)
         due_s = self._clock.now_s()
         while True:
@@ -136,14 +169,17 @@ class Runtime:
                 self._tell(state, report)
                 self._journal.commit()
             applied = self._guard.apply(command, verdict, sample)
+            if in_force.kind == OPEN and applied.kind != OPEN:
+                supervisor.start_again(memory)  # the output was brought up by the start order
             if applied is not in_force:
-                self._journal.command(sample, command, verdict, applied)
-                self._for_guard_reports(sample)
+                self._journal.command(
+                    sample.t_host_s, sample.sequence, command, verdict, applied.kind
+                )
             if report is not None:
                 self._checkpoint(state, memory, sample)
-            if state.stopped_because and verdict.action < TRIP:
-                return
-            if state.run_state is State.FAULT:
+            if self._guard.tripped and state.run_state is not State.FAULT:
+                self._latch(state, sample, verdict)
+            if state.stopped_because:
                 return
             for listener in self._listeners:
                 listener.sample(state, sample, applied)
@@ -152,13 +188,19 @@ class Runtime:
                 return
             sample = self._read(state)
 
+    def _latch(self, state: CoreState, sample: Sample, verdict: Verdict) -> None:
+        """Tell the machine that the guard has opened for good, on a verdict or by itself."""
+        words = supervisor.causes_words(verdict.causes) if verdict.action >= TRIP else []
+        self._tell(state, self._core.trip(state, sample))
+        why = "; ".join(words or self._guard.reports[-1:])
+        state.stopped_because = f"fault: {why}"
+        self._event(EventKind.RUN, state.stopped_because, sample)
+
     def _read(self, state: CoreState) -> Sample:
         in_force = self._guard.in_force
         sample = self._guard.poll(self._sequence)
         self._sequence += 1
-        self._journal.sample(
-            sample, state.cycle, state.step_index, in_force.kind, in_force.tag
-        )
+        self._journal.sample(sample, state.cycle, state.step_index, in_force.kind, in_force.tag)
         return sample
 
     def _wait(
@@ -172,6 +214,7 @@ class Runtime:
                 if self._look(state, memory, sample):
                     return True
             self._clock.sleep_until(due_s)
+            self._guard.enforce_expiry()
             return False
         while True:
             if self._look(state, memory, sample):
@@ -191,37 +234,64 @@ class Runtime:
             return True
         stop = False
         for order in self._mailbox.take():
-            answer = self._obey(state, sample, order)
+            answer, done = self._obey(state, sample, order)
             self._event(
                 EventKind.OPERATOR,
                 f"{order.word}{f' by {order.name}' if order.name else ''}: {answer}",
                 sample,
             )
-            self._mailbox.answer(order, answer)
-            stop = stop or order.word == "stop"
+            self._mailbox.answer(order.identifier, answer, done=done)
+            stop = stop or order.word is OperatorWord.STOP
             self._checkpoint(state, memory, sample)
         return stop
 
-    def _obey(self, state: CoreState, sample: Sample, order: OperatorCommand) -> str:
+    def _obey(self, state: CoreState, sample: Sample, order: OperatorCommand) -> tuple[str, bool]:
         match order.word:
-            case "stop":
+            case OperatorWord.STOP:
                 self._stop(state, sample, "stopped by the operator")
-                return "the cell is rested and the run stops; run again with the same --out"
-            case "pause":
+                return "the cell is rested and the run stops; the same --out resumes it", True
+            case OperatorWord.PAUSE:
                 return self._move(state, sample, Trigger.PAUSE, "paused at hold_0A")
-            case "resume":
-                answer = self._move(state, sample, Trigger.RESUME, "goes on")
-                if state.run_state is State.REST:
+            case OperatorWord.RESUME:
+                answer, done = self._move(state, sample, Trigger.RESUME, "goes on")
+                if done:
                     self._tell(state, self._core.interrupted(state, sample, "paused"))
                     self._tell(state, self._core.reenter(state, sample))
-                return answer
+                return answer, done
+            case OperatorWord.ACKNOWLEDGE:
+                return f"nothing to acknowledge: the run is in {state.run_state.value}", False
             case _:
-                return f"nothing to acknowledge: the run is in {state.run_state.value}"
+                assert_never(order.word)
 
-    def _move(self, state: CoreState, sample: Sample, trigger: Trigger, done: str) -> str:
+    def _acknowledge(
+        self,
+        state: CoreState,
+        memory: supervisor.Memory,
+        sample: Sample,
+        order: OperatorCommand,
+    ) -> bool:
+        """Clear the latch if the first reading shows the condition gone."""
+        gone, left = supervisor.acknowledge(memory, self._limits, sample)
+        words = "; ".join(supervisor.causes_words(left))
+        answer = "cleared" if gone else f"the condition still holds: {words}"
+        self._event(
+            EventKind.OPERATOR,
+            f"acknowledged by {order.name} ({order.cause}): {answer}",
+            sample,
+        )
+        self._mailbox.answer(order.identifier, answer, done=gone)
+        if not gone:
+            self._journal.event(self._core.trigger(state, Trigger.TRIP, sample))
+            state.stopped_because = f"fault: {words}"
+        return gone
+
+    def _move(
+        self, state: CoreState, sample: Sample, trigger: Trigger, done: str
+    ) -> tuple[str, bool]:
         event = self._core.trigger(state, trigger, sample)
         self._journal.event(event)
-        return done if event.kind is EventKind.STATE else event.message
+        known = event.kind is EventKind.STATE
+        return (done if known else event.message), known
 
     def _stop(self, state: CoreState, sample: Sample, why: str) -> None:
         self._journal.event(self._core.trigger(state, Trigger.STOP, sample))
@@ -239,7 +309,7 @@ class Runtime:
         """Rest, confirm, disconnect, close: each step whether or not the one before worked."""
         steps: tuple[Callable[[], None], ...] = (
             lambda: self._after_shutdown(self._guard.shutdown()),
-            lambda: self._journal.checkpoint(self._sequence, self._state_text(state, memory)),
+            lambda: self._journal.checkpoint(self._sequence, checkpoint_text(state, memory)),
             self._hardware.save,
             self._journal.commit,
         )
@@ -269,18 +339,17 @@ class Runtime:
         for figures in report.figures:
             self._journal.cycle(figures)
             self._journal.estimate(
-                figures.cycle, online.live(state.estimator, self._core.config.estimator)._asdict()
+                self._sequence - 1,
+                figures.cycle,
+                online.live(state.estimator, self._core.config.estimator)._asdict(),
             )
         for listener in self._listeners:
             listener.report(state, report)
 
     def _checkpoint(self, state: CoreState, memory: supervisor.Memory, sample: Sample) -> None:
         self._hardware.save()
-        self._journal.checkpoint(sample.sequence + 1, self._state_text(state, memory))
+        self._journal.checkpoint(sample.sequence + 1, checkpoint_text(state, memory))
         self._journal.commit()
-
-    def _state_text(self, state: CoreState, memory: supervisor.Memory) -> str:
-        return checkpoint_text(state, memory)
 
     def _verdict_changed(self, verdict: Verdict, sample: Sample) -> None:
         self._causes = verdict.causes
@@ -295,10 +364,6 @@ class Runtime:
             )
         )
 
-    def _for_guard_reports(self, sample: Sample) -> None:
-        for text in self._guard.take_reports():
-            self._event(EventKind.INSTRUMENT, text, sample)
-
     def _event(self, kind: EventKind, message: str, sample: Sample | None = None) -> None:
         self._journal.event(
             Event(
@@ -312,14 +377,4 @@ class Runtime:
 
 def checkpoint_text(state: CoreState, memory: supervisor.Memory) -> str:
     """Return core state and supervisor memory as one JSON text; they stay two documents."""
-    import json
-
-    return json.dumps(
-        {"core": to_text(state), "supervisor": supervisor.memory_to_dict(memory)}
-    )
-
-
-def in_force_words(command: Command) -> str:
-    """Return what the device is doing, in words."""
-    word = COMMAND_WORDS[command.kind]
-    return word if command.kind <= OPEN + 1 else f"{word} {command.current_A * 1e3:+.3f} mA"
+    return json.dumps({"core": to_text(state), "supervisor": supervisor.memory_to_dict(memory)})

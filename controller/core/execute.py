@@ -36,8 +36,9 @@ END_WORDS: Final[dict[int, StepEnd]] = {
 
 # A voltage within this of the end counts as reached: the device regulates there, with noise.
 VOLTAGE_REACHED_V: Final = 0.0005
-# The dead-man runs this many periods: two would do, a late reading must not open the output.
-VALID_PERIODS: Final = 2.5
+# A permission lasts this many periods. The dead-man's delay is half of it (it ends the output
+# between one and two delays after the last renewal); below two periods it would end good runs.
+VALID_PERIODS: Final = 5.0
 SECONDS_PER_HOUR: Final = 3600.0
 
 

@@ -3,12 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 from controller.core.execute import StepNumbers, numbers_of
-from controller.domain.cell import CellLimits
 from controller.domain.command import CHARGE, DISCHARGE
-from controller.domain.errors import ConfigurationError, Fault
 from controller.domain.figures import CycleKind
 from controller.domain.step import Step
 from protocols.spec import Placement
@@ -55,6 +53,7 @@ class PlanBook:
     treatments: Mapping[str, tuple[Step, ...]]
     shams: Mapping[str, tuple[Step, ...]]
     placements: Mapping[str, Placement]
+    hours: Mapping[str, float]
     envelopes: tuple[str, ...]
     nominal_capacity_Ah: float
 
@@ -74,11 +73,6 @@ class PlanBook:
             envelope=1 + self.envelopes.index(step.envelope) if step.envelope else 0,
         )
 
-    def hours(self, recipe: str) -> float:
-        """Return the longest the treatment and its two anchors can take beyond a base cycle (h)."""
-        steps = (*self.treatments[recipe], *self.anchor, *self.anchor)
-        return sum(step.max_duration_s for step in steps) / 3600.0
-
     def _steps(self, key: CycleKey) -> tuple[Step, ...]:
         if key.kind is CycleKind.FORMATION:
             return self.formation[key.part % len(self.formation)]
@@ -87,31 +81,14 @@ class PlanBook:
         if not key.recipe:
             return self.base
         insert = self.treatments[key.recipe] if key.treated else self.shams[key.recipe]
-        return (*insert_at(self.base, insert, self._place(key), 0.5 * self.nominal_capacity_Ah), *self.anchor)
+        place = self._place(key.recipe)
+        return (*self.base[:place], *insert, *self.base[place:], *self.anchor)
 
-    def _place(self, key: CycleKey) -> int | float:
-        """Return the index in the base cycle before which the steps go; x.5 splits a charge."""
-        placement = self.placements[key.recipe]
-        last_charge = max(i for i, step in enumerate(self.base) if step.kind == CHARGE)
-        if placement is Placement.AFTER_CHARGE:
-            return last_charge + 1
-        if placement is Placement.AFTER_DISCHARGE and not key.treated:
-            return 0.5  # the sham of a discharged rest is the same rest at mid charge
+    def _place(self, recipe: str) -> int:
+        """Return the index in the base cycle before which a treatment (or its sham) goes."""
+        if self.placements[recipe] is Placement.AFTER_CHARGE:
+            return 1 + max(i for i, step in enumerate(self.base) if step.kind == CHARGE)
         return 0
-
-
-def insert_at(
-    base: Sequence[Step], insert: tuple[Step, ...], place: int | float, half_charge_Ah: float
-) -> tuple[Step, ...]:
-    """Insert steps before index `place`; 0.5 splits the first charge after `half_charge_Ah`."""
-    if not insert:
-        return tuple(base)
-    if isinstance(place, int):
-        return (*base[:place], *insert, *base[place:])
-    index = next(i for i, step in enumerate(base) if step.kind == CHARGE)
-    whole = base[index]
-    first = replace(whole, name=f"{whole.name}, first half", end_charge_Ah=half_charge_Ah)
-    return (*base[:index], first, *insert, whole, *base[index + 1 :])
 
 
 def split_cycles(steps: Sequence[Step]) -> tuple[tuple[Step, ...], ...]:
@@ -125,23 +102,3 @@ def split_cycles(steps: Sequence[Step]) -> tuple[tuple[Step, ...], ...]:
         cycles[-1].append(step)
         closed = closed or (step.kind == DISCHARGE and step.closes_half_cycle)
     return tuple(tuple(cycle) for cycle in cycles)
-
-
-def unknown_envelopes(
-    steps: Mapping[str, Sequence[Step]], limits: CellLimits, where: str
-) -> ConfigurationError | None:
-    """Return the refusal of steps that ask for an envelope the owner has not written."""
-    known = [pulse.name for pulse in limits.pulse_envelopes]
-    faults = [
-        Fault(
-            where=where,
-            key=f"{recipe}: {step.name}",
-            problem=f"asks for the pulse envelope {step.envelope!r}",
-            remedy="write it under [[limits.pulse]]"
-            + (f"; there are {', '.join(known)}" if known else ""),
-        )
-        for recipe, all_steps in steps.items()
-        for step in all_steps
-        if step.envelope and step.envelope not in known
-    ]
-    return ConfigurationError(faults) if faults else None

@@ -46,7 +46,12 @@ class CoreState:
     spoiled : list of str
         Flags for the running cycle (interrupted, unobserved charge, treatment abandoned).
     treatments_run, treatments_abandoned : dict of str to int
-    started_t_s, hours : float
+        By recipe.
+    envelope_openings : dict of str to int
+        By pulse envelope; the supervisor counts for itself.
+    last_t_s : float
+        Host time of the last reading (s); NaN at the start of a session.
+    hours : float
         Hours the run has taken, over all its sessions.
     stopped_because : str
         Empty while the run goes on.
@@ -69,6 +74,7 @@ class CoreState:
     spoiled: list[str] = field(default_factory=list)
     treatments_run: dict[str, int] = field(default_factory=dict)
     treatments_abandoned: dict[str, int] = field(default_factory=dict)
+    envelope_openings: dict[str, int] = field(default_factory=dict)
     last_t_s: float = float("nan")
     hours: float = 0.0
     stopped_because: str = ""
@@ -76,11 +82,7 @@ class CoreState:
 
 def to_text(state: CoreState) -> str:
     """Return the state as JSON (NaN written as NaN)."""
-    plain = {
-        name: getattr(state, name)
-        for name in CoreState.__slots__
-        if name not in _OWN_CODING
-    }
+    plain = {name: getattr(state, name) for name in CoreState.__slots__ if name not in _OWN_CODING}
     plain["schema"] = CHECKPOINT_SCHEMA
     plain["key"] = asdict(state.key)
     plain["next_key"] = None if state.next_key is None else asdict(state.next_key)
@@ -123,9 +125,7 @@ def from_text(text: str, where: str) -> CoreState:
     )
 
 
-_OWN_CODING: Final = frozenset(
-    {"key", "next_key", "progress", "estimator", "scheduler", "history"}
-)
+_OWN_CODING: Final = frozenset({"key", "next_key", "progress", "estimator", "scheduler", "history"})
 
 
 def _key(plain: dict[str, Any]) -> CycleKey:

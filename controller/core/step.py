@@ -14,6 +14,7 @@ from typing import Final, NamedTuple
 from controller.core.execute import (
     END_WORDS,
     RUNNING,
+    VALID_PERIODS,
     Progress,
     advance,
     command_for,
@@ -36,8 +37,9 @@ from controller.policy.machine import State, StateMachine, Trigger
 from protocols.check import CheckState, check
 from protocols.spec import Recipe
 
-_HOLD_COMMAND: Final = Command(kind=HOLD_0A, period_s=FAST_PERIOD_S, valid_for_s=12.5)
-_OPEN_COMMAND: Final = Command(kind=OPEN, period_s=FAST_PERIOD_S, valid_for_s=12.5)
+_IDLE_VALID_S: Final = VALID_PERIODS * FAST_PERIOD_S
+_HOLD_COMMAND: Final = Command(kind=HOLD_0A, period_s=FAST_PERIOD_S, valid_for_s=_IDLE_VALID_S)
+_OPEN_COMMAND: Final = Command(kind=OPEN, period_s=FAST_PERIOD_S, valid_for_s=_IDLE_VALID_S)
 _RUNNING_STATES: Final = frozenset(
     {
         State.FORMATION,
@@ -171,14 +173,14 @@ class Core:
             The supervisor's answer to the command before.
         """
         report: Report | None = None
-        used = online.observe(
+        skipped = online.observe(
             state.estimator, self.config.estimator, sample, in_force.kind, in_force.tag
         )
         dt_s = sample.t_host_s - state.last_t_s
         state.last_t_s = sample.t_host_s
         if dt_s > 0.0:
             state.hours += dt_s / 3600.0
-        if used and sample.quality:
+        if skipped and sample.quality:
             report = Report()
             report.events.append(_bad_sample(sample))
         if verdict.action >= HOLD:
@@ -199,10 +201,10 @@ class Core:
             planned = self.current(state)
         return Outcome(self._command_of_step(state, planned, sample), report)
 
-    def abandon_treatment(self, state: CoreState, sample: Sample, why: str) -> Report:
-        """Leave the treatment of this cycle; what remains of the cycle goes on."""
+    def reenter(self, state: CoreState, sample: Sample) -> Report:
+        """Go on with the running step after a pause; what it has done so far counts."""
         report = Report()
-        self._abandon(state, sample, why, report)
+        self._enter_step(state, sample, report, fresh=False)
         return report
 
     # --- commands -------------------------------------------------------------------------------
@@ -210,9 +212,7 @@ class Core:
     def _idle_command(self, state: CoreState) -> Command:
         return _HOLD_COMMAND if state.run_state is State.PAUSED else _OPEN_COMMAND
 
-    def _command_of_step(
-        self, state: CoreState, planned: PlannedStep, sample: Sample
-    ) -> Command:
+    def _command_of_step(self, state: CoreState, planned: PlannedStep, sample: Sample) -> Command:
         period = period_s(state.progress, planned.numbers, sample)
         of = self._command_of
         if of is None or of[0] is not planned or of[1] != period:
@@ -228,15 +228,18 @@ class Core:
         """React to a verdict: a trip latches, a rest pauses, a hold only waits."""
         if verdict.action >= TRIP:
             if state.run_state is not State.FAULT:
-                report.events.append(self.trigger(state, Trigger.TRIP, sample))
-                self._spoil(state, "interrupted")
-                state.stopped_because = "fault"
+                report.events += self.trip(state, sample).events
         elif verdict.action >= REST and state.run_state in _RUNNING_STATES:
             if state.run_state in _TREATING_STATES:
                 self._abandon(state, sample, "the supervisor rested the cell", report)
             report.events.append(self.trigger(state, Trigger.PAUSE, sample))
             self._expose(state, sample, report, "rested by the supervisor")
         return report if report.events else None
+
+    def trip(self, state: CoreState, sample: Sample) -> Report:
+        """Latch: the output has been opened already, not by this."""
+        self._spoil(state, "interrupted")
+        return Report(events=[self.trigger(state, Trigger.TRIP, sample)])
 
     def _expose(self, state: CoreState, sample: Sample, report: Report, why: str) -> None:
         """Journal an unplanned pause; the cycles after it do not count."""
@@ -300,6 +303,9 @@ class Core:
         trigger = Trigger(stage.value)
         if trigger.value != state.run_state.value:
             report.events.append(self.trigger(state, trigger, sample))
+        if fresh and planned.step.envelope:
+            name = planned.step.envelope
+            state.envelope_openings[name] = state.envelope_openings.get(name, 0) + 1
         if fresh:
             report.events.append(
                 Event(
@@ -321,9 +327,7 @@ class Core:
     def _before(self, state: CoreState) -> PlannedStep | None:
         return self.plan(state)[state.step_index - 1] if state.step_index else None
 
-    def _end_step(
-        self, state: CoreState, sample: Sample, end: StepEnd, report: Report
-    ) -> None:
+    def _end_step(self, state: CoreState, sample: Sample, end: StepEnd, report: Report) -> None:
         planned = self.current(state)
         p = state.progress
         report.events.append(
@@ -354,14 +358,14 @@ class Core:
     # --- cycles ---------------------------------------------------------------------------------
 
     def _end_cycle(self, state: CoreState, sample: Sample, report: Report) -> None:
-        """The cycle's steps are done: decide first (an opportunity asks for an anchor), then close.
+        """Decide first (an opportunity asks for an anchor), then close the cycle.
 
         Deciding before closing lets the anchor's charge belong to the cycle it ends.
         """
         following = self._following(state, running_is_done=True)
         base_next = following is CycleKind.BASE
         if state.key.kind is CycleKind.BASE and not state.anchoring and base_next:
-            decision = self._decide(state)
+            decision = self._decide(state, sample)
             report.decisions.append(decision)
             report.events.append(_decided(decision, sample))
             if decision.opportunity and decision.candidate is not None:
@@ -445,13 +449,10 @@ class Core:
             return CycleKind.REFERENCE
         return CycleKind.BASE if done[CycleKind.BASE] < self.config.cycles else None
 
-    def _decide(self, state: CoreState) -> Decision:
+    def _decide(self, state: CoreState, sample: Sample) -> Decision:
         config = self.config
-        candidates, refused = self._candidates(state)
-        provisional = online.preview_cycle(
-            state.estimator, config.estimator, cycle=state.cycle, kind=state.key.kind
-        )
-        history = [*state.history, provisional]
+        history = [*state.history, self._preview(state)]
+        candidates, refused = self._candidates(state, history, sample)
         decision = scheduler.decide(
             state.scheduler,
             config.schedule,
@@ -462,16 +463,35 @@ class Core:
             seed=config.seed,
         )
         if decision.opportunity and decision.candidate is not None:
-            hours = 0.0 if decision.withheld else config.book.hours(decision.candidate)
+            hours = 0.0 if decision.withheld else config.book.hours[decision.candidate]
             scheduler.record_decision(state.scheduler, decision, history, hours)
         return decision
 
+    def _preview(self, state: CoreState) -> CycleFigures:
+        """Return the running cycle's figures as they stand, without closing it."""
+        copy = online.from_dict(online.to_dict(state.estimator))
+        return online.close_cycle(
+            copy, self.config.estimator, cycle=state.cycle, kind=state.key.kind, anchored=False
+        )
+
     def _candidates(
-        self, state: CoreState
+        self, state: CoreState, history: list[CycleFigures], sample: Sample
     ) -> tuple[list[scheduler.Candidate], dict[str, str]]:
         """Return the recipes that may run now and, for the others, why not."""
         config = self.config
-        facts = self._facts(state)
+        now = history[-1]
+        facts = CheckState(
+            temperature_K=sample.temperature_K,
+            # what came off the negative electrode was there; more may be
+            active_lithium_lower_Ah=max(now.discharge_Ah - 2.0 * now.u_discharge_Ah, 0.0),
+            anode_limited_end=now.discharge_end is DischargeEnd.ANODE,
+            short_sign=scheduler.soft_short_suspected(history),
+            cycles_done=state.base_done,
+            formation_over=True,  # the scheduler waits for the drift to end by itself
+            since_charge_end_s=0.0,  # the plan puts an after-charge treatment right there
+            times_done=dict(state.treatments_run),
+            envelope_openings=dict(state.envelope_openings),
+        )
         candidates: list[scheduler.Candidate] = []
         refused: dict[str, str] = {}
         for name in config.schedule.protocols:
@@ -490,24 +510,18 @@ class Core:
                 candidates.append(
                     scheduler.Candidate(
                         recipe=name,
-                        prior_gain_Ah=recipe.prior_gain_Ah(config.cell),
-                        hours=config.book.hours(name),
+                        prior_gain_Ah=_prior_gain_Ah(recipe, config.cell),
+                        hours=config.book.hours[name],
                     )
                 )
         return candidates, refused
 
-    def _facts(self, state: CoreState) -> CheckState:
-        live = online.live(state.estimator, self.config.estimator)
-        return CheckState(
-            discharge_end=DischargeEnd(online.last_discharge_end(state.estimator)),
-            active_lithium_lower_Ah=max(
-                live.discharge_Ah - 2.0 * live.u_discharge_Ah, 0.0
-            ),
-            soft_short_suspected=scheduler.soft_short_suspected(state.history),
-            temperature_K=live.temperature_K,
-            treatments_run=dict(state.treatments_run),
-            cycles_done=state.base_done,
-        )
+
+def _prior_gain_Ah(recipe: Recipe, cell: CellSpec) -> float:
+    """Return what an application is believed to give before the cell has said anything (Ah)."""
+    on_format = recipe.applicability[cell.format].prior_gain_mean_mAh_per_cm2
+    general = 0.0 if recipe.prior_gain is None else recipe.prior_gain.mean_mAh_per_cm2
+    return (general if on_format is None else on_format) * cell.area_cm2 * 1e-3
 
 
 def _same_current(before: PlannedStep | None, now: PlannedStep) -> bool:

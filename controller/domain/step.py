@@ -80,6 +80,9 @@ class Step:
         The end of this step is an anchor state (effects are counted from anchor to anchor).
     closes_half_cycle : bool
         This discharge ends the cycle's base discharge: its end is classified.
+    ocv_check : bool
+        A rest whose decay and noise must lie within the cell's own baseline before it is charged
+        again.
     """
 
     name: str
@@ -97,6 +100,7 @@ class Step:
     period_s: float = NAN
     anchor: bool = False
     closes_half_cycle: bool = False
+    ocv_check: bool = False
 
 
 __all__ = [

@@ -101,6 +101,11 @@ class Cycler(Protocol):
         """Facts about the instrument."""
         ...
 
+    @property
+    def connected(self) -> bool:
+        """False once the line has been lost; it does not come back by itself."""
+        ...
+
     def identify(self) -> Identity:
         """Look without writing any setting."""
         ...
@@ -111,6 +116,10 @@ class Cycler(Protocol):
 
     def prepare(self, limits: DeviceLimits, valid_for_s: float) -> None:
         """With the output off: off mode, limits, ranges, dead-man; each read back and compared."""
+        ...
+
+    def limit_to(self, limits: DeviceLimits) -> None:
+        """Replace the device limits (for a pulse envelope, and back); read back and compare."""
         ...
 
     def energise_at_0A(self) -> float:

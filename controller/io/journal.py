@@ -38,7 +38,8 @@ JOURNAL_NAME: Final = "run.sqlite"
 # Checkpoints kept; the older ones serve only if the newest cannot be used.
 CHECKPOINTS_KEPT: Final = 3
 BUSY_TIMEOUT_S: Final = 5.0
-READ_CHUNK_ROWS: Final = 50_000
+# Small enough to stay in the processor's cache while rows become columns.
+READ_CHUNK_ROWS: Final = 4_000
 
 SAMPLE_COLUMNS: Final[dict[str, str]] = {
     "sequence": "INTEGER",
@@ -329,6 +330,44 @@ def _same(a: tuple[float, ...], b: tuple[float, ...]) -> bool:
     )
 
 
+_WRITTEN_TABLES: Final = (
+    "samples",
+    "commands",
+    "events",
+    "decisions",
+    "cycles",
+    "estimates",
+    "resistances",
+    "exchanges",
+    "checkpoints",
+)
+_INSERTS: Final[dict[str, str]] = {table: _insert(table) for table in _WRITTEN_TABLES}
+
+
+class _Rows:
+    """Rows that are written in one transaction, by table."""
+
+    __slots__ = (*_WRITTEN_TABLES, "begun")
+
+    def __init__(self) -> None:
+        self.samples: list[tuple[float, ...]] = []
+        self.commands: list[tuple[Any, ...]] = []
+        self.events: list[tuple[Any, ...]] = []
+        self.decisions: list[tuple[Any, ...]] = []
+        self.cycles: list[tuple[Any, ...]] = []
+        self.estimates: list[tuple[Any, ...]] = []
+        self.resistances: list[tuple[Any, ...]] = []
+        self.exchanges: list[tuple[Any, ...]] = []
+        self.checkpoints: list[tuple[Any, ...]] = []
+        # The transaction that writes them was begun and not rolled back.
+        self.begun = False
+
+    def filled(self) -> list[tuple[str, list[tuple[Any, ...]]]]:
+        """Return (insert statement, rows) of the tables that have rows."""
+        tables = ((name, getattr(self, name)) for name in _WRITTEN_TABLES)
+        return [(_INSERTS[name], rows) for name, rows in tables if rows]
+
+
 class Journal:
     """The writer of a run's journal. One process, one thread at a time.
 
@@ -346,19 +385,11 @@ class Journal:
 
     __slots__ = (
         "_batch",
-        "_buffers",
-        "_checkpoints",
-        "_commands",
         "_connection",
-        "_cycles",
-        "_decisions",
-        "_estimates",
-        "_events",
-        "_exchanges",
+        "_fresh",
         "_last_command",
         "_last_verdict",
-        "_resistances",
-        "_samples",
+        "_pending",
         "_session",
         "next_sequence",
         "path",
@@ -372,26 +403,9 @@ class Journal:
         self.path = path
         self._connection = connection
         self._batch = batch
-        self._samples: list[tuple[float, ...]] = []
-        self._commands: list[tuple[Any, ...]] = []
-        self._events: list[tuple[Any, ...]] = []
-        self._decisions: list[tuple[Any, ...]] = []
-        self._cycles: list[tuple[Any, ...]] = []
-        self._estimates: list[tuple[Any, ...]] = []
-        self._resistances: list[tuple[Any, ...]] = []
-        self._exchanges: list[tuple[Any, ...]] = []
-        self._checkpoints: list[tuple[Any, ...]] = []
-        self._buffers: tuple[tuple[str, list[Any]], ...] = (
-            (_insert("samples"), self._samples),
-            (_insert("commands"), self._commands),
-            (_insert("events"), self._events),
-            (_insert("decisions"), self._decisions),
-            (_insert("cycles"), self._cycles),
-            (_insert("estimates"), self._estimates),
-            (_insert("resistances"), self._resistances),
-            (_insert("exchanges"), self._exchanges),
-            (_insert("checkpoints"), self._checkpoints),
-        )
+        self._fresh = _Rows()
+        # What a commit is writing, or failed to write.
+        self._pending: _Rows | None = None
         self._last_command: Command | None = None
         self._last_verdict = (-1, -1, -1)
         last = connection.execute("SELECT max(sequence) FROM samples").fetchone()[0]
@@ -485,7 +499,7 @@ class Journal:
         kind, tag : int
             Of the command in force while the reading was taken.
         """
-        samples = self._samples
+        samples = self._fresh.samples
         samples.append((*sample, cycle, step_index, kind, tag))
         if len(samples) >= self._batch:
             self.commit()
@@ -515,19 +529,19 @@ class Journal:
             return
         self._last_command = command
         self._last_verdict = answer
-        self._commands.append((t_s, sequence, *command, *answer))
+        self._fresh.commands.append((t_s, sequence, *command, *answer))
 
     # --- per event ---
 
     def event(self, event: Event) -> None:
         """Add an event."""
-        self._events.append(
+        self._fresh.events.append(
             (event.t_s, event.sequence, str(event.kind), event.message, dump_json(event.data))
         )
 
     def decision(self, decision: Decision) -> None:
         """Add a decision with its inputs."""
-        self._decisions.append(
+        self._fresh.decisions.append(
             (
                 decision.cycle,
                 decision.protocol,
@@ -540,7 +554,7 @@ class Journal:
 
     def cycle(self, figures: CycleFigures) -> None:
         """Add a closed cycle's figures."""
-        self._cycles.append(
+        self._fresh.cycles.append(
             (
                 figures.cycle,
                 str(figures.kind),
@@ -556,11 +570,11 @@ class Journal:
 
     def estimate(self, sequence: int, cycle: int, figures: Mapping[str, object]) -> None:
         """Add an estimate as of reading `sequence`; keys of `figures` carry units."""
-        self._estimates.append((sequence, cycle, dump_json(figures)))
+        self._fresh.estimates.append((sequence, cycle, dump_json(figures)))
 
     def resistance(self, resistance: Resistance) -> None:
         """Add a resistance."""
-        self._resistances.append(
+        self._fresh.resistances.append(
             (
                 resistance.t_s,
                 resistance.cycle,
@@ -582,7 +596,7 @@ class Journal:
         sent, reply : bytes
             Empty where there was none.
         """
-        self._exchanges.append((t_s, kind, bytes(sent), bytes(reply)))
+        self._fresh.exchanges.append((t_s, kind, bytes(sent), bytes(reply)))
 
     def checkpoint(self, sequence: int, state: str) -> None:
         """Keep the state as of reading `sequence` and commit; only the newest few are kept.
@@ -593,37 +607,51 @@ class Journal:
         state : str
             JSON text, from which a resumed run goes on.
         """
-        self._checkpoints.append((sequence, state))
+        self._fresh.checkpoints.append((sequence, state))
         self.commit()
 
     def commit(self) -> None:
-        """Write everything added so far to the disk; free when there is nothing to write."""
-        work = [(statement, rows) for statement, rows in self._buffers if rows]
-        if not work:
-            return
+        """Write everything added so far to the disk; free when there is nothing to write.
+
+        May be broken off at any point (Ctrl-C raises wherever it likes) and called again: every
+        row is then written exactly once.
+        """
+        while self._pending is not None or self._fresh.filled():
+            pending = self._pending
+            if pending is None:
+                pending = self._pending = self._fresh
+            if pending is self._fresh:
+                self._fresh = _Rows()
+            # Begun and no longer in a transaction: it was broken off after the commit.
+            if not pending.begun or self._connection.in_transaction:
+                self._write(pending)
+            if pending.samples:
+                self.next_sequence = int(pending.samples[-1][0]) + 1
+            self._pending = None
+
+    def _write(self, pending: _Rows) -> None:
         connection = self._connection
         try:
+            self._roll_back(pending)  # of a commit that was broken off before its end
             connection.execute("BEGIN IMMEDIATE")
-            for statement, rows in work:
+            pending.begun = True
+            for statement, rows in pending.filled():
                 connection.executemany(statement, rows)
-            if self._checkpoints:
+            if pending.checkpoints:
                 connection.execute(
                     "DELETE FROM checkpoints WHERE id <= (SELECT max(id) FROM checkpoints) - ?",
                     (CHECKPOINTS_KEPT,),
                 )
             connection.execute("COMMIT")
         except sqlite3.IntegrityError as error:
-            self._roll_back()
+            self._roll_back(pending)
             raise InvariantError(f"{self.path}: a record was written twice ({error})") from error
         except sqlite3.Error as error:
-            self._roll_back()
+            self._roll_back(pending)
             raise RunDirectoryError(f"{self.path}: cannot be written ({error})") from error
-        if self._samples:
-            self.next_sequence = int(self._samples[-1][0]) + 1
-        for _, rows in work:
-            rows.clear()
 
-    def _roll_back(self) -> None:
+    def _roll_back(self, pending: _Rows) -> None:
+        pending.begun = False
         if self._connection.in_transaction:
             self._connection.execute("ROLLBACK")
 

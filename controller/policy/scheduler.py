@@ -9,6 +9,7 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from itertools import pairwise
 from typing import Final
 
 from controller.domain.decision import Decision
@@ -113,9 +114,10 @@ def decide(
     if waiting:
         return nothing(waiting)
     if not candidates:
-        return nothing("every scheduled protocol is refused: " + "; ".join(
-            f"{name}: {reason}" for name, reason in refused.items()
-        ))
+        return nothing(
+            "every scheduled protocol is refused: "
+            + "; ".join(f"{name}: {reason}" for name, reason in refused.items())
+        )
     best, utility = _best(state, config, candidates)
     inputs["expected_utility"] = round(utility, 6)
     if best.hours + state.hours_spent > config.budget_h:
@@ -149,7 +151,7 @@ def _waiting(
     inputs: dict[str, JsonScalar],
 ) -> str:
     """Return why there is nothing to decide yet, or an empty string."""
-    base = [one for one in history if one.kind is CycleKind.BASE]
+    base = at_base_rate(history)
     if cycle < state.excluded_until_cycle:
         return f"the run was interrupted; cycles before {state.excluded_until_cycle} do not count"
     if not drift_over(base):
@@ -163,13 +165,26 @@ def _waiting(
     inputs["net_charge_lost_mAh"] = round(loss_Ah * 1e3, 4)
     inputs["u_net_charge_lost_mAh"] = round(u_Ah * 1e3, 4)
     inputs["cycles_summed"] = len(recent)
-    inputs["discharge_end"] = base[-1].discharge_end.value
+    inputs["discharge_end"] = history[-1].discharge_end.value
     if not loss_Ah > config.loss_threshold_Ah + SEEN_AT_U * u_Ah:
         text = f"net charge lost {loss_Ah * 1e3:.4f} +- {u_Ah * 1e3:.4f} mAh is below the threshold"
-        if base[-1].discharge_end is DischargeEnd.CATHODE:
+        if history[-1].discharge_end is DischargeEnd.CATHODE:
             text += "; the discharge ends at the cathode, so lithium loss cannot be seen"
         return text
     return ""
+
+
+def at_base_rate(history: Sequence[CycleFigures]) -> list[CycleFigures]:
+    """Return the base cycles that follow a base cycle.
+
+    The first after formation or a reference test begins from the state another rate left (a slow
+    discharge fills the cathode further): its net charge is that difference, not lithium lost.
+    """
+    return [
+        one
+        for before, one in pairwise(history)
+        if one.kind is CycleKind.BASE and before.kind is CycleKind.BASE
+    ]
 
 
 def _loss(cycles: Sequence[CycleFigures]) -> tuple[float, float]:

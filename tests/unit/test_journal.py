@@ -10,6 +10,7 @@ import textwrap
 import time
 from dataclasses import replace
 from pathlib import Path
+from types import FrameType
 
 import numpy as np
 import pytest
@@ -278,6 +279,62 @@ def test_a_failed_commit_keeps_its_rows_for_the_next(tmp_path: Path) -> None:
     journal.close("stopped", utc_s=0.0)
 
 
+class BrokenOff:
+    """Raises KeyboardInterrupt before the n-th instruction of `commit` and what it calls."""
+
+    def __init__(self, after: int) -> None:
+        self.left = after
+
+    def __call__(self, frame: FrameType, kind: str, _: object) -> object:
+        if frame.f_code.co_name not in {"commit", "_write", "_roll_back", "filled", "__init__"}:
+            return None
+        frame.f_trace_opcodes = True
+        if kind == "opcode":
+            self.left -= 1
+            if self.left == 0:
+                raise KeyboardInterrupt
+        return self
+
+
+def test_a_commit_broken_off_anywhere_writes_every_row_once(tmp_path: Path) -> None:
+    journal = Journal.create(tmp_path, HEADER, batch=200)
+    expected: list[int] = []
+    breaks = 0
+    first = second = True
+    reader = JournalReader(tmp_path)
+    for after in range(1, 2000):
+        sequence = 2 * (after - 1)
+        journal.sample(reading(sequence), 1, 0, CHARGE, TAG_BASE)
+        journal.event(Event(kind=EventKind.RUN, t_s=0.0, sequence=sequence, message=""))
+        first, second = (broken_off(journal, after), broken_off(journal, after))
+        breaks += first
+        # What comes between two attempts is not lost, nor written with the first.
+        journal.sample(reading(sequence + 1), 1, 0, CHARGE, TAG_BASE)
+        journal.commit()
+        expected += [sequence, sequence + 1]
+        assert journal.next_sequence == sequence + 2
+        if not first and not second:
+            break
+    assert reader.samples(("sequence",))["sequence"].tolist() == expected
+    assert [event.sequence for event in reader.events()] == expected[::2]
+    reader.close()
+    assert breaks > 100  # it was broken off at that many places
+    assert not first
+    journal.close("stopped", utc_s=0.0)
+
+
+def broken_off(journal: Journal, after: int) -> bool:
+    before = sys.gettrace()
+    sys.settrace(BrokenOff(after))
+    try:
+        journal.commit()
+    except KeyboardInterrupt:
+        return True
+    finally:
+        sys.settrace(before)
+    return False
+
+
 def test_a_second_run_in_the_same_directory_is_refused(tmp_path: Path) -> None:
     Journal.create(tmp_path, HEADER).close("stopped", utc_s=0.0)
     with pytest.raises(RunDirectoryError, match="holds a run already"):
@@ -401,3 +458,35 @@ def test_a_killed_writer_loses_nothing_it_committed(tmp_path: Path, batch: int) 
     assert journal.next_sequence == len(sequences)
     journal.sample(reading(journal.next_sequence), 1, 0, CHARGE, TAG_BASE)
     journal.close("stopped", utc_s=2.0)
+
+
+def test_a_run_of_schema_1_opens_for_ever(tmp_path: Path) -> None:
+    """The file beside this one was written when schema 1 was new; it is never made again."""
+    script = Path(__file__).with_name("test_journal_schema_1.sql").read_text(encoding="utf-8")
+    connection = sqlite3.connect(tmp_path / JOURNAL_NAME)
+    connection.executescript(script)
+    connection.close()
+    with JournalReader(tmp_path) as reader:
+        header = reader.header()
+        assert (header["seed"], header["format"]) == (7, "anode-free")
+        voltage_V = reader.samples(("voltage_V", "t_device_s"))
+        assert voltage_V["voltage_V"].tolist() == [3.7, 3.701, 3.702]
+        assert math.isnan(voltage_V["t_device_s"][0])
+        (figures,) = reader.cycles()
+        assert figures.discharge_end is DischargeEnd.CATHODE
+        assert figures.coulombic_efficiency == 0.0028 / 0.003
+        assert math.isnan(figures.resistance_Ohm)
+        (decision,) = reader.decisions()
+        assert decision.refused == {"self-heating": "anode-free"}
+        assert math.isnan(float(decision.inputs["slope"] or 0.0))
+        (command,) = reader.commands()
+        assert (command.command.current_A, command.verdict.causes) == (1e-3, 4)
+        assert reader.events()[0].data == {"from": "checking", "to": "formation"}
+        assert reader.estimates() == [(2, 1, {"r0_Ohm": 10.5, "label": "bound"})]
+        assert reader.resistances()[0].value_Ohm == 10.5
+        assert reader.exchanges()[0].reply == b"\x00\xff"
+        assert reader.last_checkpoint() == (2, '{"cycle": 1}')
+        assert reader.sessions()[0].stopped_because == "completed"
+    journal = Journal.open(tmp_path, utc_s=1.7e9 + 30)
+    assert journal.next_sequence == 3
+    journal.close("stopped", utc_s=1.7e9 + 31)

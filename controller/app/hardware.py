@@ -1,0 +1,225 @@
+"""The instruments of a run: real ones behind a port, or the emulated ones in this process.
+
+Simulation stands behind the real drivers, at the byte stream; nothing past this module asks.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from contextlib import ExitStack
+from dataclasses import dataclass
+from pathlib import Path
+
+from controller.app.config import RunConfig
+from controller.domain.cell import ZERO_CELSIUS_K
+from controller.domain.errors import CyclerRejectedError, refuse
+from controller.hal.drivers.keithley2450 import Keithley2450
+from controller.hal.drivers.thermometer import DaqThermometer
+from controller.hal.guard import Guard
+from controller.hal.ports import Clock, DeviceLimits, Transport
+from controller.hal.serial_transport import SerialTransport
+from controller.hal.watchdog import ExpiryThread
+from controller.io.clock import RealClock, ScaledClock
+
+OnExchange = Callable[[str, bytes, bytes], None]
+OnReport = Callable[[str], None]
+SIMULATED_BENCH = "simulated-bench.json"
+# What an emulated instrument says of itself in the firmware field of its identity.
+EMULATED_MARK = "emulated speed="
+START_PERIOD_S = 5.0
+WATCHDOG_PERIOD_S = 0.1
+# A fresh cell below this is taken for a missing or shorted one (assumed, -0.1 to 1 V).
+FRESH_CELL_LOWEST_V = 0.05
+
+
+@dataclass(slots=True, kw_only=True)
+class Hardware:
+    """What the loop needs of the instruments.
+
+    Attributes
+    ----------
+    guard : Guard
+    clock : Clock
+    virtual : bool
+        Time is virtual: waiting costs nothing.
+    speed : float
+        Seconds of the clock in one second of wall time, for real and scaled clocks.
+    save : callable
+        Keeps the state of a simulated bench, so that a resumed run finds its cell again.
+    close : callable
+        Stops the watchdog and closes the transports.
+    """
+
+    guard: Guard
+    clock: Clock
+    virtual: bool
+    speed: float
+    save: Callable[[], None]
+    close: Callable[[], None]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Past:
+    """What the journal of an interrupted run says of cell and instrument; nothing for a new run.
+
+    `allow_output_on`: the journal shows our own interrupted run, so an output found on is ours.
+    """
+
+    expected_ocv_V: float | None = None
+    allow_output_on: bool = False
+    serial_number: str | None = None
+
+
+def build(
+    config: RunConfig,
+    seed: int,
+    run_dir: Path,
+    past: Past,
+    *,
+    utc_s: float,
+    on_exchange: OnExchange,
+    on_report: OnReport,
+) -> Hardware:
+    """Open the transports and put a guard over the driver; no setting is written yet."""
+    if config.simulated:
+        return _simulated(
+            config, seed, run_dir, past, utc_s=utc_s, on_exchange=on_exchange, on_report=on_report
+        )
+    return _real(config, past, on_exchange=on_exchange, on_report=on_report)
+
+
+def _simulated(
+    config: RunConfig,
+    seed: int,
+    run_dir: Path,
+    past: Past,
+    *,
+    utc_s: float,
+    on_exchange: OnExchange,
+    on_report: OnReport,
+) -> Hardware:
+    from hil.bench import build_bench, load_bench, save_bench
+    from hil.cell import PRESETS
+
+    simulation = config.file.simulation
+    if simulation.preset not in PRESETS:
+        raise refuse(
+            config.where,
+            "simulation.preset",
+            f"no simulated cell {simulation.preset!r}",
+            "choose one of " + ", ".join(sorted(PRESETS)),
+        )
+    bench = build_bench(
+        preset=simulation.preset,
+        seed=seed,
+        utc_epoch_s=utc_s,
+        ambient_K=simulation.ambient_degC + ZERO_CELSIUS_K,
+    )
+    file = run_dir / SIMULATED_BENCH
+    if file.exists():
+        load_bench(bench, file)
+    with_thermometer = config.file.temperature.source == "auxiliary"
+    thermometer_transport = bench.thermometer_transport if with_thermometer else None
+    driver = _driver(bench.smu_transport, thermometer_transport, bench.clock, on_exchange)
+    return Hardware(
+        guard=_guard(config, driver, bench.clock, past, on_report),
+        clock=bench.clock,
+        virtual=True,
+        speed=1.0,
+        save=lambda: save_bench(bench, file),
+        close=lambda: None,
+    )
+
+
+def _real(
+    config: RunConfig, past: Past, *, on_exchange: OnExchange, on_report: OnReport
+) -> Hardware:
+    speed = config.file.cycler.speed
+    clock: Clock = RealClock() if speed == 1.0 else ScaledClock(speed)
+    with ExitStack() as opened:
+        transport = SerialTransport(config.file.cycler.address)
+        opened.callback(transport.close)
+        thermometer_transport = None
+        if config.file.temperature.source == "auxiliary":
+            thermometer_transport = SerialTransport(config.file.temperature.address)
+            opened.callback(thermometer_transport.close)
+        driver = _driver(transport, thermometer_transport, clock, on_exchange)
+        _check_speed(driver.identify().firmware, speed, config.where)
+        guard = _guard(config, driver, clock, past, on_report)
+        watchdog = ExpiryThread(guard, clock, interval_s=WATCHDOG_PERIOD_S)
+        opened.enter_context(watchdog)
+        close = opened.pop_all().close
+    return Hardware(
+        guard=guard, clock=clock, virtual=False, speed=speed, save=lambda: None, close=close
+    )
+
+
+def _guard(
+    config: RunConfig, driver: Keithley2450, clock: Clock, past: Past, on_report: OnReport
+) -> Guard:
+    limits = config.limits.continuous
+    return Guard(
+        driver,
+        clock,
+        device_limits=DeviceLimits(
+            max_current_A=max(
+                limits.charge_current_max_A.operate, limits.discharge_current_max_A.operate
+            ),
+            min_voltage_V=limits.voltage_min_V.operate,
+            max_voltage_V=limits.voltage_max_V.operate,
+        ),
+        envelope_limits=[
+            DeviceLimits(
+                max_current_A=pulse.max_current_A,
+                min_voltage_V=pulse.min_voltage_V,
+                max_voltage_V=pulse.max_voltage_V,
+            )
+            for pulse in config.limits.pulse_envelopes
+        ],
+        ocv_window_V=_ocv_window_V(config, past),
+        expected_ocv_V=past.expected_ocv_V,
+        allow_output_on=past.allow_output_on,
+        period_s=START_PERIOD_S,
+        accept_unverified_driver=config.file.cycler.accept_unverified_driver,
+        accept_no_watchdog=config.file.cycler.accept_no_watchdog,
+        expected_serial_number=past.serial_number,
+        on_report=on_report,
+    )
+
+
+def _ocv_window_V(config: RunConfig, past: Past) -> tuple[float, float]:
+    """Return the open-circuit voltages with which the run may start.
+
+    A cell as built has not been charged yet: an anode-free one stands anywhere between 0 and its
+    upper cut-off. Reversed polarity shows by its sign.
+    """
+    limits = config.limits.continuous
+    lower_V = limits.voltage_min_V.trip
+    if past.expected_ocv_V is None:
+        lower_V = min(lower_V, FRESH_CELL_LOWEST_V)
+    return lower_V, limits.voltage_max_V.trip
+
+
+def _driver(
+    transport: Transport,
+    thermometer_transport: Transport | None,
+    clock: Clock,
+    on_exchange: OnExchange,
+) -> Keithley2450:
+    thermometer = None
+    if thermometer_transport is not None:
+        thermometer = DaqThermometer(thermometer_transport)
+    return Keithley2450(transport, clock, thermometer=thermometer, on_exchange=on_exchange)
+
+
+def _check_speed(firmware: str, speed: float, where: str) -> None:
+    """Refuse an accelerated clock on a physical instrument, and two clocks that differ."""
+    emulated = firmware.partition(EMULATED_MARK)[2]
+    if not emulated:
+        if speed != 1.0:
+            raise refuse(where, "cycler.speed", f"{speed:g} on a physical instrument", "1")
+        return
+    if float(emulated) != speed:
+        raise CyclerRejectedError(
+            f"the emulator runs at speed {emulated}, the run file says cycler.speed = {speed:g}"
+        )

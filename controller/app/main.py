@@ -1,0 +1,204 @@
+"""The command line: `reactivate ...`."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from rich.console import Console
+
+from controller.domain.errors import ConfigurationError, ReactivationError, RunDirectoryError
+
+app = typer.Typer(
+    name="reactivate",
+    help="Watch, treat and judge lithium-metal cells. Start with `reactivate run` (simulated).",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    rich_markup_mode=None,
+)
+protocols_app = typer.Typer(help="The recipes: list, show, check.", no_args_is_help=True)
+app.add_typer(protocols_app, name="protocols")
+
+EXIT_REFUSED = 2
+EXIT_FAULT = 3
+
+RunDir = Annotated[Path, typer.Argument(help="Run directory of the run.")]
+AsJson = Annotated[bool, typer.Option("--json", help="One JSON object as the last line.")]
+
+
+@app.command()
+def run(
+    run_file: Annotated[
+        Path | None, typer.Argument(metavar="[RUN.toml]", help="None: the built-in example.")
+    ] = None,
+    cycles: Annotated[
+        int | None, typer.Option(min=1, help="Base cycles, instead of cycling.cycles.")
+    ] = None,
+    seed: Annotated[
+        int, typer.Option(help="Of the withheld treatments and of the simulated cell.")
+    ] = 1,
+    out: Annotated[
+        Path | None, typer.Option(help="Run directory; an interrupted run there is resumed.")
+    ] = None,
+    dry_run: Annotated[
+        bool, typer.Option("--dry-run", help="All checks and every step; nothing is energised.")
+    ] = False,
+    as_json: AsJson = False,
+) -> None:
+    """Run a cell: cycle it, watch it, treat it where it is worth it, judge the treatment."""
+    from controller.app.run import RunOptions, dry, start
+
+    options = RunOptions(run_file=run_file, cycles=cycles, seed=seed, out=out, as_json=as_json)
+    raise typer.Exit(dry(options) if dry_run else start(options))
+
+
+@app.command()
+def config() -> None:
+    """Print the built-in example as commented TOML, to start a run file from."""
+    from controller.app.config import example_text
+
+    print(example_text(), end="")
+
+
+@app.command()
+def replay(
+    files: Annotated[
+        list[Path] | None, typer.Argument(help="BDF, Parquet, CSV or Neware files.")
+    ] = None,
+    cell_format: Annotated[
+        str | None,
+        typer.Option("--format", help="anode-free | excess-lithium | li-cu | li-li | full-cell"),
+    ] = None,
+    ignore_counters: Annotated[
+        bool, typer.Option("--ignore-counters", help="Integrate even where counters exist.")
+    ] = False,
+    as_json: AsJson = False,
+) -> None:
+    """Analyse measured files: charge, efficiency with uncertainty, resistance, defects."""
+    from controller.app import replay as body
+
+    raise typer.Exit(body.replay(
+            files or [], cell_format, ignore_counters=ignore_counters, as_json=as_json
+        ))
+
+
+@app.command()
+def report(run_dir: RunDir) -> None:
+    """Write report.html and the Battery Data Format file of a run again."""
+    from controller.app.run import rewrite_report
+
+    rewrite_report(run_dir)
+
+
+@app.command()
+def emulate(
+    instrument: Annotated[str, typer.Argument(help="keithley2450")],
+    tcp: Annotated[str, typer.Option(help="HOST:PORT; port 0 takes a free one.")] = (
+        "127.0.0.1:5025"
+    ),
+    speed: Annotated[float, typer.Option(help="Seconds of the cell in one wall second.")] = 1.0,
+    state: Annotated[
+        Path | None, typer.Option(help="Keeps instrument and cell over a restart.")
+    ] = None,
+    seed: Annotated[int, typer.Option(help="Of the cell and the noise.")] = 1,
+    preset: Annotated[str, typer.Option(help="Which simulated cell.")] = "anode-free",
+) -> None:
+    """Run the emulated instrument, a simulated cell behind it, in a process of its own."""
+    from controller.app.emulate import serve_instrument
+
+    serve_instrument(instrument, tcp=tcp, speed=speed, state=state, seed=seed, preset=preset)
+
+
+@app.command()
+def stop(run_dir: RunDir) -> None:
+    """Rest the cell and stop the run; running again with the same --out resumes it."""
+    _order(run_dir, "stop")
+
+
+@app.command()
+def pause(run_dir: RunDir) -> None:
+    """Hold the cell at zero current, voltage measured, until `resume`."""
+    _order(run_dir, "pause")
+
+
+@app.command()
+def resume(run_dir: RunDir) -> None:
+    """Let a paused run go on."""
+    _order(run_dir, "resume")
+
+
+@app.command()
+def acknowledge(
+    run_dir: RunDir,
+    cause: Annotated[str, typer.Option(help="What caused the fault and why it is gone.")],
+    name: Annotated[str, typer.Option(help="Who says so.")],
+) -> None:
+    """Clear a latched fault, if its condition is gone; then `reactivate run --out` goes on."""
+    _order(run_dir, "acknowledge", cause=cause, name=name)
+
+
+def _order(run_dir: Path, word: str, *, cause: str = "", name: str = "") -> None:
+    from controller.app.orders import give
+
+    print(give(run_dir, word, cause=cause, name=name))
+
+
+@protocols_app.command("list")
+def protocols_list() -> None:
+    """List the recipes: what each is for, where it is allowed, on what evidence."""
+    from controller.app import protocols_cli
+
+    raise typer.Exit(protocols_cli.list_protocols())
+
+
+@protocols_app.command("show")
+def protocols_show(name: Annotated[str, typer.Argument(help="Recipe, or a TOML file.")]) -> None:
+    """Show one recipe: evidence, parameters with ranges, steps in words."""
+    from controller.app import protocols_cli
+
+    raise typer.Exit(protocols_cli.show(name))
+
+
+@protocols_app.command("check")
+def protocols_check(
+    name: Annotated[str, typer.Argument(help="Recipe, or a TOML file.")],
+    run_file: Annotated[
+        Path | None, typer.Option("--run", help="Run file; none: the built-in example.")
+    ] = None,
+) -> None:
+    """Check a recipe against the cell, limits and cycler of a run file."""
+    from controller.app import protocols_cli
+    from controller.app.config import load_run
+    from controller.app.prepare import CAPABILITIES
+
+    config = load_run(run_file)
+    raise typer.Exit(
+        protocols_cli.check_protocol(
+            name,
+            config.cell,
+            config.limits,
+            CAPABILITIES[config.file.cycler.driver],
+            config.file.temperature.source,
+        )
+    )
+
+
+def main() -> None:
+    """Entry point: known errors become one message and exit code 2, never a traceback."""
+    try:
+        app()
+    except (ConfigurationError, RunDirectoryError) as error:
+        _say(error)
+        sys.exit(EXIT_REFUSED)
+    except ReactivationError as error:
+        _say(error)
+        sys.exit(EXIT_FAULT)
+
+
+def _say(error: Exception) -> None:
+    Console(stderr=True, highlight=False, soft_wrap=True).print(
+        f"reactivate: {error}", markup=False
+    )

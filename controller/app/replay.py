@@ -1,0 +1,290 @@
+"""`reactivate replay`: a user's own cycler file, analysed and told in plain words."""
+
+from __future__ import annotations
+
+import json
+import math
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, Final
+
+from rich.console import Console
+from rich.table import Table as RichTable
+
+from controller.domain.cell import CellFormat
+from controller.domain.errors import ConfigurationError, nearest, refuse
+from controller.domain.figures import DischargeEnd, Resistance
+from controller.estimation.cycles import Analysis, CycleResult, analyse
+from controller.io.readers import read_table
+
+SCHEMA: Final = 1
+EXIT_OK: Final = 0
+EXIT_BAD_INPUT: Final = 2
+# A table longer than this shows its first and last rows.
+_ROWS_SHOWN: Final = 24
+_ROWS_AT_END: Final = 8
+_NO_VALUE: Final = "-"
+
+
+def replay(
+    files: list[Path], cell_format: str | None, *, ignore_counters: bool, as_json: bool
+) -> int:
+    """Analyse files and print what they say.
+
+    Parameters
+    ----------
+    files : list of Path
+        One cell each.
+    cell_format : str or None
+        `CellFormat` value; without it Coulombic efficiency is not stated.
+    ignore_counters : bool
+        Integrate the current even where the cycler's own counters are in the file.
+    as_json : bool
+        One JSON object per file and line instead of tables.
+
+    Returns
+    -------
+    int
+        0, or 2 when a file or the format was refused; the reason goes to standard error.
+    """
+    try:
+        parsed = _parse_format(cell_format)
+        if not files:
+            raise refuse("command line", "FILE", "no file given")
+    except ConfigurationError as error:
+        return _refused(error)
+    code = EXIT_OK
+    for path in files:
+        try:
+            table = read_table(path)
+        except ConfigurationError as error:
+            code = _refused(error)
+            continue
+        analysis = analyse(table, cell_format=parsed, ignore_counters=ignore_counters)
+        if as_json:
+            sys.stdout.write(json.dumps(to_json(analysis), allow_nan=False) + "\n")
+        else:
+            _print(analysis)
+    return code
+
+
+def _refused(error: ConfigurationError) -> int:
+    sys.stderr.write(f"{error}\n")
+    return EXIT_BAD_INPUT
+
+
+def _parse_format(word: str | None) -> CellFormat | None:
+    if word is None:
+        return None
+    try:
+        return CellFormat(word)
+    except ValueError:
+        choices = [f.value for f in CellFormat]
+        raise refuse(
+            "command line", "--format", f"unknown cell format {word!r}", nearest(word, choices)
+        ) from None
+
+
+def to_json(analysis: Analysis) -> dict[str, Any]:
+    """Return the analysis of one file as the object that `--json` prints.
+
+    Charge in Ah, resistance in Ohm, standard uncertainties; null where there is no value.
+    """
+    return {
+        "schema": SCHEMA,
+        "file": analysis.source,
+        "layout": analysis.layout,
+        "format": None if analysis.cell_format is None else analysis.cell_format.value,
+        "cycles": [_cycle_json(cycle) for cycle in analysis.cycles],
+        "resistances": [_resistance_json(resistance) for resistance in analysis.resistances],
+        "findings": list(analysis.findings),
+    }
+
+
+def _cycle_json(cycle: CycleResult) -> dict[str, Any]:
+    return {
+        "cycle": cycle.cycle,
+        "charge_Ah": cycle.charge_Ah,
+        "u_charge_Ah": cycle.u_charge_Ah,
+        "discharge_Ah": cycle.discharge_Ah,
+        "u_discharge_Ah": cycle.u_discharge_Ah,
+        "net_charge_Ah": cycle.net_charge_Ah,
+        "u_net_charge_Ah": cycle.u_net_charge_Ah,
+        "coulombic_efficiency": cycle.coulombic_efficiency,
+        "u_coulombic_efficiency": cycle.u_coulombic_efficiency,
+        "coulombic_efficiency_reason": cycle.coulombic_efficiency_reason or None,
+        "source": cycle.source,
+        "discharge_end": cycle.discharge_end.value,
+        "discharge_end_probability": cycle.discharge_end_probability,
+        "resistance_Ohm": _or_null(cycle.resistance_Ohm),
+        "u_resistance_Ohm": _or_null(cycle.u_resistance_Ohm),
+        "resistance_kind": cycle.resistance_kind or None,
+        "flags": list(cycle.flags),
+    }
+
+
+def _resistance_json(resistance: Resistance) -> dict[str, Any]:
+    return {
+        "t_s": resistance.t_s,
+        "cycle": resistance.cycle,
+        "kind": resistance.kind,
+        "value_Ohm": resistance.value_Ohm,
+        "u_Ohm": resistance.u_Ohm,
+    }
+
+
+def _or_null(value: float) -> float | None:
+    return value if math.isfinite(value) else None
+
+
+def _print(analysis: Analysis) -> None:
+    console = Console(highlight=False)
+    words = "no cell format given" if analysis.cell_format is None else analysis.cell_format.value
+    console.print(f"[bold]{analysis.source}[/bold]  {analysis.layout}; {words}", soft_wrap=True)
+    if analysis.cycles:
+        console.print(_cycle_table(analysis.cycles))
+    else:
+        console.print("no current flows in this file: there are no cycles")
+    console.print(_average_words(analysis), soft_wrap=True)
+    if analysis.findings:
+        console.print("Findings")
+        for finding in analysis.findings:
+            console.print(f"  - {finding}", markup=False, soft_wrap=True)
+    console.print()
+
+
+def _cycle_table(cycles: Sequence[CycleResult]) -> RichTable:
+    table = RichTable()
+    for heading in ("cycle", "charge\nmAh", "discharge\nmAh", "net charge\nmAh", "CE ± u\n%"):
+        table.add_column(heading, justify="right", no_wrap=True)
+    table.add_column("source")
+    table.add_column("ended by")
+    table.add_column("R\nOhm", justify="right", no_wrap=True)
+    table.add_column("flags")
+    head, tail = _rows_shown(len(cycles))
+    for cycle in cycles[:head]:
+        table.add_row(*_cells(cycle))
+    hidden = len(cycles) - head - tail
+    if hidden > 0:
+        table.add_row("…", "", "", "", "", "", "", "", f"{hidden} more, --json for all")
+    for cycle in cycles[len(cycles) - tail :]:
+        table.add_row(*_cells(cycle))
+    return table
+
+
+def _rows_shown(count: int) -> tuple[int, int]:
+    """Return how many rows stand at the head and at the tail of the table."""
+    if count <= _ROWS_SHOWN:
+        return count, 0
+    return _ROWS_SHOWN - _ROWS_AT_END, _ROWS_AT_END
+
+
+def _cells(cycle: CycleResult) -> list[str]:
+    end = _NO_VALUE
+    if cycle.discharge_end is not DischargeEnd.UNKNOWN:
+        end = f"{cycle.discharge_end.value} ({cycle.discharge_end_probability:.0%})"
+    efficiency = _NO_VALUE
+    if cycle.coulombic_efficiency is not None and cycle.u_coulombic_efficiency is not None:
+        efficiency = _with_u(100 * cycle.coulombic_efficiency, 100 * cycle.u_coulombic_efficiency)
+    resistance = _NO_VALUE
+    if math.isfinite(cycle.resistance_Ohm):
+        resistance = f"{cycle.resistance_Ohm:.4g}"
+    return [
+        str(cycle.cycle),
+        f"{1e3 * cycle.charge_Ah:.5g}",
+        f"{1e3 * cycle.discharge_Ah:.5g}",
+        _with_u(1e3 * cycle.net_charge_Ah, 1e3 * cycle.u_net_charge_Ah),
+        efficiency,
+        cycle.source,
+        end,
+        resistance,
+        ", ".join(cycle.flags),
+    ]
+
+
+def _with_u(value: float, u: float) -> str:
+    """Write a value and its standard uncertainty with two digits of the uncertainty."""
+    if not (math.isfinite(u) and u > 0.0):
+        return f"{value:.5g}"
+    digits = max(0, 1 - math.floor(math.log10(u)))
+    return f"{value:.{digits}f} ± {u:.{digits}f}"
+
+
+def _average_words(analysis: Analysis) -> str:
+    """Say the mean efficiency over the cycles that may be averaged, and how many were left out."""
+    averaged = analysis.averaged
+    if not averaged:
+        return "No cycle has a Coulombic efficiency that may be averaged."
+    efficiencies = [c.coulombic_efficiency for c in averaged if c.coulombic_efficiency is not None]
+    mean = sum(efficiencies) / len(efficiencies)
+    excess = analysis.cell_format is CellFormat.EXCESS_LITHIUM
+    left_out = len(analysis.cycles) - len(averaged)
+    return (
+        f"Mean Coulombic efficiency over {len(averaged)} cycles: {100 * mean:.2f} %"
+        + (f" ({left_out} flagged cycles left out)" if left_out else "")
+        + "; u is one standard uncertainty."
+        + (" It is the cathode's, not lithium's." if excess else "")
+    )
+
+
+# A synthetic cell for the example: arithmetic, no measurement. All assumed.
+_EXAMPLE_CYCLES: Final = 5
+_EXAMPLE_CURRENT_A: Final = 1e-3
+_EXAMPLE_CAPACITY_AS: Final = 10.8  # 3 mAh
+_EXAMPLE_EFFICIENCY: Final = 0.994
+_EXAMPLE_PERIOD_S: Final = 20.0
+_EXAMPLE_RESISTANCE_OHM: Final = 40.0
+_EXAMPLE_REST_S: Final = 600.0
+
+
+def write_example(path: Path) -> None:
+    """Write a small plain CSV to try `replay` on: a synthetic anode-free cell, no measurement.
+
+    Parameters
+    ----------
+    path : Path
+        Overwritten. The column ``step_type`` says ``synthetic`` in every row.
+    """
+    rows = ["time_s,current_A,voltage_V,cycle,step,step_type"]
+    t_s = 0.0
+    step = 0
+    charge_As = _EXAMPLE_CAPACITY_AS
+    for cycle in range(1, _EXAMPLE_CYCLES + 1):
+        discharge_As = charge_As * _EXAMPLE_EFFICIENCY
+        # Current, charge moved, and what can still be stripped from Cu when the step begins.
+        for current_A, amount_As, start_As in (
+            (_EXAMPLE_CURRENT_A, charge_As, 0.0),
+            (0.0, 0.0, charge_As),
+            (-_EXAMPLE_CURRENT_A, discharge_As, discharge_As),
+            (0.0, 0.0, 0.0),
+        ):
+            step += 1
+            lasts_s = amount_As / _EXAMPLE_CURRENT_A if current_A else _EXAMPLE_REST_S
+            for since_s in _times_s(lasts_s):
+                on_copper_As = start_As + current_A * since_s
+                voltage_V = _example_voltage_V(on_copper_As, current_A)
+                rows.append(
+                    f"{t_s + since_s:.2f},{current_A:.6f},{voltage_V:.4f},{cycle},{step},synthetic"
+                )
+            t_s += lasts_s
+        # What was not stripped is lost: the next charge finds less lithium in the cathode.
+        charge_As = discharge_As
+    path.write_text("\n".join(rows) + "\n", encoding="utf-8")
+
+
+def _times_s(lasts_s: float) -> list[float]:
+    """Return reading times within a step, its end included."""
+    count = int(lasts_s // _EXAMPLE_PERIOD_S)
+    times_s = [k * _EXAMPLE_PERIOD_S for k in range(count + 1)]
+    return times_s if times_s[-1] == lasts_s else [*times_s, lasts_s]
+
+
+def _example_voltage_V(on_copper_As: float, current_A: float) -> float:
+    """Return a made-up cell voltage: a slope, an ohmic drop, a knee when lithium runs out (V)."""
+    share = on_copper_As / _EXAMPLE_CAPACITY_AS
+    knee_V = 0.6 * math.exp(-max(share, 0.0) / 0.004)
+    return 3.5 + 0.7 * share - knee_V + current_A * _EXAMPLE_RESISTANCE_OHM
+
+
+__all__ = ["EXIT_BAD_INPUT", "EXIT_OK", "replay", "to_json", "write_example"]

@@ -1,0 +1,51 @@
+"""MQTT telemetry as a listener of the loop: off unless the run file has an [mqtt] table."""
+
+from __future__ import annotations
+
+from types import TracebackType
+from typing import Self
+
+from controller.app.config import RunConfig
+from controller.core.state import CoreState
+from controller.core.step import Report
+from controller.domain.command import Command
+from controller.domain.sample import Sample
+from controller.io.mqtt import Telemetry
+
+CLOSE_TIMEOUT_S = 2.0
+
+
+class TelemetryListener:
+    """Publishes state, last sample, cycle figures and events; never blocks the loop."""
+
+    def __init__(self, config: RunConfig) -> None:
+        assert config.mqtt is not None  # noqa: S101  the caller has asked
+        self._telemetry = Telemetry(config.mqtt, config.cell.name)
+        self._state = ""
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        self._telemetry.close(CLOSE_TIMEOUT_S)
+
+    def sample(self, state: CoreState, sample: Sample, in_force: Command) -> None:
+        """Publish a reading, and the state when it has changed."""
+        del in_force
+        if state.run_state.value != self._state:
+            self._state = state.run_state.value
+            self._telemetry.publish_state(self._state)
+        self._telemetry.publish_sample(sample)
+
+    def report(self, state: CoreState, report: Report) -> None:
+        """Publish figures and events."""
+        del state
+        for figures in report.figures:
+            self._telemetry.publish_cycle(figures)
+        for event in report.events:
+            self._telemetry.publish_event(event)

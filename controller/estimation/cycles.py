@@ -1,0 +1,462 @@
+"""Cycles of a logged series: charge, efficiency, what ended the discharge, flags, findings."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from typing import Final
+
+import numpy as np
+
+from controller.domain.cell import CellFormat
+from controller.domain.figures import DischargeEnd, Resistance
+from controller.domain.sample import NAN
+from controller.estimation.charge import (
+    GAIN_U,
+    OFFSET_U_OF_RANGE,
+    RangeCharge,
+    propagate,
+    uniform_u,
+)
+from controller.estimation.defects import (
+    Series,
+    counter_findings,
+    cycle_numbers,
+    orient_li_cu,
+    prepare,
+    sign_findings,
+    unit_findings,
+)
+from controller.estimation.ends import KNEE_WINDOW_V, EndShape, classify_end
+from controller.estimation.intervals import (
+    BoolArray,
+    Intervals,
+    integrate,
+    resolution_u_As,
+    rounding_u_As,
+    sampling_u_As,
+)
+from controller.estimation.pulses import step_resistances
+from controller.estimation.table import FloatArray, Table
+
+_SECONDS_PER_HOUR: Final = 3600.0
+# Discharge above charge by more than this in the first cycle: the cell came charged. Assumed.
+STARTS_CHARGED_ABOVE: Final = 1.05
+# Sampling uncertainty of a cycle's charge above this share is said. Assumed, 0.2-1 %.
+COARSE_ABOVE: Final = 0.005
+# Counter and integral further apart than this share and 3 u are said. Assumed, 1-3 %.
+MISMATCH_ABOVE: Final = 0.02
+# Mean currents of charge and discharge further apart than this factor: two ranges. Assumed.
+OTHER_RANGE_FACTOR: Final = 10.0
+# Discharge current lower than the cycle's before by this factor: another rate. Assumed.
+OTHER_RATE_FACTOR: Final = 1.5
+# A discharge that ends further than this above the usual end did not reach its cut-off (V).
+CUT_OFF_WITHIN_V: Final = 0.02
+
+# Flags that keep a cycle out of averages.
+EXCLUDING: Final = frozenset(
+    {
+        "starts-charged",
+        "incomplete",
+        "ce-above-one",
+        "time-reset",
+        "units-implausible",
+        "sign-implausible",
+    }
+)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CycleResult:
+    """One cycle of a file; charge in Ah, magnitudes; standard uncertainties.
+
+    Attributes
+    ----------
+    cycle : int
+    charge_Ah, u_charge_Ah, discharge_Ah, u_discharge_Ah : float
+    net_charge_Ah, u_net_charge_Ah : float
+        Discharge minus charge.
+    coulombic_efficiency, u_coulombic_efficiency : float or None
+        By cell format; None where the format gives none or the cycle is not whole.
+    coulombic_efficiency_reason : str
+        Why it is None; empty otherwise.
+    source : str
+        ``integrated`` or ``counter``.
+    discharge_end : DischargeEnd
+    discharge_end_probability : float
+    resistance_Ohm, u_resistance_Ohm : float
+        NaN where no step of the current gives one.
+    resistance_kind : str
+    flags : tuple of str
+    """
+
+    cycle: int
+    charge_Ah: float
+    u_charge_Ah: float
+    discharge_Ah: float
+    u_discharge_Ah: float
+    net_charge_Ah: float
+    u_net_charge_Ah: float
+    coulombic_efficiency: float | None
+    u_coulombic_efficiency: float | None
+    coulombic_efficiency_reason: str
+    source: str
+    discharge_end: DischargeEnd = DischargeEnd.UNKNOWN
+    discharge_end_probability: float = 0.0
+    resistance_Ohm: float = NAN
+    u_resistance_Ohm: float = NAN
+    resistance_kind: str = ""
+    flags: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Analysis:
+    """What a file says.
+
+    Attributes
+    ----------
+    source, layout : str
+    cell_format : CellFormat or None
+    cycles : tuple of CycleResult
+    resistances : tuple of Resistance
+    findings : tuple of str
+        In plain words: defects of the file, and what was assumed.
+    """
+
+    source: str
+    layout: str
+    cell_format: CellFormat | None
+    cycles: tuple[CycleResult, ...]
+    resistances: tuple[Resistance, ...]
+    findings: tuple[str, ...]
+
+    @property
+    def averaged(self) -> tuple[CycleResult, ...]:
+        """Cycles with an efficiency and without a flag that keeps them out of averages."""
+        return tuple(
+            c
+            for c in self.cycles
+            if c.coulombic_efficiency is not None and not EXCLUDING.intersection(c.flags)
+        )
+
+
+def analyse(
+    table: Table, *, cell_format: CellFormat | None, ignore_counters: bool = False
+) -> Analysis:
+    """Segment a series and give each cycle its figures.
+
+    Parameters
+    ----------
+    table : Table
+    cell_format : CellFormat or None
+        Decides what Coulombic efficiency is; without it efficiency is None.
+    ignore_counters : bool
+        Integrate the current even where the cycler's own charge counters are in the file.
+    """
+    series = prepare(table)
+    findings = list(series.findings)
+    if cell_format is CellFormat.LI_CU:
+        series, words = orient_li_cu(series)
+        findings.append(words)
+    intervals = integrate(series.t_s, series.current_A, series.same_step)
+    numbers, words_of_cycles = cycle_numbers(series, intervals)
+    findings += words_of_cycles
+    implausible = [
+        *unit_findings(series, intervals),
+        *sign_findings(series, intervals, numbers, cell_format),
+    ]
+    findings += implausible
+    findings += counter_findings(series, intervals)
+    resistances, words_of_steps = step_resistances(series, numbers)
+    findings += words_of_steps
+
+    counted = series.has_counters and not ignore_counters
+    if ignore_counters and series.has_counters:
+        findings.append("the cycler's own charge counters are in the file and were ignored")
+    cycles = [
+        _cycle(series, intervals, numbers, int(number), cell_format, counted=counted)
+        for number in np.unique(numbers)
+    ]
+    cycles = [c for c in cycles if c.charge_Ah > 0.0 or c.discharge_Ah > 0.0]
+    cycles = _with_ends(series, intervals, numbers, cycles, cell_format)
+    cycles = _with_resistances(cycles, resistances)
+    cycles = _with_flags_between(cycles, [words.split(":")[0] for words in implausible])
+    findings += _cycle_findings(intervals, numbers, cycles)
+    if cell_format is None:
+        findings.append("no cell format was given: Coulombic efficiency is not stated")
+    return Analysis(
+        source=table.source,
+        layout=table.layout,
+        cell_format=cell_format,
+        cycles=tuple(cycles),
+        resistances=tuple(resistances),
+        findings=tuple(findings),
+    )
+
+
+def _cycle(
+    series: Series,
+    intervals: Intervals,
+    numbers: FloatArray,
+    number: int,
+    cell_format: CellFormat | None,
+    *,
+    counted: bool,
+) -> CycleResult:
+    """Return the figures of one cycle."""
+    inside = numbers == number
+    charging = inside & (intervals.charge_As > 0.0)
+    discharging = inside & (intervals.charge_As < 0.0)
+    charge_As = float(np.sum(intervals.charge_As[charging]))
+    discharge_As = abs(float(np.sum(intervals.charge_As[discharging])))
+    u_charge_As = _own_u_As(series, intervals, charging)
+    u_discharge_As = _own_u_As(series, intervals, discharging)
+    flags = []
+    if (
+        max(
+            _share(sampling_u_As(intervals, charging), charge_As),
+            _share(sampling_u_As(intervals, discharging), discharge_As),
+        )
+        > COARSE_ABOVE
+        and not counted
+    ):
+        flags.append(_coarse_word(series, intervals, inside))
+    if bool(np.any(series.broken[inside])):
+        flags.append("time-reset")
+    if series.has_counters:
+        counter_charge_As, counter_discharge_As = series.counted_As(inside)
+        if _mismatch(charge_As, counter_charge_As, u_charge_As) or _mismatch(
+            discharge_As, counter_discharge_As, u_discharge_As
+        ):
+            flags.append("counter-mismatch")
+        if counted:
+            charge_As, discharge_As = counter_charge_As, counter_discharge_As
+            # A counter is read at two records per half cycle.
+            u_charge_As = u_discharge_As = uniform_u(
+                0.5 * series.counter_resolution_Ah * _SECONDS_PER_HOUR
+            ) * np.sqrt(2.0)
+    unobserved_As = float(np.sum(series.unobserved_As[inside]))
+    u = propagate(
+        _ranges(series, intervals, charging, discharging, charge_As, discharge_As),
+        u_charge_As,
+        u_discharge_As,
+        uniform_u(unobserved_As),
+        GAIN_U,
+    )
+    efficiency, u_efficiency, reason = _efficiency(
+        charge_As, discharge_As, u.efficiency, cell_format
+    )
+    if charge_As <= 0.0 or discharge_As <= 0.0:
+        flags.append("incomplete")
+    if cell_format is CellFormat.EXCESS_LITHIUM:
+        flags.append("not_lithium_ce")
+    h = _SECONDS_PER_HOUR
+    return CycleResult(
+        cycle=number,
+        charge_Ah=charge_As / h,
+        u_charge_Ah=u.charge / h,
+        discharge_Ah=discharge_As / h,
+        u_discharge_Ah=u.discharge / h,
+        net_charge_Ah=(discharge_As - charge_As) / h,
+        u_net_charge_Ah=u.net / h,
+        coulombic_efficiency=efficiency,
+        u_coulombic_efficiency=u_efficiency,
+        coulombic_efficiency_reason=reason,
+        source="counter" if counted else "integrated",
+        flags=tuple(flags),
+    )
+
+
+def _own_u_As(series: Series, intervals: Intervals, chosen: BoolArray) -> float:
+    """Return the standard uncertainty of a charge from sampling and rounding (A s)."""
+    return float(
+        np.sqrt(
+            sampling_u_As(intervals, chosen) ** 2
+            + rounding_u_As(intervals, chosen, series.time_resolution_s) ** 2
+            + resolution_u_As(intervals, chosen, series.current_resolution_A) ** 2
+        )
+    )
+
+
+def _coarse_word(series: Series, intervals: Intervals, inside: BoolArray) -> str:
+    """Return which flag tells what was sampled too rarely: a voltage hold or another change."""
+    half_As = intervals.half_width_As
+    held = float(np.sum(half_As[inside & series.held]))
+    return (
+        "cv-logged-too-coarsely"
+        if held > 0.5 * float(np.sum(half_As[inside]))
+        else "current-changes-logged-too-coarsely"
+    )
+
+
+def _share(part: float, whole: float) -> float:
+    return part / whole if whole > 0.0 else 0.0
+
+
+def _mismatch(integral_As: float, counter_As: float, u_As: float) -> bool:
+    difference_As = abs(integral_As - counter_As)
+    return difference_As > 3.0 * u_As and difference_As > MISMATCH_ABOVE * max(
+        integral_As, counter_As
+    )
+
+
+def _ranges(
+    series: Series,
+    intervals: Intervals,
+    charging: BoolArray,
+    discharging: BoolArray,
+    charge_As: float,
+    discharge_As: float,
+) -> dict[float, RangeCharge]:
+    """Return the charges by current range, as far as the currents tell.
+
+    A file does not name the ranges: one is assumed where the mean currents of charge and discharge
+    lie within `OTHER_RANGE_FACTOR`, two where they do not.
+    """
+    full_scale_A = float(np.max(np.abs(series.current_A)))
+    charge_s = float(np.sum(intervals.dt_s[charging]))
+    discharge_s = float(np.sum(intervals.dt_s[discharging]))
+    offset_A = OFFSET_U_OF_RANGE * full_scale_A
+    if charge_s > 0.0 and discharge_s > 0.0 and charge_As > 0.0 and discharge_As > 0.0:
+        ratio = (charge_As / charge_s) / (discharge_As / discharge_s)
+        if not 1.0 / OTHER_RANGE_FACTOR <= ratio <= OTHER_RANGE_FACTOR:
+            return {
+                1.0: RangeCharge(charge_As, 0.0, offset_A * charge_s),
+                2.0: RangeCharge(0.0, discharge_As, offset_A * discharge_s),
+            }
+    return {1.0: RangeCharge(charge_As, discharge_As, offset_A * (charge_s + discharge_s))}
+
+
+def _efficiency(
+    charge_As: float, discharge_As: float, u: float, cell_format: CellFormat | None
+) -> tuple[float | None, float | None, str]:
+    """Return Coulombic efficiency by cell format, its uncertainty, and why there is none."""
+    if cell_format is None:
+        return None, None, "no cell format given"
+    if cell_format is CellFormat.LI_LI:
+        return None, None, "Li||Li: both electrodes have lithium in excess"
+    if charge_As <= 0.0 or discharge_As <= 0.0:
+        return None, None, "no charge" if charge_As <= 0.0 else "no discharge"
+    return discharge_As / charge_As, u, ""
+
+
+def _with_ends(
+    series: Series,
+    intervals: Intervals,
+    numbers: FloatArray,
+    cycles: list[CycleResult],
+    cell_format: CellFormat | None,
+) -> list[CycleResult]:
+    """Classify what ended each discharge; only where the negative electrode plates lithium."""
+    plating = {CellFormat.ANODE_FREE, CellFormat.EXCESS_LITHIUM, CellFormat.LI_CU}
+    if cell_format not in plating or not cycles:
+        return cycles
+    nominal_As = max(c.discharge_Ah for c in cycles) * _SECONDS_PER_HOUR
+    last_rows = [
+        np.flatnonzero((numbers == c.cycle) & (intervals.charge_As < 0.0))[-1:] for c in cycles
+    ]
+    ends_V = [float(series.voltage_V[rows[0] + 1]) if rows.size else NAN for rows in last_rows]
+    if not np.any(np.isfinite(ends_V)) or nominal_As <= 0.0:
+        return cycles
+    cut_off_V = float(np.nanmedian(ends_V))
+    out = []
+    for cycle, end_V in zip(cycles, ends_V, strict=True):
+        if not end_V <= cut_off_V + CUT_OFF_WITHIN_V:
+            out.append(cycle)
+            continue
+        rows = np.flatnonzero((numbers == cycle.cycle) & (intervals.charge_As < 0.0))
+        voltage_V = series.voltage_V[rows + 1]
+        charge_As = -intervals.charge_As[rows]
+        held = series.held[rows]
+        above = np.flatnonzero(voltage_V > cut_off_V + KNEE_WINDOW_V)
+        after_knee = np.arange(rows.size) > (above[-1] if above.size else -1)
+        knee_share = float(np.sum(charge_As[after_knee & ~held])) / nominal_As
+        hold_share = float(np.sum(charge_As[held])) / nominal_As if held.any() else NAN
+        end, probability = classify_end(EndShape(knee_share, hold_share, NAN))
+        if cell_format is CellFormat.EXCESS_LITHIUM and end is DischargeEnd.ANODE:
+            end = DischargeEnd.UNKNOWN  # its lithium does not run out within a cycle
+        out.append(replace(cycle, discharge_end=end, discharge_end_probability=probability))
+    return out
+
+
+def _with_resistances(
+    cycles: list[CycleResult], resistances: list[Resistance]
+) -> list[CycleResult]:
+    """Give each cycle the last resistance of the kind that most cycles have: one trend."""
+    covered: dict[str, set[int]] = {}
+    for r in resistances:
+        covered.setdefault(r.kind.split(", median")[0], set()).add(r.cycle)
+    if not covered:
+        return cycles
+    common = max(covered, key=lambda kind: len(covered[kind]))
+    by_cycle = {r.cycle: r for r in resistances if r.kind.startswith(common)}
+    return [
+        replace(
+            c,
+            resistance_Ohm=by_cycle[c.cycle].value_Ohm,
+            u_resistance_Ohm=by_cycle[c.cycle].u_Ohm,
+            resistance_kind=by_cycle[c.cycle].kind,
+        )
+        if c.cycle in by_cycle
+        else c
+        for c in cycles
+    ]
+
+
+def _with_flags_between(cycles: list[CycleResult], of_the_file: list[str]) -> list[CycleResult]:
+    """Add the flags that need the order of the cycles, and those of the whole file."""
+    out = []
+    for k, cycle in enumerate(cycles):
+        flags = [*cycle.flags, *of_the_file]
+        excess = cycle.discharge_Ah - cycle.charge_Ah
+        if k == 0 and cycle.discharge_Ah > STARTS_CHARGED_ABOVE * cycle.charge_Ah:
+            flags.append("starts-charged")
+        elif cycle.charge_Ah > 0.0 and excess > 2.0 * cycle.u_net_charge_Ah:
+            flags.append("ce-above-one")
+        out.append(replace(cycle, flags=tuple(flags)))
+    return out
+
+
+def _cycle_findings(
+    intervals: Intervals, numbers: FloatArray, cycles: list[CycleResult]
+) -> list[str]:
+    """Say what several cycles together show."""
+    findings = []
+    for word in ("cv-logged-too-coarsely", "current-changes-logged-too-coarsely"):
+        coarse = [c.cycle for c in cycles if word in c.flags]
+        if coarse:
+            findings.append(
+                f"{word}: in {len(coarse)} of {len(cycles)} cycles (first: {coarse[0]}) the "
+                "current changed too fast for the logging interval; the charge is stated with the "
+                "uncertainty that follows"
+            )
+    if cycles and "starts-charged" in cycles[0].flags:
+        findings.append(
+            f"starts-charged: cycle {cycles[0].cycle} gives back charge that was in the cell "
+            "before the file begins; it is left out of averages"
+        )
+    slow = _returns_at_low_rate(intervals, numbers, cycles)
+    if slow:
+        findings.append(
+            "capacity that comes back at a lower current (cycles "
+            + ", ".join(str(c) for c in slow[:8])
+            + (" ..." if len(slow) > 8 else "")
+            + ") is polarisation, not recovered lithium"
+        )
+    return findings
+
+
+def _returns_at_low_rate(
+    intervals: Intervals, numbers: FloatArray, cycles: list[CycleResult]
+) -> list[int]:
+    """Return the cycles whose discharge is larger than the one before at a lower current."""
+    rates_A = []
+    for cycle in cycles:
+        chosen = (numbers == cycle.cycle) & (intervals.charge_As < 0.0) & (intervals.dt_s > 0.0)
+        mean_A = -intervals.charge_As[chosen] / intervals.dt_s[chosen]
+        rates_A.append(float(np.max(mean_A)) if mean_A.size else NAN)
+    return [
+        cycles[k].cycle
+        for k in range(1, len(cycles))
+        if rates_A[k] * OTHER_RATE_FACTOR < rates_A[k - 1]
+        and cycles[k].discharge_Ah > cycles[k - 1].discharge_Ah
+    ]

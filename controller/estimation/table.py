@@ -1,0 +1,109 @@
+"""A measured series as arrays, whatever file it came from."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from controller.domain.sample import NAN
+
+FloatArray = NDArray[np.float64]
+TextArray = NDArray[np.object_]
+
+# Fewer values than this say nothing about how they were rounded.
+_VARIOUS = 20
+# Decimal quanta tried when the resolution of a logged column is inferred.
+_QUANTA = tuple(10.0**-k for k in range(10))
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class Table:
+    """One cell's series, charging current positive.
+
+    Attributes
+    ----------
+    source : str
+        File it was read from.
+    layout : str
+        The file format found by looking at the content, in words.
+    t_s, current_A, voltage_V : array, shape (n,)
+        Time from the start of the test (s), current (A), voltage (V); NaN where not logged.
+    temperature_K : array or None
+    cycle : array or None
+        The file's own cycle numbers, as written; not checked to be whole.
+    step : array or None
+        A number that changes when the step changes.
+    step_type : array of str or None
+    charging_Ah, discharging_Ah : array or None
+        The cycler's own counters, magnitudes; they may start again at a step, cycle or test.
+    step_capacity_Ah : array or None
+        The cycler's own counter within a step, magnitude, direction from the current's sign.
+    first_row : int
+        Line (CSV) or row (Parquet) in the file of the first element, for messages.
+    written_current_resolution_A : float
+        Last decimal written in a text file (A); NaN where the file does not show it.
+    findings : tuple of str
+        What the reader itself had to say about the file.
+    """
+
+    source: str
+    layout: str
+    t_s: FloatArray
+    current_A: FloatArray
+    voltage_V: FloatArray
+    temperature_K: FloatArray | None = None
+    cycle: FloatArray | None = None
+    step: FloatArray | None = None
+    step_type: TextArray | None = None
+    charging_Ah: FloatArray | None = None
+    discharging_Ah: FloatArray | None = None
+    step_capacity_Ah: FloatArray | None = None
+    first_row: int = 2
+    findings: tuple[str, ...] = ()
+    written_current_resolution_A: float = NAN
+
+    @property
+    def time_resolution_s(self) -> float:
+        """Decimal step to which the times were rounded (s); 0 where none shows."""
+        return resolution(self.t_s)
+
+    @property
+    def current_resolution_A(self) -> float:
+        """Decimal step to which the currents were rounded (A); 0 where none shows.
+
+        The digits written in the file tell; without them the values do, if they are various: a
+        constant current may be round by intention.
+        """
+        if not math.isnan(self.written_current_resolution_A):
+            return self.written_current_resolution_A
+        if np.unique(self.current_A).size < _VARIOUS:
+            return 0.0
+        return resolution(self.current_A)
+
+
+def resolution(values: FloatArray) -> float:
+    """Return the decimal quantum that all `values` are multiples of, 0 where there is none.
+
+    Parameters
+    ----------
+    values : array
+        As logged. NaN is ignored.
+
+    Returns
+    -------
+    float
+        1, 0.1, ... 1e-9, or 0 (no rounding to be seen, or nothing to see it by).
+    """
+    finite = values[np.isfinite(values)]
+    if finite.size == 0 or not np.any(finite):
+        return 0.0
+    # Doubles near x are spaced by about 2e-16 |x|; anything closer than this is a multiple.
+    slack = 1e-12 * float(np.max(np.abs(finite))) + 1e-13
+    for quantum in _QUANTA:
+        off = np.abs(finite - np.round(finite / quantum) * quantum)
+        if slack < 0.05 * quantum and bool(np.all(off <= slack)):
+            return quantum
+    return 0.0

@@ -1,0 +1,138 @@
+"""Column names of the formats read, and the table built from named columns.
+
+Battery Data Format labels and machine names: github.com/battery-data-alliance/battery-data-format,
+ontology 1.3.0. Both spellings of a column are accepted.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Final
+
+import numpy as np
+
+from controller.domain.cell import ZERO_CELSIUS_K
+from controller.domain.errors import nearest, refuse
+from controller.estimation.table import FloatArray, Table, TextArray
+
+T: Final = "t_s"
+CURRENT: Final = "current_A"
+VOLTAGE: Final = "voltage_V"
+
+# Every spelling -> the field of `Table`; the first that is present wins.
+BDF_LABELS: Final[dict[str, str]] = {
+    "Test Time / s": T,
+    "Voltage / V": VOLTAGE,
+    "Current / A": CURRENT,
+    "Surface Temperature / degC": "temperature_C",
+    "Temperature T1 / degC": "temperature_C",
+    "Ambient Temperature / degC": "temperature_C",
+    "Cycle Count / 1": "cycle",
+    "Step Count / 1": "step",
+    "Step Type": "step_type",
+    "Charging Capacity / Ah": "charging_Ah",
+    "Discharging Capacity / Ah": "discharging_Ah",
+    "Step Charging Capacity / Ah": "charging_Ah",
+    "Step Discharging Capacity / Ah": "discharging_Ah",
+    "Cycle Charging Capacity / Ah": "charging_Ah",
+    "Cycle Discharging Capacity / Ah": "discharging_Ah",
+}
+BDF_MACHINE_NAMES: Final[dict[str, str]] = {
+    "test_time_second": T,
+    "voltage_volt": VOLTAGE,
+    "current_ampere": CURRENT,
+    "surface_temperature_celsius": "temperature_C",
+    "temperature_t1_celsius": "temperature_C",
+    "ambient_temperature_celsius": "temperature_C",
+    "cycle_count": "cycle",
+    "step_count": "step",
+    "step_index": "step",
+    "step_type": "step_type",
+    "charging_capacity_ah": "charging_Ah",
+    "discharging_capacity_ah": "discharging_Ah",
+    "step_charging_capacity_ah": "charging_Ah",
+    "step_discharging_capacity_ah": "discharging_Ah",
+    "cycle_charging_capacity_ah": "charging_Ah",
+    "cycle_discharging_capacity_ah": "discharging_Ah",
+}
+PLAIN_NAMES: Final[dict[str, str]] = {
+    "time_s": T,
+    "current_A": CURRENT,
+    "voltage_V": VOLTAGE,
+    "temperature_C": "temperature_C",
+    "cycle": "cycle",
+    "step": "step",
+    "step_type": "step_type",
+    "charging_Ah": "charging_Ah",
+    "discharging_Ah": "discharging_Ah",
+    "capacity_Ah": "step_capacity_Ah",
+}
+_LAYOUTS: Final = (
+    ("Battery Data Format, labels", BDF_LABELS),
+    ("Battery Data Format, machine names", BDF_MACHINE_NAMES),
+    ("plain columns", PLAIN_NAMES),
+)
+_REQUIRED: Final = (T, CURRENT, VOLTAGE)
+TEXT_FIELDS: Final = ("step_type",)
+
+
+def recognise(source: str, names: list[str]) -> tuple[str, dict[str, str]]:
+    """Return the layout in words and, per field of `Table`, the column that holds it.
+
+    Raises
+    ------
+    ConfigurationError
+        A required column is missing; names the nearest spelling.
+    """
+    layout, spelling = max(_LAYOUTS, key=lambda item: sum(name in item[1] for name in names))
+    fields: dict[str, str] = {}
+    for column, field in spelling.items():
+        if column in names and field not in fields:
+            fields[field] = column
+    for field in _REQUIRED:
+        if field not in fields:
+            wanted = next(column for column, f in spelling.items() if f == field)
+            raise refuse(
+                source,
+                f"column {wanted!r}",
+                "missing; the file has " + (", ".join(repr(n) for n in names) or "no columns"),
+                nearest(wanted, names) if names else "",
+            )
+    return layout, fields
+
+
+def build(
+    source: str,
+    layout: str,
+    columns: Mapping[str, FloatArray],
+    text: Mapping[str, TextArray],
+    first_row: int,
+) -> Table:
+    """Return the table, refusing one in which nothing can be read.
+
+    Raises
+    ------
+    ConfigurationError
+        No rows, or a required column without a single number.
+    """
+    if columns[T].size == 0:
+        raise refuse(source, f"row {first_row}", "no data rows: the file is empty or truncated")
+    for field in _REQUIRED:
+        if not np.any(np.isfinite(columns[field])):
+            raise refuse(source, f"column {field}", "holds no number at all, only NaN")
+    temperature_C = columns.get("temperature_C")
+    return Table(
+        source=source,
+        layout=layout,
+        t_s=columns[T],
+        current_A=columns[CURRENT],
+        voltage_V=columns[VOLTAGE],
+        temperature_K=None if temperature_C is None else temperature_C + ZERO_CELSIUS_K,
+        cycle=columns.get("cycle"),
+        step=columns.get("step"),
+        step_type=text.get("step_type"),
+        charging_Ah=columns.get("charging_Ah"),
+        discharging_Ah=columns.get("discharging_Ah"),
+        step_capacity_Ah=columns.get("step_capacity_Ah"),
+        first_row=first_row,
+    )

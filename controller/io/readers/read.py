@@ -1,0 +1,166 @@
+"""Read one cycler file into a table."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+from typing import Any, Final
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.csv as pa_csv
+import pyarrow.parquet as pa_parquet
+
+from controller.domain.errors import ConfigurationError, refuse
+from controller.domain.sample import NAN
+from controller.estimation.table import FloatArray, Table, TextArray
+from controller.io.readers.columns import CURRENT, TEXT_FIELDS, build, recognise
+from controller.io.readers.neware import is_neware, read_neware
+
+# Rows looked at for the number of decimals.
+_ROWS_FOR_DECIMALS: Final = 500
+_PARQUET_MAGIC: Final = b"PAR1"
+_EMPTY_CELLS: Final = ("", "NaN", "nan", "NAN", "NA", "null")
+
+
+def read_table(path: Path) -> Table:
+    """Read a Battery Data Format, plain or Neware three-layer file.
+
+    Parameters
+    ----------
+    path : Path
+        CSV or Parquet; which of them, and which columns, is found from the content.
+
+    Raises
+    ------
+    ConfigurationError
+        Missing, empty or truncated file, missing column, a cell that is not a number, a column of
+        nothing but NaN. NaN rows and time going backwards are no error: the analysis reports them.
+    """
+    source = str(path)
+    try:
+        data = path.read_bytes()
+    except OSError as error:
+        raise refuse(source, "", f"cannot be read: {error.strerror or error}") from None
+    if not data.strip():
+        raise refuse(source, "", "the file is empty")
+    if data.startswith(_PARQUET_MAGIC):
+        return _read_parquet(source, data)
+    text = _decoded(source, data)
+    lines = text.splitlines()
+    if is_neware(lines):
+        return read_neware(source, lines)
+    return _read_csv(source, text, lines)
+
+
+def _decoded(source: str, data: bytes) -> str:
+    if b"\0" in data[:4096]:
+        raise refuse(source, "", "neither text nor Parquet", "give a CSV or Parquet file")
+    try:
+        return data.decode("utf-8-sig")
+    except UnicodeDecodeError:
+        return data.decode("latin-1")  # older exports write the degree sign in one byte
+
+
+def _read_parquet(source: str, data: bytes) -> Table:
+    try:
+        names = list(pa_parquet.read_schema(pa.BufferReader(data)).names)
+    except (pa.ArrowException, OSError) as error:
+        raise refuse(source, "", f"damaged or truncated Parquet file: {error}") from None
+    layout, fields = recognise(source, names)
+    try:
+        table = pa_parquet.read_table(pa.BufferReader(data), columns=list(fields.values()))
+    except (pa.ArrowException, OSError) as error:
+        raise refuse(source, "", f"damaged or truncated Parquet file: {error}") from None
+    return _from_arrow(source, f"Parquet, {layout}", fields, table, first_row=1)
+
+
+def _read_csv(source: str, text: str, lines: list[str]) -> Table:
+    header = [name.strip().strip('"') for name in lines[0].split(",")]
+    layout, fields = recognise(source, header)
+    numeric = {column: pa.float64() for f, column in fields.items() if f not in TEXT_FIELDS}
+    texts = {column: pa.string() for f, column in fields.items() if f in TEXT_FIELDS}
+    try:
+        table = pa_csv.read_csv(
+            pa.BufferReader(text.encode()),
+            read_options=pa_csv.ReadOptions(column_names=header, skip_rows=1),
+            convert_options=pa_csv.ConvertOptions(
+                column_types={**numeric, **texts},
+                include_columns=list(fields.values()),
+                null_values=list(_EMPTY_CELLS),
+            ),
+        )
+    except pa.ArrowException as error:
+        raise _located(source, lines, header, fields, error) from None
+    read = _from_arrow(source, f"CSV, {layout}", fields, table, first_row=2)
+    at = header.index(fields[CURRENT])
+    return replace(read, written_current_resolution_A=_written_resolution(lines, at))
+
+
+def _written_resolution(lines: list[str], at: int) -> float:
+    """Return the last decimal written in a column, from rows all over the file; NaN if scientific.
+
+    Trailing zeros count: they are there because the writer kept a fixed number of decimals.
+    """
+    decimals = 0
+    for line in lines[1 :: max(1, len(lines) // _ROWS_FOR_DECIMALS)]:
+        cells = line.split(",")
+        cell = cells[at] if at < len(cells) else ""
+        if "e" in cell or "E" in cell:
+            return NAN
+        decimals = max(decimals, len(cell.rpartition(".")[2]) if "." in cell else 0)
+    return 10.0**-decimals
+
+
+def _located(
+    source: str,
+    lines: list[str],
+    header: list[str],
+    fields: dict[str, str],
+    error: pa.ArrowException,
+) -> ConfigurationError:
+    """Return the error with the first row and column that cannot be read."""
+    numeric_at = [header.index(c) for f, c in fields.items() if f not in TEXT_FIELDS]
+    for row, line in enumerate(lines[1:], start=2):
+        if not line:
+            continue
+        cells = line.split(",")
+        if len(cells) != len(header):
+            return refuse(
+                source,
+                f"row {row}",
+                f"{len(cells)} fields where {len(header)} belong: truncated or damaged",
+            )
+        for at in numeric_at:
+            if not _readable(cells[at]):
+                return refuse(
+                    source, f"row {row}, column {header[at]!r}", f"{cells[at]!r} is not a number"
+                )
+    return refuse(source, "", str(error).splitlines()[0])
+
+
+def _readable(cell: str) -> bool:
+    if cell.strip() in _EMPTY_CELLS:
+        return True
+    try:
+        float(cell)
+    except ValueError:
+        return False
+    return True
+
+
+def _from_arrow(
+    source: str, layout: str, fields: dict[str, str], table: Any, first_row: int
+) -> Table:
+    columns: dict[str, FloatArray] = {}
+    text: dict[str, TextArray] = {}
+    for field, column in fields.items():
+        if field in TEXT_FIELDS:
+            text[field] = np.array(table[column].to_pylist(), dtype=object)
+            continue
+        try:
+            values = table[column].cast(pa.float64()).to_numpy()
+        except pa.ArrowException:
+            raise refuse(source, f"column {column!r}", "does not hold numbers") from None
+        columns[field] = np.asarray(values, dtype=np.float64)
+    return build(source, layout, columns, text, first_row)

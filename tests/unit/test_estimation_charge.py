@@ -1,0 +1,153 @@
+"""Charge of an interval, propagation of uncertainty, classification of discharge ends."""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+import pytest
+
+from controller.domain.figures import DischargeEnd
+from controller.domain.sample import NAN
+from controller.estimation.charge import (
+    RAMP,
+    STEADY,
+    STEP_AT_START,
+    UNKNOWN_SHAPE,
+    RangeCharge,
+    interval_charge,
+    propagate,
+)
+from controller.estimation.ends import EndShape, classify_end
+from controller.estimation.intervals import (
+    counter_increments,
+    integrate,
+    rounding_u_As,
+    sampling_u_As,
+)
+from controller.estimation.table import resolution
+
+
+def test_step_takes_the_new_current_for_the_whole_interval():
+    assert interval_charge(0.0, 2.0, 5.0, STEP_AT_START, NAN, NAN) == (10.0, 0.0)
+
+
+def test_unknown_shape_is_bracketed_by_both_holds():
+    charge_As, half_As = interval_charge(1.0, 3.0, 2.0, UNKNOWN_SHAPE, 0.0, 2.0)
+    assert (charge_As - half_As, charge_As + half_As) == (2.0, 6.0)
+
+
+def test_steady_current_has_no_sampling_uncertainty():
+    assert interval_charge(1.0, 1.0, 3.0, STEADY, NAN, NAN) == (3.0, 0.0)
+
+
+def test_ramp_is_better_than_the_chord_on_a_decay_and_says_enough():
+    tau_s, dt_s = 20.0, 5.0
+    for k in range(1, 10):
+        before, now, last = (math.exp(-(k + j) * dt_s / tau_s) for j in (-1, 0, 1))
+        exact_As = tau_s * (now - last)
+        charge_As, half_As = interval_charge(now, last, dt_s, RAMP, (now - before) / dt_s, dt_s)
+        chord_As = 0.5 * (now + last) * dt_s
+        assert abs(charge_As - exact_As) < 0.4 * abs(chord_As - exact_As)
+        assert abs(charge_As - exact_As) <= half_As
+
+
+def test_ramp_correction_stays_inside_the_bracket():
+    charge_As, half_As = interval_charge(1.0, 0.9, 1.0, RAMP, 100.0, 1.0)
+    assert half_As == pytest.approx(0.05)
+    assert 0.9 <= charge_As <= 1.0
+
+
+def test_gain_cancels_from_efficiency_in_one_range_but_not_between_two():
+    one = propagate({1.0: RangeCharge(3.0, 3.0, 0.0)}, 0.0, 0.0, 0.0, 1e-3)
+    two = propagate(
+        {1.0: RangeCharge(3.0, 0.0, 0.0), 2.0: RangeCharge(0.0, 3.0, 0.0)}, 0.0, 0.0, 0.0, 1e-3
+    )
+    assert one.efficiency == pytest.approx(0.0, abs=1e-15)
+    assert one.net == pytest.approx(0.0, abs=1e-15)
+    assert two.efficiency == pytest.approx(1e-3 * math.sqrt(2.0))
+    assert two.net == pytest.approx(3e-3 * math.sqrt(2.0))
+    assert one.charge == two.charge == pytest.approx(3e-3)
+
+
+def test_no_charge_gives_no_efficiency():
+    assert math.isnan(propagate({1.0: RangeCharge(0.0, 1.0, 0.0)}, 0.1, 0.1, 0.0, 0.0).efficiency)
+
+
+def test_offset_and_unobserved_widen_the_net_charge():
+    u = propagate({1.0: RangeCharge(1.0, 1.0, 3e-3)}, 0.0, 0.0, 4e-3, 0.0)
+    assert u.net == pytest.approx(5e-3)
+
+
+@pytest.mark.parametrize(
+    ("shape", "end"),
+    [
+        (EndShape(0.001, 5e-4, 0.05), DischargeEnd.ANODE),
+        (EndShape(0.002, NAN, NAN), DischargeEnd.ANODE),
+        (EndShape(0.02, 0.02, 0.05), DischargeEnd.CATHODE),
+        (EndShape(0.03, 0.3, 0.6), DischargeEnd.POLARISATION),
+        (EndShape(NAN, NAN, 0.6), DischargeEnd.UNKNOWN),
+        (EndShape(NAN, NAN, NAN), DischargeEnd.UNKNOWN),
+    ],
+)
+def test_end_of_discharge(shape, end):
+    found, probability = classify_end(shape)
+    assert found is end
+    assert 0.0 <= probability <= 1.0
+    assert (end is DischargeEnd.UNKNOWN) or probability >= 0.6
+
+
+def test_between_two_classes_the_end_is_unknown():
+    found, probability = classify_end(EndShape(0.025, NAN, NAN))
+    assert found is DischargeEnd.UNKNOWN
+    assert 0.3 < probability < 0.6
+
+
+@pytest.mark.parametrize("step", [1.0, 0.1, 1e-3])
+def test_resolution_of_rounded_values(step):
+    values = np.arange(1.0, 50.0) * 7.0 * step
+    assert resolution(values) == pytest.approx(step)
+
+
+def test_no_resolution_in_nothing():
+    assert resolution(np.array([math.nan, 0.0])) == 0.0
+    assert resolution(np.array([math.pi, math.e])) == 0.0
+
+
+def test_coarsely_logged_hold_is_covered_on_both_sides():
+    """Charge of sums of exponentials, sampled too rarely, lies within the stated half width."""
+    t_s = np.arange(0.0, 200.0, 10.0)
+    for taus_s, shares in (((8.0, 90.0), (0.6, 0.3)), ((3.0, 30.0), (0.5, 0.4)), ((60.0,), (0.9,))):
+        current_A = 0.1 + sum(a * np.exp(-t_s / tau) for a, tau in zip(shares, taus_s, strict=True))
+        exact_As = 0.1 * t_s[-1] + sum(
+            a * tau * (1.0 - math.exp(-t_s[-1] / tau))
+            for a, tau in zip(shares, taus_s, strict=True)
+        )
+        for sign in (1.0, -1.0):
+            intervals = integrate(t_s, sign * current_A, np.ones(t_s.size - 1, dtype=np.bool_))
+            total_As = sign * float(np.sum(intervals.charge_As))
+            assert abs(total_As - exact_As) <= float(np.sum(intervals.half_width_As))
+            chord_As = float(np.trapezoid(current_A, t_s))
+            assert abs(total_As - exact_As) < abs(chord_As - exact_As)
+
+
+def test_step_change_between_rows_is_bracketed():
+    t_s, current_A = np.array([0.0, 10.0, 20.0]), np.array([0.0, 1.0, 1.0])
+    intervals = integrate(t_s, current_A, np.array([False, True]))
+    assert intervals.charge_As.tolist() == [5.0, 10.0]
+    assert intervals.half_width_As.tolist() == [5.0, 0.0]
+
+
+def test_time_rounding_of_a_long_step_acts_at_its_ends_only():
+    current_A = np.full(101, 2.0)
+    fine = integrate(np.linspace(0.0, 100.0, 101), current_A, np.ones(100, dtype=np.bool_))
+    coarse = integrate(np.linspace(0.0, 100.0, 3), current_A[:3], np.ones(2, dtype=np.bool_))
+    for intervals in (fine, coarse):
+        chosen = intervals.charge_As > 0.0
+        assert rounding_u_As(intervals, chosen, 1.0) == pytest.approx(2.0 * math.sqrt(2.0 / 12.0))
+        assert sampling_u_As(intervals, chosen) == 0.0
+
+
+def test_counter_that_begins_again():
+    counter = np.array([0.0, 1.0, 2.0, 0.0, 0.5, 0.2, math.nan, 0.4])
+    assert counter_increments(counter).tolist() == [1.0, 1.0, 0.0, 0.5, 0.2, 0.0, 0.0]

@@ -1,0 +1,527 @@
+"""The live estimator: edges, bad readings, ranges, resistances, ends, lithium lost, checkpoints."""
+
+from __future__ import annotations
+
+import json
+import math
+from itertools import pairwise
+
+import pytest
+
+from controller.domain.cell import CellFormat
+from controller.domain.command import (
+    CHARGE,
+    DISCHARGE,
+    HOLD_0A,
+    OPEN,
+    TAG_BASE,
+    TAG_DIAGNOSTIC,
+    TAG_TREATMENT,
+)
+from controller.domain.figures import CycleKind, DischargeEnd, Label
+from controller.domain.sample import (
+    LIMIT_CURRENT,
+    LIMIT_UNKNOWN,
+    LIMIT_VOLTAGE,
+    NAN,
+    OUTPUT_OFF,
+    OUTPUT_ON,
+    QUALITY_CURRENT_INVALID,
+    QUALITY_DUPLICATE,
+    QUALITY_NO_CELL_VOLTAGE,
+    QUALITY_NO_REPLY,
+    QUALITY_OUT_OF_ORDER,
+    QUALITY_SATURATED,
+    QUALITY_STALE,
+    QUALITY_VOLTAGE_INVALID,
+    Sample,
+)
+from controller.estimation import online
+from controller.estimation.online import EstimatorConfig, EstimatorState
+
+NOMINAL_AH = 3e-3
+CUT_OFF_V = 3.0
+RANGE_A = 1e-2
+
+
+def config(**changes) -> EstimatorConfig:
+    values = {
+        "cell_format": CellFormat.ANODE_FREE,
+        "nominal_capacity_Ah": NOMINAL_AH,
+        "area_cm2": 1.54,
+        "lower_cut_off_V": CUT_OFF_V,
+    }
+    return EstimatorConfig(**{**values, **changes})
+
+
+def reading(t_s: float, current_A: float, voltage_V: float = 3.8, **changes) -> Sample:
+    values = {
+        "sequence": 0,
+        "channel": 0,
+        "t_host_s": t_s + 100.0,
+        "t_device_s": t_s,
+        "utc_s": 0.0,
+        "voltage_V": voltage_V,
+        "current_A": current_A,
+        "temperature_K": 298.15,
+        "output": OUTPUT_ON,
+        "limit_status": LIMIT_CURRENT,
+        "current_range_A": RANGE_A,
+        "averaging_s": 0.02,
+        "quality": 0,
+    }
+    return Sample(**{**values, **changes})
+
+
+def feed(state, conf, rows, tag=TAG_BASE, **changes):
+    """Rows of (t, I, V, kind of the interval that ends here)."""
+    return [
+        online.observe(state, conf, reading(t, i, v, **changes), kind, tag)
+        for t, i, v, kind in rows
+    ]
+
+
+def close(state, conf, cycle=1, *, anchored=False):
+    return online.close_cycle(state, conf, cycle=cycle, kind=CycleKind.BASE, anchored=anchored)
+
+
+def test_a_change_of_command_is_a_step_not_a_ramp():
+    state, conf = online.new_state(config()), config()
+    feed(
+        state,
+        conf,
+        [
+            (0.0, 0.0, 3.5, HOLD_0A),
+            (5.0, 1e-3, 3.6, CHARGE),  # 1 mA from 0 s on, not from 2.5 s
+            (10.0, 1e-3, 3.6, CHARGE),
+            (15.0, 0.0, 3.5, HOLD_0A),  # 0 A from 10 s on
+            (20.0, -1e-3, 3.4, DISCHARGE),
+            (25.0, -1e-3, 3.4, DISCHARGE),
+        ],
+    )
+    figures = close(state, conf)
+    assert figures.charge_Ah * 3600.0 == pytest.approx(10e-3)
+    assert figures.discharge_Ah * 3600.0 == pytest.approx(10e-3)
+    assert figures.coulombic_efficiency == pytest.approx(1.0)
+
+
+def test_a_new_set_point_under_the_same_command_is_a_step_too():
+    state, conf = online.new_state(config()), config()
+    feed(
+        state, conf, [(0.0, 1e-3, 3.6, CHARGE), (5.0, 1e-3, 3.6, CHARGE), (10.0, 3e-4, 3.6, CHARGE)]
+    )
+    assert close(state, conf).charge_Ah * 3600.0 == pytest.approx(5e-3 + 1.5e-3)
+
+
+def test_noise_of_a_regulated_current_is_not_a_set_point():
+    state, conf = online.new_state(config()), config()
+    feed(state, conf, [(0.0, 1e-3, 3.6, CHARGE), (10.0, 1.004e-3, 3.6, CHARGE)])
+    assert close(state, conf).charge_Ah * 3600.0 == pytest.approx(10.02e-3)
+
+
+def test_decay_at_a_held_voltage_is_within_its_uncertainty():
+    state, conf = online.new_state(config()), config(gain_u=0.0, offset_u_A_of_range=0.0)
+    tau_s = 60.0
+    for k in range(121):
+        t_s = 5.0 * k
+        sample = reading(t_s, 1e-3 * math.exp(-t_s / tau_s), 4.3, limit_status=LIMIT_VOLTAGE)
+        online.observe(state, conf, sample, CHARGE, TAG_BASE)
+    figures = close(state, conf)
+    exact_Ah = 1e-3 * tau_s * (1.0 - math.exp(-600.0 / tau_s)) / 3600.0
+    assert abs(figures.charge_Ah - exact_Ah) < 2.0 * figures.u_charge_Ah
+    assert figures.u_charge_Ah < 3e-3 * exact_Ah
+
+
+def test_current_that_falls_into_the_voltage_limit_is_bracketed():
+    state, conf = online.new_state(config()), config(gain_u=0.0, offset_u_A_of_range=0.0)
+    feed(state, conf, [(0.0, 1e-3, 4.29, CHARGE)])
+    feed(state, conf, [(5.0, 6e-4, 4.3, CHARGE)], limit_status=LIMIT_VOLTAGE)
+    figures = close(state, conf)
+    half_Ah = figures.u_charge_Ah * math.sqrt(3.0)
+    assert figures.charge_Ah - half_Ah == pytest.approx(3e-3 / 3600.0)
+    assert figures.charge_Ah + half_Ah == pytest.approx(5e-3 / 3600.0)
+
+
+@pytest.mark.parametrize(
+    ("changes", "outcome"),
+    [
+        ({"current_A": NAN, "quality": QUALITY_CURRENT_INVALID}, online.SKIPPED_NO_CURRENT),
+        ({"current_A": NAN}, online.SKIPPED_NO_CURRENT),
+        ({"current_A": math.inf}, online.SKIPPED_NO_CURRENT),
+        ({"current_A": 9.9e37, "quality": QUALITY_CURRENT_INVALID}, online.SKIPPED_NO_CURRENT),
+        ({"current_A": 1.0, "quality": QUALITY_NO_REPLY}, online.SKIPPED_NO_CURRENT),
+        ({"current_A": 1.0, "quality": QUALITY_STALE}, online.SKIPPED_STALE),
+        ({"current_A": 1.0, "quality": QUALITY_DUPLICATE}, online.SKIPPED_DUPLICATE),
+        ({"current_A": 1.0, "quality": QUALITY_OUT_OF_ORDER}, online.SKIPPED_OUT_OF_ORDER),
+        ({"current_A": 1.0, "t_device_s": 5.0}, online.SKIPPED_DUPLICATE),
+        ({"current_A": 1.0, "t_device_s": 4.0}, online.SKIPPED_OUT_OF_ORDER),
+        ({"t_device_s": NAN, "t_host_s": NAN}, online.SKIPPED_NO_TIME),
+        ({"t_device_s": math.inf}, online.SKIPPED_NO_TIME),
+    ],
+)
+def test_a_bad_reading_leaves_the_sums_as_they_would_be_without_it(changes, outcome):
+    conf = config()
+    states = [online.new_state(conf), online.new_state(conf)]
+    for state in states:
+        feed(state, conf, [(0.0, 1e-3, 3.6, CHARGE), (5.0, 1e-3, 3.6, CHARGE)])
+    bad = reading(7.0, 1e-3)._replace(**changes)
+    assert online.observe(states[0], conf, bad, CHARGE, TAG_BASE) == outcome
+    for state in states:
+        feed(state, conf, [(10.0, 1e-3, 3.6, CHARGE), (15.0, -1e-3, 3.6, DISCHARGE)])
+    assert close(states[0], conf) == close(states[1], conf)
+
+
+def test_missing_voltage_does_not_cost_the_charge():
+    state, conf = online.new_state(config()), config()
+    feed(state, conf, [(0.0, 1e-3, 3.6, CHARGE)])
+    bad = reading(5.0, 1e-3, NAN, quality=QUALITY_VOLTAGE_INVALID)
+    assert online.observe(state, conf, bad, CHARGE, TAG_BASE) == online.USED
+    assert close(state, conf).charge_Ah * 3600.0 == pytest.approx(5e-3)
+
+
+def test_device_time_missing_falls_back_to_the_host():
+    state, conf = online.new_state(config()), config()
+    for t_s in (0.0, 7.0):
+        online.observe(state, conf, reading(t_s, 1e-3, t_device_s=NAN), CHARGE, TAG_BASE)
+    assert close(state, conf).charge_Ah * 3600.0 == pytest.approx(7e-3)
+
+
+def test_output_that_went_off_by_itself_is_bracketed():
+    """A device-timed pulse ends somewhere between the last reading and the first one off."""
+    state, conf = online.new_state(config()), config(gain_u=0.0, offset_u_A_of_range=0.0)
+    feed(state, conf, [(0.0, -1e-2, 3.5, DISCHARGE), (1.0, -1e-2, 3.5, DISCHARGE)], TAG_TREATMENT)
+    off = reading(
+        2.0, NAN, NAN, output=OUTPUT_OFF, quality=QUALITY_NO_CELL_VOLTAGE | QUALITY_CURRENT_INVALID
+    )
+    assert online.observe(state, conf, off, DISCHARGE, TAG_TREATMENT) == online.USED
+    figures = close(state, conf)
+    half_Ah = figures.u_discharge_Ah * math.sqrt(3.0)
+    assert figures.discharge_Ah - half_Ah == pytest.approx(1e-2 / 3600.0)
+    assert figures.discharge_Ah + half_Ah == pytest.approx(2e-2 / 3600.0)
+    assert figures.treatment_net_charge_Ah == pytest.approx(figures.discharge_Ah)
+    assert figures.base_discharge_Ah == 0.0
+
+
+def test_a_commanded_open_stops_the_charge_at_once():
+    state, conf = online.new_state(config()), config()
+    feed(state, conf, [(0.0, 1e-3, 3.6, CHARGE), (5.0, 1e-3, 3.6, CHARGE)])
+    feed(state, conf, [(10.0, 1e-3, NAN, OPEN), (99.0, 1e-3, NAN, OPEN)], output=OUTPUT_OFF)
+    assert close(state, conf).charge_Ah * 3600.0 == pytest.approx(5e-3)
+
+
+def test_a_command_that_changed_among_bad_readings_is_bracketed():
+    state, conf = online.new_state(config()), config(gain_u=0.0, offset_u_A_of_range=0.0)
+    feed(state, conf, [(0.0, 1e-3, 3.6, CHARGE)])
+    feed(state, conf, [(5.0, NAN, NAN, HOLD_0A)])
+    feed(state, conf, [(10.0, 0.0, 3.6, HOLD_0A)])
+    figures = close(state, conf)
+    assert figures.charge_Ah * 3600.0 == pytest.approx(5e-3)
+    assert figures.u_net_charge_Ah * 3600.0 == pytest.approx(5e-3 / math.sqrt(3.0))
+
+
+def test_a_long_gap_is_flagged_and_widens():
+    conf = config(gain_u=0.0, offset_u_A_of_range=0.0)
+    widths = []
+    for last_s in (online.GAP_S, online.GAP_S + 1.0):
+        state = online.new_state(conf)
+        feed(state, conf, [(0.0, 1e-3, 3.6, CHARGE), (last_s, 1e-3, 3.6, CHARGE)])
+        figures = close(state, conf)
+        widths.append((figures.u_charge_Ah, "gap" in figures.flags))
+    assert widths[0] == (0.0, False)
+    assert widths[1][1]
+    assert widths[1][0] * 3600.0 == pytest.approx(0.5e-3 * (online.GAP_S + 1.0) / math.sqrt(3.0))
+
+
+def test_a_saturated_reading_is_used_flagged_and_widens():
+    state, conf = online.new_state(config()), config(gain_u=0.0, offset_u_A_of_range=0.0)
+    feed(
+        state, conf, [(0.0, 1e-3, 3.6, CHARGE), (5.0, 1e-3, 3.6, CHARGE)], quality=QUALITY_SATURATED
+    )
+    figures = close(state, conf)
+    assert "saturated" in figures.flags
+    assert figures.u_charge_Ah > 0.02 * figures.charge_Ah
+
+
+def test_a_device_clock_that_began_again_is_taken_up_after_three_readings():
+    state, conf = online.new_state(config()), config()
+    feed(state, conf, [(0.0, 1e-3, 3.6, CHARGE), (1000.0, 1e-3, 3.6, CHARGE)])
+    outcomes = [
+        online.observe(state, conf, reading(t, 1e-3, t_host_s=1100.0 + t), CHARGE, TAG_BASE)
+        for t in (1.0, 2.0, 3.0, 4.0)
+    ]
+    assert outcomes == [
+        online.SKIPPED_OUT_OF_ORDER,
+        online.SKIPPED_OUT_OF_ORDER,
+        online.USED_AFTER_TIME_RESET,
+        online.USED,
+    ]
+    figures = close(state, conf)
+    assert figures.charge_Ah * 3600.0 == pytest.approx(1e-3 * 1004.0)
+    assert "time-reset" in figures.flags
+
+
+def test_scattered_old_readings_do_not_make_a_new_clock():
+    state, conf = online.new_state(config()), config()
+    feed(state, conf, [(0.0, 1e-3, 3.6, CHARGE), (100.0, 1e-3, 3.6, CHARGE)])
+    outcomes = feed(state, conf, [(t, 1e-3, 3.6, CHARGE) for t in (50.0, 40.0, 30.0, 20.0, 10.0)])
+    assert set(outcomes) == {online.SKIPPED_OUT_OF_ORDER}
+
+
+def test_what_creeps_at_rest_counts_as_a_net_not_twice():
+    state, conf = online.new_state(config()), config()
+    rows = [(float(k), 1e-7 if k % 2 else -1e-7, 3.6, HOLD_0A) for k in range(1001)]
+    feed(state, conf, rows)
+    figures = close(state, conf)
+    assert figures.charge_Ah + figures.discharge_Ah < 1e-7 / 3600.0 * 2.0
+
+
+def test_tags_keep_base_treatment_and_diagnostic_apart():
+    state, conf = online.new_state(config()), config()
+    feed(state, conf, [(0.0, 0.0, 3.5, HOLD_0A), (10.0, 1e-3, 3.6, CHARGE)])
+    feed(state, conf, [(20.0, -2e-3, 3.5, DISCHARGE)], TAG_TREATMENT)
+    feed(state, conf, [(30.0, -3e-4, 3.5, DISCHARGE)], TAG_DIAGNOSTIC)
+    feed(state, conf, [(40.0, -1e-3, 3.5, DISCHARGE)])
+    figures = close(state, conf)
+    as_ = 3600.0
+    assert figures.base_charge_Ah * as_ == pytest.approx(10e-3)
+    assert figures.base_discharge_Ah * as_ == pytest.approx(10e-3)
+    assert figures.treatment_net_charge_Ah * as_ == pytest.approx(20e-3)
+    assert figures.diagnostic_net_charge_Ah * as_ == pytest.approx(3e-3)
+    assert figures.net_charge_Ah == pytest.approx(figures.discharge_Ah - figures.charge_Ah)
+    assert figures.discharge_Ah * as_ == pytest.approx(33e-3)
+
+
+def test_a_gain_difference_between_ranges_is_not_claimed_over_100_treatments():
+    """Null cell: what goes out in a treatment comes back, read 0.1 % too large in its own range."""
+    conf = config()
+    state = online.new_state(conf)
+    net_Ah = 0.0
+    t_s = 0.0
+    for cycle in range(1, 101):
+        feed(state, conf, [(t_s, 0.0, 3.6, HOLD_0A)])
+        for current_A, kind, tag, range_A in (
+            (1e-3, CHARGE, TAG_BASE, 1e-2),
+            (-2e-2 * 1.001, DISCHARGE, TAG_TREATMENT, 1e-1),
+        ):
+            for _ in range(20):
+                t_s += 100.0 * 1e-3 / abs(current_A / (1.001 if tag else 1.0))
+                sample = reading(t_s, current_A, current_range_A=range_A)
+                online.observe(state, conf, sample, kind, tag)
+        t_s += 1.0
+        figures = close(state, conf, cycle)
+        net_Ah += figures.net_charge_Ah
+        assert abs(figures.net_charge_Ah) <= 2.0 * figures.u_net_charge_Ah
+    assert net_Ah > 0.0005 * 100 * 2.0 / 3600.0  # the difference is really there
+    estimate = online.live(state, conf)
+    assert abs(net_Ah) <= 2.0 * estimate.u_lithium_lost_Ah
+    # ... and not thanks to a limit that swallows everything.
+    assert estimate.u_lithium_lost_Ah < 0.05 * NOMINAL_AH
+
+
+def test_resistances_at_first_reading_1_s_and_10_s():
+    state, conf = online.new_state(config()), config()
+    rows = [(0.0, 0.0, 3.8, HOLD_0A)]
+    rows += [(0.1, -1e-3, 3.76, DISCHARGE), (1.0, -1e-3, 3.75, DISCHARGE)]
+    rows += [(5.0, -1e-3, 3.74, DISCHARGE), (10.0, -1e-3, 3.72, DISCHARGE)]
+    feed(state, conf, rows)
+    found = online.take_resistances(state)
+    assert [r.kind for r in found] == ["first reading", "step 1 s", "step 10 s"]
+    assert [r.value_Ohm for r in found] == pytest.approx([40.0, 50.0, 80.0])
+    assert all(0.0 < r.u_Ohm < 0.1 * r.value_Ohm for r in found)
+    assert online.take_resistances(state) == []
+    assert close(state, conf).resistance_Ohm == pytest.approx(80.0)
+    assert math.isnan(close(state, conf, 2).resistance_Ohm)
+
+
+@pytest.mark.parametrize(
+    ("current_A", "changes"),
+    [
+        (-1e-5, {}),  # too small a step
+        (-1e-3, {"voltage_V": NAN}),
+        (-1e-3, {"limit_status": LIMIT_VOLTAGE}),  # not a step of the current
+    ],
+)
+def test_no_resistance_from_what_is_no_step(current_A, changes):
+    state, conf = online.new_state(config()), config()
+    feed(state, conf, [(0.0, 0.0, 3.8, HOLD_0A)])
+    sample = reading(1.0, current_A, 3.7)._replace(**changes)
+    online.observe(state, conf, sample, DISCHARGE, TAG_BASE)
+    assert online.take_resistances(state) == []
+
+
+def discharge(state, conf, t_s, knee_Ah, hold_Ah=0.0, charge_Ah=2.7e-3, lost_Ah=0.0):
+    """One cycle: charge, then a discharge whose last 0.4 V take 2 x `knee_Ah`, then a hold."""
+    current_A = 1e-3
+    feed(state, conf, [(t_s, 0.0, 3.5, HOLD_0A)])
+    steps = 100
+    dt_s = charge_Ah * 3600.0 / current_A / steps
+    for _ in range(steps):
+        t_s += dt_s
+        feed(state, conf, [(t_s, current_A, 3.9, CHARGE)])
+    total_As = (charge_Ah - lost_Ah - hold_Ah) * 3600.0
+    knee_As = 2.0 * knee_Ah * 3600.0
+    out_As = 0.0
+    plan = [(total_As - knee_As) / 90] * 90 + [knee_As / 40] * 40
+    for piece_As in plan:
+        t_s += piece_As / current_A
+        out_As += piece_As
+        left_As = total_As - out_As
+        voltage_V = 3.6 if left_As > knee_As else CUT_OFF_V + 0.4 * left_As / knee_As
+        feed(state, conf, [(t_s, -current_A, voltage_V, DISCHARGE)])
+    if hold_Ah:
+        for _ in range(40):
+            t_s += hold_Ah * 3600.0 / 40 / (0.5 * current_A)
+            feed(
+                state,
+                conf,
+                [(t_s, -0.5 * current_A, CUT_OFF_V, DISCHARGE)],
+                limit_status=LIMIT_VOLTAGE,
+            )
+    return t_s + 1.0
+
+
+@pytest.mark.parametrize(
+    ("knee_share", "hold_share", "end"),
+    [
+        (0.002, 0.0, DischargeEnd.ANODE),
+        (0.02, 0.03, DischargeEnd.CATHODE),
+        (0.03, 0.35, DischargeEnd.POLARISATION),
+    ],
+)
+def test_end_of_discharge_from_the_shape(knee_share, hold_share, end):
+    conf = config()
+    state = online.new_state(conf)
+    discharge(state, conf, 0.0, knee_share * NOMINAL_AH, hold_share * NOMINAL_AH)
+    found, probability = online.end_of_discharge(state, conf)
+    assert found is end
+    assert close(state, conf).discharge_end is end
+    assert probability > 0.6
+    assert close(state, conf, 2).discharge_end is DischargeEnd.UNKNOWN
+
+
+def test_end_is_unknown_without_data_or_without_reaching_the_cut_off():
+    conf = config()
+    state = online.new_state(conf)
+    assert online.end_of_discharge(state, conf) == (DischargeEnd.UNKNOWN, 0.0)
+    feed(state, conf, [(0.0, 0.0, 3.8, HOLD_0A), (9.0, -1e-3, 3.7, DISCHARGE)])
+    assert online.end_of_discharge(state, conf) == (DischargeEnd.UNKNOWN, 0.0)
+
+
+def run_cycles(conf, ends_sharp, lost_Ah=2e-5):
+    state, t_s, figures = online.new_state(conf), 0.0, []
+    for k, sharp in enumerate(ends_sharp, start=1):
+        knee_Ah = 0.001 * NOMINAL_AH if sharp else 0.03 * NOMINAL_AH
+        hold_Ah = 0.0 if sharp else 0.03 * NOMINAL_AH
+        t_s = discharge(state, conf, t_s, knee_Ah, hold_Ah, lost_Ah=lost_Ah)
+        online.end_of_discharge(state, conf)
+        figures.append(close(state, conf, k))
+    return state, figures
+
+
+def test_lithium_lost_is_measured_between_anode_limited_ends_and_a_bound_elsewhere():
+    conf = config()
+    state, figures = run_cycles(conf, [True, True, False, True])
+    assert [f.lithium_lost_label for f in figures] == [
+        Label.MEASURED,
+        Label.MEASURED,
+        Label.BOUND,
+        Label.MEASURED,
+    ]
+    assert [f.lithium_lost_Ah for f in figures] == pytest.approx([2e-5, 4e-5, 6e-5, 8e-5], rel=0.02)
+    widths = [f.u_lithium_lost_Ah for f in figures]
+    assert all(b >= a > 0.0 for a, b in pairwise(widths))
+    estimate = online.live(state, conf)
+    assert estimate.split_label is Label.PRIOR_DOMINATED
+    assert estimate.inactive_Ah + estimate.sei_Ah == pytest.approx(estimate.lithium_lost_Ah)
+    assert estimate.u_inactive_Ah >= conf.inactive_share_sd * estimate.lithium_lost_Ah
+
+
+def test_a_cell_of_unknown_history_counts_from_its_first_anode_limited_end():
+    _, figures = run_cycles(config(starts_without_anode_lithium=False), [True, True])
+    assert [f.lithium_lost_Ah for f in figures] == pytest.approx([0.0, 2e-5], abs=1e-12)
+
+
+@pytest.mark.parametrize(
+    ("cell_format", "flag", "has_efficiency"),
+    [
+        (CellFormat.EXCESS_LITHIUM, "not_lithium_ce", True),
+        (CellFormat.LI_LI, "no_ce_in_symmetric_cell", False),
+        (CellFormat.FULL_CELL, None, True),
+    ],
+)
+def test_formats_that_tell_nothing_of_lithium_lost(cell_format, flag, has_efficiency):
+    conf = config(cell_format=cell_format)
+    state, figures = run_cycles(conf, [True, True])
+    assert figures[-1].lithium_lost_label is Label.UNKNOWN
+    assert math.isnan(figures[-1].lithium_lost_Ah)
+    assert math.isnan(figures[-1].u_lithium_lost_Ah)
+    assert online.live(state, conf).split_label is Label.UNKNOWN
+    assert (figures[-1].coulombic_efficiency is not None) is has_efficiency
+    assert flag is None or flag in figures[-1].flags
+
+
+def test_efficiency_above_one_is_kept_and_flagged():
+    conf = config()
+    _, figures = run_cycles(conf, [True], lost_Ah=-1e-5)
+    assert figures[0].coulombic_efficiency is not None
+    assert figures[0].coulombic_efficiency > 1.0
+    assert "ce-above-one" in figures[0].flags
+
+
+def test_unobserved_charge_is_an_interval_of_the_cycle_it_fell_in():
+    conf = config(gain_u=0.0, offset_u_A_of_range=0.0)
+    state = online.new_state(conf)
+    feed(state, conf, [(0.0, 0.0, 3.5, HOLD_0A), (100.0, 1e-3, 3.6, CHARGE)])
+    online.begin_segment(state)
+    online.add_unobserved(state, 3e-5)
+    online.add_unobserved(state, -1.0)
+    feed(state, conf, [(5000.0, 1e-3, 3.6, CHARGE), (5010.0, 1e-3, 3.6, CHARGE)])
+    figures = close(state, conf)
+    assert figures.charge_Ah * 3600.0 == pytest.approx(0.11)  # nothing integrated over the gap
+    assert figures.unobserved_charge_Ah == 3e-5
+    assert figures.u_net_charge_Ah >= 3e-5 / math.sqrt(3.0)
+    assert "unobserved-charge" in figures.flags
+    after = close(state, conf, 2)
+    assert after.unobserved_charge_Ah == 0.0
+    assert "unobserved-charge" not in after.flags
+
+
+def test_the_figures_of_an_empty_cycle_are_null_not_an_error():
+    conf = config()
+    figures = close(online.new_state(conf), conf)
+    assert figures.coulombic_efficiency is None
+    assert "incomplete" in figures.flags
+    assert math.isnan(figures.mean_temperature_K)
+
+
+def test_a_checkpoint_continues_exactly():
+    conf = config()
+    state = online.new_state(conf)
+    t_s = discharge(state, conf, 0.0, 3e-6)
+    feed(state, conf, [(t_s + 1.0, NAN, NAN, CHARGE)])
+    copy = online.from_dict(json.loads(json.dumps(online.to_dict(state))))
+    assert json.dumps(online.to_dict(copy)) == json.dumps(online.to_dict(state))
+    for either in (state, copy):
+        discharge(either, conf, t_s + 2.0, 3e-6)
+        online.end_of_discharge(either, conf)
+    first, second = close(state, conf), close(copy, conf)
+    assert repr(first) == repr(second)  # NaN included
+    assert repr(online.live(state, conf)) == repr(online.live(copy, conf))
+    assert isinstance(copy, EstimatorState)
+
+
+def test_a_checkpoint_of_another_version_is_refused():
+    with pytest.raises(KeyError):
+        online.from_dict({"t_s": 0.0})
+
+
+def test_an_instrument_without_range_or_limit_status_is_counted_too():
+    state, conf = online.new_state(config()), config()
+    for t_s in (0.0, 5.0, 10.0):
+        sample = reading(t_s, 1e-3, current_range_A=NAN, limit_status=LIMIT_UNKNOWN)
+        online.observe(state, conf, sample, CHARGE, TAG_BASE)
+    figures = close(state, conf)
+    assert figures.charge_Ah * 3600.0 == pytest.approx(10e-3)
+    assert figures.u_charge_Ah > 0.0
+    assert figures.mean_temperature_K == pytest.approx(298.15)
+    assert figures.duration_s == 10.0

@@ -1,0 +1,220 @@
+"""The scheduler's rules and what is learnt from withheld treatments."""
+
+import math
+
+import numpy as np
+import pytest
+
+from controller.domain.figures import CycleFigures, CycleKind, DischargeEnd
+from controller.policy.learning import MINIMUM_PER_ARM, Opportunity, effect_of, uniform
+from controller.policy.scheduler import (
+    Candidate,
+    ScheduleConfig,
+    SchedulerState,
+    decide,
+    drift_over,
+    exclude_after_interruption,
+    record_decision,
+    record_outcome,
+    soft_short_suspected,
+)
+
+CONFIG = ScheduleConfig(
+    protocols=("strip", "rest"),
+    spacing_cycles=2,
+    budget_h=50.0,
+    treat_probability=0.5,
+    value_per_mAh=1.0,
+    price_per_h=0.0002,
+    loss_threshold_Ah=9e-6,
+)
+STRIP = Candidate(recipe="strip", prior_gain_Ah=6e-6, hours=2.0)
+
+
+def cycle(
+    number: int,
+    *,
+    net_mAh: float = -0.012,
+    ce: float = 0.996,
+    u_ce: float = 5e-5,
+    end: DischargeEnd = DischargeEnd.ANODE,
+    resistance: float = 10.0,
+    **extra,
+) -> CycleFigures:
+    values = {
+        "cycle": number,
+        "kind": CycleKind.BASE,
+        "charge_Ah": 3e-3,
+        "u_charge_Ah": 1e-7,
+        "discharge_Ah": 3e-3 + net_mAh * 1e-3,
+        "u_discharge_Ah": 1e-7,
+        "net_charge_Ah": net_mAh * 1e-3,
+        "u_net_charge_Ah": 2e-7,
+        "base_charge_Ah": 3e-3,
+        "base_discharge_Ah": 3e-3,
+        "treatment_net_charge_Ah": 0.0,
+        "diagnostic_net_charge_Ah": 0.0,
+        "coulombic_efficiency": ce,
+        "u_coulombic_efficiency": u_ce,
+        "coulombic_efficiency_base": ce,
+        "discharge_end": end,
+        "discharge_end_probability": 0.99,
+        "resistance_Ohm": resistance,
+        "u_resistance_Ohm": 0.05,
+    }
+    return CycleFigures(**{**values, **extra})
+
+
+def ask(history, state=None, candidates=(STRIP,), config=CONFIG, seed=1):
+    return decide(
+        state or SchedulerState(),
+        config,
+        history,
+        list(candidates),
+        {},
+        cycle=history[-1].cycle,
+        seed=seed,
+    )
+
+
+STEADY = [cycle(n) for n in range(1, 9)]
+
+
+def test_a_seen_loss_makes_an_opportunity() -> None:
+    decision = ask(STEADY)
+    assert decision.opportunity
+    assert decision.candidate == "strip"
+    assert decision.protocol == ("strip" if not decision.withheld else None)
+    assert decision.probability == 0.5
+
+
+def test_no_loss_no_treatment_and_the_cathode_is_named() -> None:
+    history = [cycle(n, net_mAh=0.0, end=DischargeEnd.CATHODE) for n in range(1, 8)]
+    decision = ask(history)
+    assert not decision.opportunity
+    assert "cannot be seen" in decision.reason
+
+
+def test_a_loss_within_its_uncertainty_is_no_loss() -> None:
+    history = [cycle(n, u_net_charge_Ah=1.2e-5) for n in range(1, 8)]
+    assert not ask(history).opportunity
+
+
+def test_drift_after_formation_bars_decisions() -> None:
+    drifting = [cycle(n, ce=0.95 + 0.008 * n) for n in range(1, 6)]
+    assert not drift_over(drifting)
+    assert "drifts" in ask(drifting).reason
+    assert not drift_over(STEADY[:4])
+    assert drift_over(STEADY)
+
+
+@pytest.mark.parametrize(("price", "treats"), [(0.0029, True), (0.0031, False)])
+def test_what_is_not_worth_its_hours_is_not_done(price: float, treats: bool) -> None:
+    config = ScheduleConfig(
+        **{f: getattr(CONFIG, f) for f in CONFIG.__slots__} | {"price_per_h": price}
+    )
+    assert ask(STEADY, config=config).opportunity is treats
+
+
+@pytest.mark.parametrize(("spent", "treats"), [(48.0, True), (48.01, False)])
+def test_the_budget_binds(spent: float, treats: bool) -> None:
+    assert ask(STEADY, SchedulerState(hours_spent=spent)).opportunity is treats
+
+
+def test_the_cycle_after_another_rate_is_no_loss() -> None:
+    quiet = [cycle(n, net_mAh=0.0) for n in range(1, 8)]
+    after_slow = [
+        *quiet,
+        cycle(8, kind=CycleKind.REFERENCE),
+        cycle(9, net_mAh=-0.13),
+        cycle(10, net_mAh=0.0),
+    ]
+    assert not ask(after_slow).opportunity
+
+
+def test_spacing_and_interruption_bar_decisions() -> None:
+    state = SchedulerState()
+    record_decision(state, ask(STEADY), STEADY, 2.0)
+    later = [cycle(n) for n in range(1, 11)]
+    assert "at most" in ask(later, state).reason
+    assert ask([*later, cycle(11)], state).opportunity
+    exclude_after_interruption(state, 11)
+    assert "interrupted" in ask([*later, cycle(11)], state).reason
+
+
+def test_refusals_are_given_with_the_decision() -> None:
+    decision = decide(SchedulerState(), CONFIG, STEADY, [], {"strip": "too warm"}, cycle=7, seed=1)
+    assert decision.protocol is None
+    assert "too warm" in decision.reason
+    assert decision.refused == {"strip": "too warm"}
+
+
+def test_withholding_follows_the_probability_and_the_seed() -> None:
+    draws = [uniform(seed, index) for seed in range(40) for index in range(50)]
+    assert abs(float(np.mean(draws)) - 0.5) < 0.03
+    assert uniform(3, 4) == uniform(3, 4) != uniform(3, 5)
+
+
+def opportunities(gain_mAh: float, n: int, seed: int, p: float = 0.5) -> list[Opportunity]:
+    rng = np.random.default_rng(seed)
+    made = []
+    for index in range(n):
+        before = float(rng.normal(-0.012, 0.003))
+        treated = bool(rng.random() < p)
+        net = 0.5 * before + float(rng.normal(0.0, 0.002)) + gain_mAh * treated
+        made.append(
+            Opportunity(
+                cycle=3 * index,
+                recipe="strip",
+                treated=treated,
+                probability=p,
+                net_before_Ah=before * 1e-3,
+                net_charge_Ah=net * 1e-3,
+                u_net_charge_Ah=2e-7,
+            )
+        )
+    return made
+
+
+def test_too_few_opportunities_give_null_with_the_reason() -> None:
+    effect = effect_of("strip", opportunities(0.006, 2 * MINIMUM_PER_ARM - 1, 0))
+    assert effect.recovered_Ah is None
+    assert "needed" in effect.reason
+
+
+@pytest.mark.parametrize("gain_mAh", [0.0, 0.006])
+@pytest.mark.parametrize("p", [0.5, 0.8])
+def test_the_contrast_covers_the_true_gain(gain_mAh: float, p: float) -> None:
+    inside = total = 0
+    for seed in range(200):
+        effect = effect_of("strip", opportunities(gain_mAh, 40, seed, p))
+        if effect.recovered_Ah is None or effect.u_recovered_Ah is None:
+            continue
+        total += 1
+        inside += abs(effect.recovered_Ah - gain_mAh * 1e-3) <= 2.0 * effect.u_recovered_Ah
+    assert total >= 150
+    assert inside / total >= 0.90
+
+
+def test_an_outcome_counts_only_from_anchor_to_anchor() -> None:
+    for extra, counted in (
+        ({"anchored": True}, True),
+        ({"anchored": False}, False),
+        ({"anchored": True, "flags": ("unobserved-charge",)}, False),
+        ({"anchored": True, "flags": ("treatment-abandoned",)}, False),
+    ):
+        state = SchedulerState()
+        record_decision(state, ask(STEADY), STEADY, 2.0)
+        record_outcome(state, cycle(9, net_mAh=-0.004, **extra))
+        [one] = state.opportunities
+        assert (one.net_charge_Ah is not None) is counted
+        assert bool(one.excluded) is not counted
+
+
+def test_a_resistance_that_steps_down_is_suspected() -> None:
+    steady = [cycle(n, resistance=10.0 + 0.02 * n) for n in range(1, 6)]
+    assert not soft_short_suspected(steady)
+    assert soft_short_suspected([*steady, cycle(6, resistance=8.0)])
+    assert not soft_short_suspected([*steady, cycle(6, resistance=9.2)])
+    assert not soft_short_suspected([*steady, cycle(6, resistance=8.0, u_resistance_Ohm=1.0)])
+    assert not soft_short_suspected([*steady, cycle(6, resistance=math.nan)])

@@ -1,0 +1,177 @@
+"""What each layout reads as, and what is refused with which words."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pa_parquet
+import pytest
+
+from controller.domain.errors import ConfigurationError
+from controller.io.readers import read_table
+
+PLAIN = "time_s,current_A,voltage_V\n0,0.1,3.5\n1,0.1,3.6\n2,-0.2,3.4\n"
+NEWARE = (
+    "Cycle Index,Chg. Cap.(mAh)\n"
+    ",Step Index,Step Number,Step Type,Step Time\n"
+    ",,DataPoint,Time,Total Time,Current(mA),Voltage(mV),Capacity(mAh),T1(\u00b0C)\n"
+    "1,5\n"
+    ",1,1,Rest,00:00:02\n"
+    ",,1,00:00:00,00:00:00,0.0,3500,0.0,25.0\n"
+    ",,2,00:00:02,00:00:02,0.0,3500,0.0,25.0\n"
+    ",2,2,CC Chg,00:01:00\n"
+    ",,3,00:00:00,00:00:02,500.0,3600,0.0,25.5\n"
+    ",,4,00:01:00,00:01:03,500.0,3700,8.3333,25.5\n"
+)
+
+
+def write(path: Path, text: str, encoding: str = "utf-8") -> Path:
+    path.write_text(text, encoding=encoding)
+    return path
+
+
+def refusal(path: Path) -> str:
+    with pytest.raises(ConfigurationError) as caught:
+        read_table(path)
+    return str(caught.value)
+
+
+def test_plain_csv(tmp_path):
+    table = read_table(write(tmp_path / "a.txt", PLAIN))
+    assert table.layout == "CSV, plain columns"
+    assert table.current_A.tolist() == [0.1, 0.1, -0.2]
+    assert table.temperature_K is None
+    assert table.current_resolution_A == pytest.approx(0.1)
+
+
+@pytest.mark.parametrize(
+    ("header", "layout"),
+    [
+        (
+            "Test Time / s,Voltage / V,Current / A,Ambient Temperature / degC,Cycle Count / 1",
+            "CSV, Battery Data Format, labels",
+        ),
+        (
+            "test_time_second,voltage_volt,current_ampere,ambient_temperature_celsius,cycle_count",
+            "CSV, Battery Data Format, machine names",
+        ),
+    ],
+)
+def test_battery_data_format_in_both_spellings(tmp_path, header, layout):
+    table = read_table(write(tmp_path / "a.bdf.csv", header + "\n0,3.7,0.1,25,4\n1,3.8,0.1,26,4\n"))
+    assert table.layout == layout
+    assert table.voltage_V.tolist() == [3.7, 3.8]
+    assert table.temperature_K is not None
+    assert table.temperature_K.tolist() == pytest.approx([298.15, 299.15])
+    assert table.cycle is not None
+    assert table.cycle.tolist() == [4.0, 4.0]
+
+
+def test_parquet_is_told_by_content_not_by_name(tmp_path):
+    path = tmp_path / "a.csv"
+    columns = {"time_s": [0.0, 1.0], "current_A": [0.0, 1.0], "voltage_V": [3.0, 3.1]}
+    pa_parquet.write_table(pa.table({**columns, "cycle": pa.array([1, 2], pa.int32())}), path)
+    table = read_table(path)
+    assert table.layout == "Parquet, plain columns"
+    assert table.cycle is not None
+    assert table.cycle.tolist() == [1.0, 2.0]
+
+
+@pytest.mark.parametrize("encoding", ["utf-8", "latin-1"])
+def test_neware_three_layers(tmp_path, encoding):
+    table = read_table(write(tmp_path / "a.csv", NEWARE, encoding))
+    assert table.layout == "Neware BTSDA three-layer CSV"
+    # Step 2 starts at the total time of its first record; within it the step's own time counts.
+    assert table.t_s.tolist() == [0.0, 2.0, 2.0, 62.0]
+    assert table.current_A.tolist() == [0.0, 0.0, 0.5, 0.5]
+    assert table.voltage_V.tolist() == [3.5, 3.5, 3.6, 3.7]
+    assert table.step_capacity_Ah is not None
+    assert table.step_capacity_Ah.tolist() == pytest.approx([0.0, 0.0, 0.0, 8.3333e-3])
+    assert table.step is not None
+    assert table.step.tolist() == [1.0, 1.0, 2.0, 2.0]
+    assert table.step_type is not None
+    assert table.step_type.tolist() == ["Rest", "Rest", "CC Chg", "CC Chg"]
+    assert table.temperature_K is not None
+    assert table.temperature_K[-1] == pytest.approx(298.65)
+
+
+def test_nan_rows_are_kept_for_the_analysis(tmp_path):
+    text = PLAIN.replace("1,0.1,3.6", "1,,NaN")
+    table = read_table(write(tmp_path / "a.csv", text))
+    assert np.isnan(table.current_A[1])
+    assert np.isnan(table.voltage_V[1])
+
+
+def test_missing_file(tmp_path):
+    assert "none.csv: cannot be read: No such file" in refusal(tmp_path / "none.csv")
+
+
+@pytest.mark.parametrize("text", ["", "\n\n"])
+def test_empty_file(tmp_path, text):
+    assert "the file is empty" in refusal(write(tmp_path / "a.csv", text))
+
+
+def test_header_without_rows(tmp_path):
+    path = write(tmp_path / "a.csv", "time_s,current_A,voltage_V\n")
+    assert "no data rows" in refusal(path)
+
+
+def test_missing_column_names_the_nearest(tmp_path):
+    message = refusal(write(tmp_path / "a.csv", PLAIN.replace("voltage_V", "Voltage_V")))
+    assert "column 'voltage_V': missing" in message
+    assert "did you mean 'Voltage_V'?" in message
+
+
+def test_cell_that_is_no_number_is_named_by_row_and_column(tmp_path):
+    message = refusal(write(tmp_path / "a.csv", PLAIN.replace("2,-0.2", "2,off")))
+    assert "row 4, column 'current_A': 'off' is not a number" in message
+
+
+def test_truncated_row(tmp_path):
+    assert "row 4: 2 fields where 3 belong" in refusal(write(tmp_path / "a.csv", PLAIN[:-5]))
+
+
+def test_all_nan_column(tmp_path):
+    text = "time_s,current_A,voltage_V\n0,0.1,NaN\n1,0.1,\n"
+    assert "column voltage_V: holds no number at all" in refusal(write(tmp_path / "a.csv", text))
+
+
+def test_binary_file(tmp_path):
+    path = tmp_path / "a.bin"
+    path.write_bytes(b"\x7fELF\0\0\0\0")
+    assert "neither text nor Parquet" in refusal(path)
+
+
+def test_truncated_parquet(tmp_path):
+    path = tmp_path / "a.parquet"
+    pa_parquet.write_table(
+        pa.table({"time_s": [0.0], "current_A": [0.0], "voltage_V": [3.0]}), path
+    )
+    path.write_bytes(path.read_bytes()[:-20])
+    assert "damaged or truncated Parquet" in refusal(path)
+
+
+def test_parquet_column_of_words(tmp_path):
+    path = tmp_path / "a.parquet"
+    pa_parquet.write_table(
+        pa.table({"time_s": [0.0], "current_A": ["high"], "voltage_V": [3.0]}), path
+    )
+    assert "column 'current_A': does not hold numbers" in refusal(path)
+
+
+@pytest.mark.parametrize(
+    ("found", "replaced", "words"),
+    [
+        ("00:01:00,00:01:03", "01:00,00:01:03", "row 10, column 'Time': '01:00' cannot be read"),
+        (",500.0,3700", ",full,3700", "row 10, column 'Current(mA)': 'full' cannot be read"),
+        (",500.0,3700,8.3333,25.5", "", "row 10: the record has 5 fields, 9 belong there"),
+        ("Current(mA)", "Current(kA)", "unknown unit 'kA'"),
+        ("Total Time", "Sum Time", "column 'Total Time': missing"),
+        (",2,2,CC Chg,00:01:00", ",2,2", "row 8: the step line is cut off"),
+    ],
+)
+def test_damaged_neware(tmp_path, found, replaced, words):
+    assert found in NEWARE
+    assert words in refusal(write(tmp_path / "a.csv", NEWARE.replace(found, replaced)))
