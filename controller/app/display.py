@@ -9,7 +9,7 @@ from __future__ import annotations
 import math
 import time
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Final, Self
+from typing import Final, Self
 
 from rich.console import Console, Group
 from rich.live import Live
@@ -17,16 +17,15 @@ from rich.progress_bar import ProgressBar
 from rich.table import Table
 from rich.text import Text
 
+from controller.core.state import CoreState
+from controller.core.step import Core, Report
 from controller.domain.cell import ZERO_CELSIUS_K
 from controller.domain.command import Command
 from controller.domain.decision import Decision
 from controller.domain.figures import CycleFigures, Label
 from controller.domain.sample import Sample
-
-if TYPE_CHECKING:  # for annotations only: a display needs none of the loop's code
-    from controller.core.state import CoreState
-    from controller.core.step import Report
-    from controller.estimation.online import LiveEstimate
+from controller.estimation import online
+from controller.estimation.online import LiveEstimate
 
 REDRAW_PERIOD_S: Final = 0.1
 # The clock is looked at about this often, whatever the pace of readings (wall time).
@@ -41,28 +40,27 @@ class LiveDisplay:
 
     Parameters
     ----------
+    console : rich.console.Console
+        Where to.
+    core : Core
+        Knows how the estimator is configured.
     total_cycles : int
         Base cycles the run is to make.
-    estimate : callable or None
-        Gives the estimate of a state as it stands; None shows only what readings and closed cycles
-        tell.
-    console : rich.console.Console or None
-        Where to; standard output by default.
     clock : callable
         Wall time (s), monotonic.
     """
 
     def __init__(
         self,
-        total_cycles: int,
+        console: Console,
+        core: Core,
         *,
-        estimate: Callable[[CoreState], LiveEstimate] | None = None,
-        console: Console | None = None,
+        total_cycles: int,
         clock: Callable[[], float] = time.perf_counter,
     ) -> None:
         self._total = max(total_cycles, 1)
-        self._estimate = estimate
-        self._console = console or Console()
+        self._core = core
+        self._console = console
         self._clock = clock
         self._live: Live | None = None
         self._skip = 1
@@ -138,7 +136,7 @@ class LiveDisplay:
             Text(state.run_state.value.replace("_", " "), style="cyan"),
             Text(sample_words(sample)),
         )
-        live = self._estimate(state) if self._estimate is not None else None
+        live = online.live(state.estimator, self._core.config.estimator)
         figures = Text(figures_words(live, self._last_cycle), overflow="ellipsis", no_wrap=True)
         lines: list[Table | Text] = [progress, figures]
         if self._last_decision is not None:

@@ -18,10 +18,13 @@ from controller.app.display import (
     figures_words,
     sample_words,
 )
+from controller.core.step import Core
+from controller.domain.cell import CellFormat
 from controller.domain.command import HOLD_0A, Command
 from controller.domain.decision import Decision
 from controller.domain.figures import CycleKind, Label
 from controller.domain.sample import NAN, Sample
+from controller.estimation import online
 from controller.policy.machine import State
 from tests.synthetic_run import figures
 
@@ -60,13 +63,37 @@ LIVE = SimpleNamespace(
 )
 
 
+CONFIG = online.EstimatorConfig(
+    cell_format=CellFormat.ANODE_FREE,
+    nominal_capacity_Ah=3e-3,
+    area_cm2=1.54,
+    inactive_share_mean=0.5,
+    inactive_share_sd=0.2,
+    lower_cut_off_V=3.0,
+)
+ESTIMATOR = online.new_state(CONFIG)
+
+
 def a_cycle(cycle: int = 20, **changes: object):
     one = figures(cycle, CycleKind.BASE, np.random.default_rng(1), 0.2, 0.0)
     return type(one)(**{**{name: getattr(one, name) for name in type(one).__slots__}, **changes})
 
 
+def core() -> Core:
+    """Return all that the display asks of a core."""
+    return SimpleNamespace(config=SimpleNamespace(estimator=CONFIG))  # type: ignore[return-value]
+
+
 def a_state(**changes: object) -> SimpleNamespace:
-    return SimpleNamespace(**{"base_done": 3, "cycle": 8, "run_state": State.EXECUTE, **changes})
+    return SimpleNamespace(
+        **{
+            "base_done": 3,
+            "cycle": 8,
+            "run_state": State.EXECUTE,
+            "estimator": ESTIMATOR,
+            **changes,
+        }
+    )
 
 
 def a_report(cycles=(), decisions=()) -> SimpleNamespace:
@@ -98,9 +125,12 @@ def written(console: Console) -> str:
     return console.file.getvalue()
 
 
-def test_the_terminal_shows_phase_figures_split_and_reason() -> None:
+def test_the_terminal_shows_phase_figures_split_and_reason(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(online, "live", lambda *_: LIVE)
     console, clock = terminal(), Clock()
-    with LiveDisplay(50, estimate=lambda _: LIVE, console=console, clock=clock) as display:
+    with LiveDisplay(console, core(), total_cycles=50, clock=clock) as display:
         display.report(a_state(), a_report([a_cycle()], [DECISION]))
         display.sample(a_state(), SAMPLE, COMMAND)
     text = written(console)
@@ -120,7 +150,7 @@ def test_the_terminal_shows_phase_figures_split_and_reason() -> None:
 
 def test_it_is_redrawn_at_most_ten_times_a_second() -> None:
     clock = Clock()
-    with LiveDisplay(50, console=terminal(), clock=clock) as display:
+    with LiveDisplay(terminal(), core(), total_cycles=50, clock=clock) as display:
         drawn: list[float] = []
         display._draw = lambda *_: drawn.append(clock.now)  # type: ignore[method-assign]
         for _ in range(20_000):
@@ -132,7 +162,7 @@ def test_it_is_redrawn_at_most_ten_times_a_second() -> None:
 
 def test_a_slow_instrument_is_shown_at_every_reading() -> None:
     clock = Clock()
-    with LiveDisplay(50, console=terminal(), clock=clock) as display:
+    with LiveDisplay(terminal(), core(), total_cycles=50, clock=clock) as display:
         drawn: list[float] = []
         display._draw = lambda *_: drawn.append(clock.now)  # type: ignore[method-assign]
         for _ in range(50):
@@ -146,7 +176,7 @@ def test_a_slow_instrument_is_shown_at_every_reading() -> None:
 
 def test_the_clock_is_left_alone_between_looks() -> None:
     clock = Clock()
-    with LiveDisplay(50, console=terminal(), clock=clock) as display:
+    with LiveDisplay(terminal(), core(), total_cycles=50, clock=clock) as display:
         display._draw = lambda *_: None  # type: ignore[method-assign]
         before = clock.looks
         for _ in range(100_000):
@@ -158,7 +188,7 @@ def test_the_clock_is_left_alone_between_looks() -> None:
 
 @pytest.mark.parametrize("console", [terminal, plain])
 def test_a_reading_costs_next_to_nothing(console) -> None:
-    with LiveDisplay(50, console=console()) as display:
+    with LiveDisplay(console(), core(), total_cycles=50) as display:
         display._draw = lambda *_: None  # type: ignore[method-assign]
         state = a_state()
         best_s = min(
@@ -174,7 +204,7 @@ def test_a_reading_costs_next_to_nothing(console) -> None:
 
 def test_without_a_terminal_each_cycle_and_decision_is_one_plain_line() -> None:
     console = plain()
-    with LiveDisplay(50, console=console) as display:
+    with LiveDisplay(console, core(), total_cycles=50) as display:
         for _ in range(5000):
             display.sample(a_state(), SAMPLE, COMMAND)
         display.report(a_state(), a_report([a_cycle(20), a_cycle(21)], [DECISION]))
@@ -222,3 +252,11 @@ def test_flags_and_choice_are_said() -> None:
         reason="because",
     )
     assert decision_line(chosen) == "decision in cycle 1: short-strip: because"
+
+
+def test_a_fresh_estimator_is_shown_without_an_estimate() -> None:
+    console = terminal()
+    with LiveDisplay(console, core(), total_cycles=50, clock=Clock()) as display:
+        display.sample(a_state(), SAMPLE, COMMAND)
+    assert "so far - %" in written(console)
+    assert "nan" not in written(console)
