@@ -110,10 +110,15 @@ def test_only_a_simulated_cell_is_called_simulated(run_dir: Path, tmp_path: Path
 def test_prior_dominated_parts_are_hatched_and_named(run_dir: Path) -> None:
     text = write_report(run_dir).read_text("utf-8")
     section = text[text.index('id="inventory"') : text.index('id="treatments"')]
-    assert section.count('class="li-inactive"') - 1 == len(read_facts(run_dir).cycles)
-    # every inactive and every SEI bar carries a hatch of its own, and so do the two swatches
-    inactive, sei = (section.count(f'class="li-{word}"') for word in ("inactive", "sei"))
-    assert section.count('class="hatch"') == inactive + sei
+    cycles = read_facts(run_dir).cycles
+    measured = sum(one.lithium_lost_label is Label.MEASURED for one in cycles)
+    # one more of each in the legend; every one of them carries a hatch of its own
+    inactive, sei, bound = (
+        section.count(f'class="li-{word}"') for word in ("inactive", "sei", "lost")
+    )
+    assert inactive == sei == measured + 1
+    assert bound == len(cycles) - measured + 1
+    assert section.count('class="hatch"') == inactive + sei + bound
     assert "prior-dominated" in section
     assert 'class="lost-bound" d="M1 8H17"' in section
 

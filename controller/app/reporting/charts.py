@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from itertools import groupby
 from typing import Final
 
 import numpy as np
@@ -42,6 +43,10 @@ SHAPES: Final[dict[CycleKind, str]] = {
     CycleKind.FORMATION: "square",
     CycleKind.REFERENCE: "diamond",
 }
+BACKGROUND: Final[dict[CycleKind, str]] = {
+    CycleKind.FORMATION: "bg-formation",
+    CycleKind.REFERENCE: "bg-reference",
+}
 END_CSS: Final[dict[DischargeEnd, str]] = {
     DischargeEnd.ANODE: "end-anode",
     DischargeEnd.CATHODE: "end-cathode",
@@ -68,6 +73,7 @@ class Series:
     """One figure per cycle, with its standard uncertainty and unit."""
 
     name: str
+    axis: str
     unit: str
     value: Callable[[CycleFigures], float]
     u: Callable[[CycleFigures], float]
@@ -80,9 +86,15 @@ def or_nan(value: float | None) -> float:
 
 
 CAPACITY: Final = Series(
-    "discharge capacity", "mAh", lambda c: c.discharge_Ah * 1e3, lambda c: c.u_discharge_Ah * 1e3, 4
+    "discharge capacity",
+    "Discharge capacity",
+    "mAh",
+    lambda c: c.discharge_Ah * 1e3,
+    lambda c: c.u_discharge_Ah * 1e3,
+    4,
 )
 EFFICIENCY: Final = Series(
+    "Coulombic efficiency",
     "Coulombic efficiency",
     "%",
     lambda c: or_nan(c.coulombic_efficiency) * 100.0,
@@ -91,13 +103,19 @@ EFFICIENCY: Final = Series(
 )
 NET_CHARGE: Final = Series(
     "net charge (discharge minus charge)",
+    "Net charge",
     "mAh",
     lambda c: c.net_charge_Ah * 1e3,
     lambda c: c.u_net_charge_Ah * 1e3,
     4,
 )
 RESISTANCE: Final = Series(
-    "step resistance", "Ω", lambda c: c.resistance_Ohm, lambda c: c.u_resistance_Ohm, 3
+    "step resistance",
+    "Step resistance",
+    "Ω",
+    lambda c: c.resistance_Ohm,
+    lambda c: c.u_resistance_Ohm,
+    3,
 )
 
 
@@ -120,10 +138,10 @@ def _simulated_note(plot: Plot, facts: RunFacts) -> None:
 
 def _backgrounds(plot: Plot, facts: RunFacts) -> None:
     """Shade formation and reference cycles."""
-    for one in facts.cycles:
-        if one.kind is not CycleKind.BASE:
-            css = "bg-formation" if one.kind is CycleKind.FORMATION else "bg-reference"
-            plot.rectangle(one.cycle - 0.5, one.cycle + 0.5, css)
+    for kind, stretch in groupby(facts.cycles, key=lambda one: one.kind):
+        numbers = [one.cycle for one in stretch]
+        if kind is not CycleKind.BASE:
+            plot.rectangle(numbers[0] - 0.5, numbers[-1] + 0.5, BACKGROUND[kind])
 
 
 def _opportunities(plot: Plot, facts: RunFacts) -> None:
@@ -179,7 +197,7 @@ def per_cycle(
         _x_range(facts),
         y_range,
         "cycle",
-        f"{series.name[0].upper()}{series.name[1:]} / {series.unit}",
+        f"{series.axis} / {series.unit}",
         width=WIDTH,
         height=height,
         whole_x=True,
@@ -222,8 +240,9 @@ def _finish(
 ) -> Chart:
     if beyond:
         sentence += (
-            f" {plural(beyond, 'cycle')} beyond the axis {'is' if beyond == 1 else 'are'} drawn as"
-            " arrows at its edge; the table has their figures."
+            f" {plural(beyond, 'cycle')} beyond the axis"
+            + (" is an arrow" if beyond == 1 else " are arrows")
+            + " at its edge; see the table."
         )
     return Chart(
         svg=drawing(plot.render(), plot.width, plot.height, sentence),
@@ -237,7 +256,11 @@ def cycle_legend(facts: RunFacts) -> tuple[tuple[str, str], ...]:
     kinds = {one.kind for one in facts.cycles}
     ends = {one.discharge_end for one in facts.cycles}
     found = [
-        (shape_at(SHAPES[kind], 9, 8, "dot end-unknown"), f"{kind.value} cycle")
+        (
+            (_swatch(BACKGROUND[kind]) if kind in BACKGROUND else "")
+            + shape_at(SHAPES[kind], 9, 8, "dot end-unknown"),
+            f"{kind.value} cycle",
+        )
         for kind in CycleKind
         if kind in kinds
     ]
@@ -400,7 +423,7 @@ def inventory_chart(facts: RunFacts) -> Chart | None:
     for one, one_lost in zip(facts.cycles, lost, strict=True):
         _stack_bar(stack, facts, one, one_lost)
     stack.text(stack.x.start, stack.y.end - 20.0, "Where the lithium is", "panel-title")
-    plot = _lost_plot(facts, lost, share, height)
+    plot = _lost_plot(facts, share, height)
     _simulated_note(plot, facts)
     counts = label_counts(facts.cycles)
     sentence = _inventory_sentence(facts, counts)
@@ -408,6 +431,7 @@ def inventory_chart(facts: RunFacts) -> Chart | None:
         (_swatch("li-active"), "returned on discharge (measured)"),
         (_swatch("li-inactive") + _swatch("hatch"), "inactive lithium (prior-dominated)"),
         (_swatch("li-sei") + _swatch("hatch"), "lithium in SEI (prior-dominated)"),
+        (_swatch("li-lost") + _swatch("hatch"), "not returned, only a bound of what is lost"),
         ('<path class="lost-measured" d="M1 8H17"/>', "lost, measured"),
         ('<path class="lost-bound" d="M1 8H17"/>', "lost, a bound only"),
     )
@@ -430,39 +454,48 @@ def _stack_bar(stack: Plot, facts: RunFacts, one: CycleFigures, lost_mAh: float)
     )
     if not lost_mAh > 0.0:
         return
+    if one.lithium_lost_label is not Label.MEASURED:
+        said = f"cycle {one.cycle}: {number(lost_mAh)} mAh, only a bound of the loss"
+        stack.bar(one.cycle, active, active + lost_mAh, "li-lost", said)
+        stack.bar(one.cycle, active, active + lost_mAh, "hatch", said)
+        return
     split = facts.splits.get(one.cycle, {})
     inactive, sei = or_nan(split.get("inactive_Ah")) * 1e3, or_nan(split.get("sei_Ah")) * 1e3
     label = str(split.get("split_label", Label.PRIOR_DOMINATED.value))
-    bound = " (the sum is a bound)" if one.lithium_lost_label is Label.BOUND else ""
     if not (math.isfinite(inactive) and math.isfinite(sei) and inactive >= 0.0 and sei >= 0.0):
         stack.bar(
             one.cycle,
             active,
             active + lost_mAh,
             "li-lost",
-            f"cycle {one.cycle}: {number(lost_mAh)} mAh lost, split unknown{bound}",
+            f"cycle {one.cycle}: {number(lost_mAh)} mAh lost, split unknown",
         )
         return
     level = active
     for value, css, word in ((inactive, "li-inactive", "inactive"), (sei, "li-sei", "in SEI")):
         u_mAh = or_nan(split.get("u_inactive_Ah" if word == "inactive" else "u_sei_Ah")) * 1e3
-        said = f"cycle {one.cycle}: {with_u(value, u_mAh, 'mAh')} {word}, {label}{bound}"
+        said = f"cycle {one.cycle}: {with_u(value, u_mAh, 'mAh')} {word}, {label}"
         stack.bar(one.cycle, level, level + value, css, said)
         if label != Label.MEASURED.value:
             stack.bar(one.cycle, level, level + value, "hatch", said)
         level += value
 
 
-def _lost_plot(facts: RunFacts, lost: Sequence[float], x0: float, height: float) -> Plot:
-    """Return lithium lost since the first cycle: solid where measured, dashed where a bound."""
-    us = [or_nan(one.u_lithium_lost_Ah) * 1e3 for one in facts.cycles]
-    whiskers = [K_95 * u if math.isfinite(u) else 0.0 for u in us]
-    finite = [(y, w) for y, w in zip(lost, whiskers, strict=True) if math.isfinite(y)]
-    low = min([0.0, *(y - w for y, w in finite)])
-    high = max(y + w for y, w in finite)
+def _lost_plot(facts: RunFacts, x0: float, height: float) -> Plot:
+    """Return lithium lost: solid and filled where measured, dashed and hollow where a bound.
+
+    Counting begins anew at the first anode-limited discharge, so the two are never joined.
+    """
+    cycles = [one for one in facts.base or facts.cycles if known(one.lithium_lost_Ah)]
+    ys = [one.lithium_lost_Ah * 1e3 for one in cycles]
+    us = [or_nan(one.u_lithium_lost_Ah) * 1e3 for one in cycles]
+    bars = [K_95 * u if math.isfinite(u) else 0.0 for u in us]
     plot = Plot(
         _x_range(facts),
-        padded(low, high),
+        padded(
+            min([0.0, *(y - bar for y, bar in zip(ys, bars, strict=True))]),
+            max([0.0, *(y + bar for y, bar in zip(ys, bars, strict=True))]),
+        ),
         "cycle",
         "Lithium lost / mAh",
         width=WIDTH - x0,
@@ -472,23 +505,28 @@ def _lost_plot(facts: RunFacts, lost: Sequence[float], x0: float, height: float)
         top=34.0,
     )
     _backgrounds(plot, facts)
-    xs = [float(one.cycle) for one in facts.cycles]
-    for factor, css in ((K_95, "band-95"), (1.0, "band-u")):
-        plot.band(
-            xs,
-            [y - factor * u for y, u in zip(lost, us, strict=True)],
-            [y + factor * u for y, u in zip(lost, us, strict=True)],
-            css,
-        )
-    for measured, css in ((True, "lost-measured"), (False, "lost-bound")):
-        # a stretch is drawn by the label of the cycle at its end
-        for index in range(1, len(xs)):
-            if (facts.cycles[index].lithium_lost_label is Label.MEASURED) is measured:
-                plot.line(xs[index - 1 : index + 1], list(lost[index - 1 : index + 1]), css)
-    if len(xs) == 1:
-        plot.mark(xs[0], lost[0], "circle", "hollow", f"{number(lost[0])} mAh")
-    plot.text(plot.x.start, plot.y.end - 20.0, "Lost since the first cycle", "panel-title")
+    plot.level(0.0)
+    for label, stretch in groupby(
+        zip(cycles, ys, us, strict=True), key=lambda row: row[0].lithium_lost_label
+    ):
+        _lost_stretch(plot, list(stretch), measured=label is Label.MEASURED)
+    plot.text(plot.x.start, plot.y.end - 20.0, "Lithium lost", "panel-title")
     return plot
+
+
+def _lost_stretch(
+    plot: Plot, rows: Sequence[tuple[CycleFigures, float, float]], *, measured: bool
+) -> None:
+    xs = [float(one.cycle) for one, _, _ in rows]
+    ys = [y for _, y, _ in rows]
+    for factor, css in ((K_95, "band-95"), (1.0, "band-u")):
+        low, high = ([y + sign * factor * u for _, y, u in rows] for sign in (-1.0, 1.0))
+        plot.band(xs, low, high, css)
+    plot.line(xs, ys, "lost-measured" if measured else "lost-bound")
+    for one, y, u in rows:
+        said = f"cycle {one.cycle}: {with_u(y, u, 'mAh')} lost, {one.lithium_lost_label.value}"
+        css = "end-anode" if measured else "hollow"
+        plot.add(shape_at("circle", plot.x(one.cycle), plot.y(y), css, said, r=2.2))
 
 
 def _inventory_sentence(facts: RunFacts, counts: dict[Label, int]) -> str:
@@ -627,7 +665,7 @@ def decision_chart(facts: RunFacts) -> Chart | None:
         whole_x=True,
         left=170.0,
         top=18.0,
-        tick_count=0,
+        y_ticks=False,
     )
     for index, name in enumerate(rows):
         level = len(rows) - 1 - index

@@ -154,6 +154,7 @@ class Plot:
     bottom: float = BOTTOM
     top: float = TOP
     tick_count: int = TICKS
+    y_ticks: bool = True
     pieces: list[str] = field(default_factory=list)
     x: Scale = field(init=False)
     y: Scale = field(init=False)
@@ -262,7 +263,7 @@ class Plot:
 
     def _axes(self) -> str:
         parts: list[str] = []
-        y_ticks = ticks(*self.y_range, self.tick_count)
+        y_ticks = ticks(*self.y_range, self.tick_count) if self.y_ticks else []
         for value, words in zip(y_ticks, tick_words(y_ticks), strict=True):
             py = self.y(value)
             parts.append(
