@@ -128,6 +128,13 @@ def test_pending_errors_are_named_and_nothing_is_written() -> None:
     assert rig.cycler.calls == ["identify"]
 
 
+def test_errors_that_our_own_interrupted_run_left_are_told_and_passed() -> None:
+    rig = Rig(allow_output_on=True)
+    rig.cycler.identity = replace(IDENTITY, pending_errors=("-113, undefined",))
+    rig.guard.start()
+    assert rig.told == ["errors left by the interrupted run: -113, undefined"]
+
+
 def test_another_instrument_than_the_journals_is_refused() -> None:
     rig = Rig(expected_serial_number="999")
     with pytest.raises(CyclerRejectedError, match=r"expected the instrument.*999.*found 123"):
