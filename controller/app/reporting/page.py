@@ -386,7 +386,7 @@ def _cycle_table(facts: RunFacts) -> str:
     )  # fmt: skip
     return (
         "<p>± is one standard uncertainty; the number after a discharge end is its probability.</p>"
-         '<div class="tight">'
+        '<div class="tight">'
         + _table(head, rows, numeric=(0, 2, 3, 4, 5, 7, 8, 10, 11), label="Cycles", scroll=True)
         + "</div>"
     )
