@@ -1,4 +1,3 @@
-# noqa: INP001 - a script, not a package
 """Take a PNG of a page: ``python scripts/screenshot.py URL-or-file OUT.png``.
 
 Uses headless Chromium, found on the PATH or through the environment variable ``CHROMIUM``.
@@ -60,7 +59,7 @@ def run_chromium(page: str, *options: str) -> subprocess.CompletedProcess[str]:
     if chromium is None:
         raise FileNotFoundError("no Chromium on the PATH; install it or set CHROMIUM")
     with tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as profile:
-        return subprocess.run(  # noqa: S603 - the browser found above, no shell
+        return subprocess.run(
             [chromium, *FLAGS, f"--user-data-dir={profile}", *options, address_of(page)],
             capture_output=True,
             text=True,

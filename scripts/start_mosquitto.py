@@ -1,4 +1,3 @@
-# ruff: noqa: INP001 - a script to run, not a package to import
 """Become a mosquitto broker on loopback, for tests.
 
 Writes a configuration into DIRECTORY, prints the port on one line and then *is* the broker (the
@@ -44,7 +43,7 @@ def install() -> None:
         ["update", "-qq"],
         ["install", "-y", "-qq", "mosquitto", "mosquitto-clients"],
     ):
-        subprocess.run(  # noqa: S603 - fixed arguments
+        subprocess.run(
             [apt_get, *arguments], check=False, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
         )
 

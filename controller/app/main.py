@@ -80,9 +80,9 @@ def replay(
     """Analyse measured files: charge, efficiency with uncertainty, resistance, defects."""
     from controller.app import replay as body
 
-    raise typer.Exit(body.replay(
-            files or [], cell_format, ignore_counters=ignore_counters, as_json=as_json
-        ))
+    raise typer.Exit(
+        body.replay(files or [], cell_format, ignore_counters=ignore_counters, as_json=as_json)
+    )
 
 
 @app.command()

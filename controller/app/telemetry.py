@@ -21,7 +21,7 @@ class TelemetryListener:
     def __init__(self, config: RunConfig) -> None:
         assert config.mqtt is not None  # noqa: S101  the caller has asked
         self._telemetry = Telemetry(config.mqtt, config.cell.name)
-        self._state = ""
+        self._state: tuple[str, int, int] | None = None
 
     def __enter__(self) -> Self:
         return self
@@ -37,10 +37,13 @@ class TelemetryListener:
     def sample(self, state: CoreState, sample: Sample, in_force: Command) -> None:
         """Publish a reading, and the state when it has changed."""
         del in_force
-        if state.run_state.value != self._state:
-            self._state = state.run_state.value
-            self._telemetry.publish_state(self._state)
-        self._telemetry.publish_sample(sample)
+        now = (state.run_state.value, state.cycle, state.step_index)
+        if now != self._state:
+            self._state = now
+            self._telemetry.publish_state(
+                {"state": now[0], "cycle": now[1], "step_index": now[2], "utc_s": sample.utc_s}
+            )
+        self._telemetry.publish_sample(sample, state.cycle)
 
     def report(self, state: CoreState, report: Report) -> None:
         """Publish figures and events."""

@@ -444,7 +444,7 @@ class Core:
         if done[CycleKind.FORMATION] < self.config.formation_cycles:
             return CycleKind.FORMATION
         every = self.config.reference_every
-        due = 1 + (done[CycleKind.BASE] // every if every else 0)
+        due = (self.config.formation_cycles > 0) + (done[CycleKind.BASE] // every if every else 0)
         if part or state.reference_done + tests < due:
             return CycleKind.REFERENCE
         return CycleKind.BASE if done[CycleKind.BASE] < self.config.cycles else None

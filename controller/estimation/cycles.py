@@ -26,7 +26,7 @@ from controller.estimation.defects import (
     sign_findings,
     unit_findings,
 )
-from controller.estimation.ends import KNEE_WINDOW_V, EndShape, classify_end
+from controller.estimation.ends import KNEE_WINDOW_V, SHORTEST_HOLD_S, EndShape, classify_end
 from controller.estimation.intervals import (
     BoolArray,
     Intervals,
@@ -370,7 +370,10 @@ def _with_ends(
         above = np.flatnonzero(voltage_V > cut_off_V + KNEE_WINDOW_V)
         after_knee = np.arange(rows.size) > (above[-1] if above.size else -1)
         knee_share = float(np.sum(charge_As[after_knee & ~held])) / nominal_As
-        hold_share = float(np.sum(charge_As[held])) / nominal_As if held.any() else NAN
+        hold_s = float(np.sum(intervals.dt_s[rows][held]))
+        hold_share = NAN
+        if hold_s >= SHORTEST_HOLD_S:
+            hold_share = float(np.sum(charge_As[held])) / nominal_As
         end, probability = classify_end(EndShape(knee_share, hold_share, NAN))
         if cell_format is CellFormat.EXCESS_LITHIUM and end is DischargeEnd.ANODE:
             end = DischargeEnd.UNKNOWN  # its lithium does not run out within a cycle

@@ -15,6 +15,9 @@ from controller.domain.figures import DischargeEnd
 
 # The knee is looked at from this far above the cut-off (V). Assumed, 0.1-0.3 V.
 KNEE_WINDOW_V: Final = 0.2
+# A hold shorter than this says nothing of what the cell would still have given (s). Assumed,
+# 30-300 s: a step that ends at its cut-off shows one reading of a hold by chance.
+SHORTEST_HOLD_S: Final = 60.0
 # Below this the most probable class is not named. Assumed, 0.5-0.7.
 MIN_PROBABILITY: Final = 0.6
 

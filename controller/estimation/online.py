@@ -43,7 +43,7 @@ from controller.estimation.charge import (
     propagate,
     uniform_u,
 )
-from controller.estimation.ends import KNEE_WINDOW_V, EndShape, classify_end
+from controller.estimation.ends import KNEE_WINDOW_V, SHORTEST_HOLD_S, EndShape, classify_end
 
 # What `observe` did with a reading.
 USED: Final = 0
@@ -205,6 +205,7 @@ class EstimatorState:
     shape_top_V: float = NAN
     shape_current_A: float = NAN
     shape_hold_As: float = 0.0
+    shape_hold_s: float = 0.0
     knee_from_As: float = NAN
     knee_to_As: float = NAN
     end_class: int = _ENDS.index(DischargeEnd.UNKNOWN)
@@ -427,13 +428,13 @@ def _integrate(
     elif charge_As > 0.0:
         bucket[_CHARGE] += charge_As
         state.half_charge_As += half_As
-        if tag == TAG_BASE:
+        if tag != TAG_TREATMENT:
             state.shape_new = 1
     else:
         bucket[_DISCHARGE] -= charge_As
         state.half_discharge_As += half_As
-        if tag == TAG_BASE and kind == DISCHARGE:
-            _follow_discharge(state, config, sample, -charge_As)
+        if tag != TAG_TREATMENT and kind == DISCHARGE:
+            _follow_discharge(state, config, sample, -charge_As, dt_s)
     state.duration_s += dt_s
     temperature_K = sample.temperature_K
     if not isnan(temperature_K):
@@ -512,6 +513,7 @@ def _follow_discharge(
     config: EstimatorConfig,
     sample: Sample,
     charge_As: float,
+    dt_s: float,
 ) -> None:
     """Follow the shape of a base discharge towards its end."""
     if state.shape_new:
@@ -528,6 +530,7 @@ def _follow_discharge(
         limit_status != LIMIT_CURRENT and above_V <= HELD_WITHIN_V
     ):
         state.shape_hold_As += charge_As
+        state.shape_hold_s += dt_s
     else:
         state.knee_to_As = state.shape_As
         state.shape_current_A = -sample.current_A
@@ -597,6 +600,7 @@ def begin_half_cycle(state: EstimatorState) -> None:
     state.shape_top_V = NAN
     state.shape_current_A = NAN
     state.shape_hold_As = 0.0
+    state.shape_hold_s = 0.0
     state.knee_from_As = NAN
     state.knee_to_As = NAN
 
@@ -620,7 +624,7 @@ def end_of_discharge(state: EstimatorState, config: EstimatorConfig) -> tuple[Di
         knee_from_As = 0.0 if isnan(state.knee_from_As) else state.knee_from_As
         if state.knee_to_As >= 0.0:
             knee_share = (state.knee_to_As - knee_from_As) / nominal_As
-        if state.shape_hold_As > 0.0:
+        if state.shape_hold_s >= SHORTEST_HOLD_S:
             hold_share = state.shape_hold_As / nominal_As
         window_V = state.shape_top_V - config.lower_cut_off_V
         if window_V > 0.0 and state.resistance_Ohm > 0.0 and state.shape_current_A > 0.0:

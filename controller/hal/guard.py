@@ -153,6 +153,7 @@ class Guard:
         self._open_confirmed = False
         self._limits_in_force = device_limits
         self._spent: Command | None = None
+        self._open_problem = ""
         self._unconfirmed_periods = 0
         self._silent_periods = 0
         self._failures = 0
@@ -162,6 +163,11 @@ class Guard:
     def capabilities(self) -> CyclerCapabilities:
         """Facts about the instrument."""
         return self._cycler.capabilities
+
+    @property
+    def connected(self) -> bool:
+        """False once the line to the instrument has been lost."""
+        return self._cycler.connected
 
     # Start -------------------------------------------------------------------------------------
 
@@ -220,11 +226,14 @@ class Guard:
                 )
             self._cycler.open()
         if identity.pending_errors:
-            raise CyclerRejectedError(
-                "expected an empty error queue, found: "
-                + "; ".join(identity.pending_errors)
-                + " (reading it has cleared it; start again once the cause is known)"
-            )
+            found = "; ".join(identity.pending_errors)
+            if not self._allow_output_on:
+                raise CyclerRejectedError(
+                    f"expected an empty error queue, found: {found} (reading it has cleared it; "
+                    "start again once the cause is known)"
+                )
+            # A run that was killed may have left half a line; every setting is written anew.
+            self._report(f"errors left by the interrupted run: {found}")
 
     def _bring_up(self, *, check_journal: bool) -> float:
         if not self._started:
@@ -304,10 +313,12 @@ class Guard:
             if not sample.quality and self.in_force.kind != HOLD_0A:
                 self._failures = 0
         elif sample.output == OUTPUT_OFF and self.in_force.kind != OPEN:
-            if math.isnan(self.in_force.device_timed_s):
+            ended_by_itself = not math.isnan(self.in_force.device_timed_s)
+            if not ended_by_itself:
                 self._report("the output went off without being told to")
             self.in_force = _OPEN_COMMAND
-            self._open_confirmed = True
+            # Whatever switched it off may have left a sequence running: open it ourselves.
+            self._open_confirmed = ended_by_itself
 
     def _confirm_hold(self, sample: Sample) -> None:
         if self._is_resting(sample):
@@ -469,15 +480,21 @@ class Guard:
         try:
             self._cycler.open()
             self._open_confirmed = True
+            self._open_problem = ""
         except CyclerError as error:
-            self._report(f"output off was not confirmed: {error}")
+            problem = f"output off was not confirmed: {error}"
+            if problem != self._open_problem:  # said once, not every period
+                self._open_problem = problem
+                self._report(problem)
             self._write_emergency_open()
 
     def _write_emergency_open(self) -> None:
         try:
             self._cycler.emergency_open()
         except CyclerError as error:
-            self.reports.append(f"output off could not be written: {error}")
+            problem = f"output off could not be written: {error}"
+            if problem not in self.reports[-3:]:
+                self.reports.append(problem)
 
     def _fail(self, why: str) -> None:
         """Open after a failure; after several in a row stay open."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import socket
+from contextlib import suppress
 from time import monotonic
 from typing import Final
 
@@ -51,17 +52,12 @@ class SerialTransport:
             )
         except (serial.SerialException, OSError, ValueError) as error:
             raise CyclerConnectionError(f"cannot open {url}: {error} ({_HINT})") from error
-        self._is_socket = url.lower().startswith("socket://")
-        if self._is_socket:
-            self._send_at_once()
-
-    def _send_at_once(self) -> None:
-        """Switch off Nagle's delay, which would hold back a small line for up to 40 ms."""
-        borrowed = socket.socket(fileno=self._port.fileno())
-        try:
-            borrowed.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-        finally:
-            borrowed.detach()
+        # Of a socket:// port only. pyserial neither offers TCP_NODELAY nor closes a socket whose
+        # peer has gone, so the socket itself is needed.
+        self._socket: socket.socket | None = getattr(self._port, "_socket", None)
+        if self._socket is not None:
+            # Without it a small line may be held back for up to 40 ms.
+            self._socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
 
     @property
     def address(self) -> str:
@@ -118,7 +114,7 @@ class SerialTransport:
         """Take what has arrived in one go; wait at most `wait_s` for the first byte."""
         port = self._port
         try:
-            if self._is_socket:
+            if self._socket is not None:
                 port.timeout = wait_s
                 self._buffer += port.read(1)
                 port.timeout = 0.0
@@ -133,8 +129,8 @@ class SerialTransport:
 
     def close(self) -> None:
         """Close; never raises."""
-        try:
+        with suppress(serial.SerialException, OSError):
             self._port.close()
-        except (serial.SerialException, OSError):
-            # Nothing is left to release: the handle is gone already.
-            return
+        if self._socket is not None:
+            with suppress(OSError):
+                self._socket.close()

@@ -1,9 +1,9 @@
 """The journal: one SQLite file per run that holds everything needed to follow and repeat it.
 
-Write-ahead log with ``synchronous=FULL``: what was committed survives the death of the process. In
-real time every reading is committed before the command that follows it (`batch` 1); in virtual time
-readings may wait in memory up to `batch` of them, and the loop commits before every decision and
-transition. The tables are described in ``docs/formats.md``.
+Write-ahead log with ``synchronous=FULL``: what was committed survives the death of the process and
+of the machine. In real time every reading is committed before the command that follows it (`batch`
+1); in virtual time readings may wait in memory up to `batch` of them, and the loop commits before
+every decision and transition. The tables are described in ``docs/formats.md``.
 
 NaN stands as NULL in columns, and as the string ``"NaN"`` in JSON (infinities likewise), because
 neither SQL nor JSON knows it.
@@ -20,7 +20,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import closing, contextmanager
 from dataclasses import MISSING, asdict, dataclass, fields
 from pathlib import Path
-from typing import Any, Final, Self, TypeVar
+from typing import Any, Final, Literal, Self, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -32,6 +32,8 @@ from controller.domain.events import Event, EventKind, JsonScalar
 from controller.domain.figures import CycleFigures, CycleKind, DischargeEnd, Label, Resistance
 from controller.domain.sample import NAN, Sample
 from controller.domain.verdict import Verdict
+
+Synchronous = Literal["FULL", "NORMAL"]
 
 SCHEMA: Final = 1
 JOURNAL_NAME: Final = "run.sqlite"
@@ -282,14 +284,14 @@ def _opened(path: Path, mode: str) -> Iterator[sqlite3.Connection]:
             connection.close()
 
 
-def _set_up(connection: sqlite3.Connection, path: Path) -> None:
+def _set_up(connection: sqlite3.Connection, path: Path, synchronous: Synchronous) -> None:
     mode = connection.execute("PRAGMA journal_mode = WAL").fetchone()[0]
     if mode != "wal":
         raise RunDirectoryError(
             f"{path}: the file system allows no write-ahead log (mode {mode!r}); use a directory"
             " on a local disk"
         )
-    connection.execute("PRAGMA synchronous = FULL")
+    connection.execute(f"PRAGMA synchronous = {synchronous}")
 
 
 def _refuse_second_run(connection: sqlite3.Connection, path: Path) -> None:
@@ -418,7 +420,14 @@ class Journal:
         self._session = cursor.lastrowid or 0
 
     @classmethod
-    def create(cls, run_dir: Path, header: Mapping[str, JsonScalar], *, batch: int = 1) -> Self:
+    def create(
+        cls,
+        run_dir: Path,
+        header: Mapping[str, JsonScalar],
+        *,
+        batch: int = 1,
+        synchronous: Synchronous = "FULL",
+    ) -> Self:
         """Start the journal of a new run.
 
         Parameters
@@ -431,6 +440,10 @@ class Journal:
             SHA-256 is added here.
         batch : int
             Readings per commit: 1 in real time.
+        synchronous : {"FULL", "NORMAL"}
+            ``FULL`` wherever a cell is attached: a commit outlives a power cut. ``NORMAL`` is for
+            simulated time: it outlives the death of the process, but the last commits before a
+            power cut may be gone; it does not wait for the disk at each commit.
 
         Raises
         ------
@@ -449,7 +462,7 @@ class Journal:
         digest = hashlib.sha256(configuration.encode("utf-8")).hexdigest()
         first = (SCHEMA, configuration, digest, program_version, seed, utc_s, dump_json(details))
         with _opened(path, "rwc") as connection:
-            _set_up(connection, path)
+            _set_up(connection, path, synchronous)
             _refuse_second_run(connection, path)
             # One transaction: after a crash here the file is empty, never half a journal.
             connection.execute("BEGIN IMMEDIATE")
@@ -460,7 +473,9 @@ class Journal:
             return cls(connection, path, batch, utc_s)
 
     @classmethod
-    def open(cls, run_dir: Path, *, utc_s: float, batch: int = 1) -> Self:
+    def open(
+        cls, run_dir: Path, *, utc_s: float, batch: int = 1, synchronous: Synchronous = "FULL"
+    ) -> Self:
         """Go on with the journal of an interrupted or stopped run.
 
         Parameters
@@ -470,6 +485,8 @@ class Journal:
             Unix time now (s), for the record of sessions.
         batch : int
             Readings per commit.
+        synchronous : {"FULL", "NORMAL"}
+            As in `create`.
 
         Raises
         ------
@@ -481,7 +498,7 @@ class Journal:
             raise RunDirectoryError(f"{run_dir}: holds no {JOURNAL_NAME}, so no run to resume")
         with _opened(path, "rw") as connection:
             _read_schema(connection, path)
-            _set_up(connection, path)
+            _set_up(connection, path, synchronous)
             _refuse_damaged(connection, path)
             return cls(connection, path, batch, utc_s)
 

@@ -11,6 +11,7 @@ are written so that NaN falls on the safe side.
 
 from __future__ import annotations
 
+from math import fabs
 from typing import Final
 
 from controller.domain.cell import ZERO_CELSIUS_K
@@ -186,9 +187,7 @@ def advance_time(m: Memory, sequence: int, t_host_s: float, t_device_s: float) -
     long_s = host_s
     short_s = host_s
     if device_s - device_s == 0.0:
-        difference_s = device_s - host_s
-        allowed_s = CLOCK_DIFFERENCE_S + CLOCK_DIFFERENCE * host_s
-        if difference_s > allowed_s or -difference_s > allowed_s:
+        if fabs(device_s - host_s) > CLOCK_DIFFERENCE_S + CLOCK_DIFFERENCE * host_s:
             rows |= CLOCKS_DISAGREE
         if not 0.0 < device_s < INTERVAL_MAX_S:
             device_s = 0.0
@@ -271,7 +270,7 @@ def voltage_conditions(m: Memory, voltage_V: float, limits: LimitsRecord) -> int
 
 def current_conditions(m: Memory, current_A: float, limits: LimitsRecord) -> int:
     """Return the rows about a valid current against the envelope in force."""
-    magnitude_A = current_A if current_A >= 0.0 else -current_A
+    magnitude_A = fabs(current_A)
     if m.open_envelope != 0:
         pulse = limits.pulses[m.open_envelope - 1]
         most_A = pulse.max_current_A * (1.0 + ENVELOPE_TOLERANCE) + limits.zero_current_A
@@ -291,7 +290,7 @@ def current_conditions(m: Memory, current_A: float, limits: LimitsRecord) -> int
 
 def plausible_current(m: Memory, current_A: float, limits: LimitsRecord) -> int:
     """Return the rows about a valid current against the command in force."""
-    magnitude_A = current_A if current_A >= 0.0 else -current_A
+    magnitude_A = fabs(current_A)
     if magnitude_A <= limits.zero_current_A:
         return 0
     force_A = m.force_current_A
@@ -300,9 +299,7 @@ def plausible_current(m: Memory, current_A: float, limits: LimitsRecord) -> int:
     rows = 0
     if (current_A > 0.0) != (force_A > 0.0):
         rows = CURRENT_WRONG_SIGN
-    if force_A < 0.0:
-        force_A = -force_A
-    if magnitude_A > force_A * (1.0 + CURRENT_TOLERANCE) + limits.zero_current_A:
+    if magnitude_A > fabs(force_A) * (1.0 + CURRENT_TOLERANCE) + limits.zero_current_A:
         rows |= CURRENT_ABOVE_COMMAND
     return rows
 
@@ -376,15 +373,13 @@ def watch_voltage(
     m: Memory, voltage_V: float, current_A: float, limit_status: int, limits: LimitsRecord
 ) -> int:
     """Compare a valid voltage with the one before; return rows, keep the reference."""
-    zero_A = limits.zero_current_A
-    at_rest = 1 if -zero_A <= current_A <= zero_A else 0
+    at_rest = 1 if fabs(current_A) <= limits.zero_current_A else 0
     rows = 0
     if m.reference_valid == 1:
         step_V = voltage_V - m.reference_V
         if step_V == 0.0:
             if limit_status == LIMIT_CURRENT:
-                charge_Ah = current_A * m.long_s / SECONDS_PER_HOUR
-                m.unchanged_charge_Ah += charge_Ah if charge_Ah > 0.0 else -charge_Ah
+                m.unchanged_charge_Ah += fabs(current_A) * m.long_s / SECONDS_PER_HOUR
                 if not m.unchanged_charge_Ah <= limits.frozen_charge_Ah:
                     rows = VOLTAGE_FROZEN
         else:
@@ -392,8 +387,7 @@ def watch_voltage(
             along_V = step_V if current_A > 0.0 else -step_V
             if along_V < -AGAINST_CURRENT_V and m.reference_at_rest == 1 and at_rest == 0:
                 rows = VOLTAGE_AGAINST_CURRENT
-            jump_V = limits.step_jump_V
-            if step_V > jump_V or -step_V > jump_V:
+            if fabs(step_V) > limits.step_jump_V:
                 rows |= VOLTAGE_JUMP
     m.reference_valid = 1
     m.reference_at_rest = at_rest
@@ -410,7 +404,7 @@ def forget_voltage(m: Memory) -> None:
 def count_envelope(m: Memory, charge_Ah: float, interval_s: float, limits: LimitsRecord) -> int:
     """Count time and gross charge of the open envelope; return the row where it is overrun."""
     m.open_s += interval_s
-    m.open_charge_Ah += charge_Ah if charge_Ah >= 0.0 else -charge_Ah
+    m.open_charge_Ah += fabs(charge_Ah)
     pulse = limits.pulses[m.open_envelope - 1]
     most_Ah = pulse.max_charge_Ah * (1.0 + ENVELOPE_TOLERANCE)
     if m.open_s <= _longest_s(pulse) and m.open_charge_Ah <= most_Ah:
@@ -606,7 +600,7 @@ def envelope_conditions(
         return ENVELOPE_UNKNOWN
     pulse = limits.pulses[number - 1]
     rows = 0
-    magnitude_A = command.current_A if command.current_A >= 0.0 else -command.current_A
+    magnitude_A = fabs(command.current_A)
     if not magnitude_A <= pulse.max_current_A or (
         command.kind != HOLD_0A
         and not pulse.min_voltage_V <= command.voltage_bound_V <= pulse.max_voltage_V

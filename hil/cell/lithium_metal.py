@@ -25,6 +25,7 @@ _CATHODE_FULL_X: Final = 0.9995  # above: charge goes into reducing the electrol
 _MAX_INACTIVE_SHARE: Final = 0.2
 _READY_CHARGE_MAH: Final = 0.05  # plated charge that readies the fast strip again, assumed
 _KNEE_OVERPOTENTIAL_V: Final = 0.15  # at the anode when a strip ends: anode-limited
+_GONE_COVERAGE: Final = 0.1  # of the coverage scale: hardly any lithium is left to strip
 _KNEE_CATHODE_V: Final = 0.10  # of the cathode's steep end when a strip ends: cathode-limited
 
 Snapshot = tuple[float, ...]
@@ -284,11 +285,37 @@ class LithiumMetalCell:
         ConfigurationError
             The snapshot has another length or holds something that is not finite.
         """
-        if len(snapshot) != len(STATE_FIELDS) or not all(map(math.isfinite, snapshot)):
+        # A sum is finite only if every number is; this is asked at each rejected sub-step.
+        if len(snapshot) != len(STATE_FIELDS) or not math.isfinite(sum(snapshot)):
             raise refuse("cell snapshot", "", f"needs {len(STATE_FIELDS)} finite numbers")
         s = self._s
-        for name, value in zip(STATE_FIELDS, snapshot, strict=True):
-            setattr(s, name, value)
+        (
+            s.active_mAh,
+            s.fresh_mAh,
+            s.old_mAh,
+            s.reversible_mAh,
+            s.sei_mAh,
+            s.residual_sei_mAh,
+            s.cathode_mAh,
+            s.electrolyte_mAh,
+            s.copper_V,
+            s.copper_dissolved_mAh,
+            s.copper_highest_V,
+            s.electrolyte_oxidised_mAh,
+            s.electrolyte_reduced_mAh,
+            s.surface_x,
+            s.slow_V,
+            s.temperature_K,
+            s.rest_h,
+            s.readiness,
+            s.charge_in_mAh,
+            s.charge_out_mAh,
+            s.reconnected_mAh,
+            s.time_s,
+            s.last_current_A,
+            s.last_end,
+            s.open_V,
+        ) = snapshot
         self._refresh()
 
     def lithium_mAh(self) -> float:
@@ -558,7 +585,10 @@ class LithiumMetalCell:
         x = s.cathode_mAh / p.cathode_host_mAh + s.surface_x
         power = (x - p.ocv_end_x) / p.ocv_end_width
         end_V = p.ocv_end_V * math.exp(min(power, 4.0))
-        if anode_V > _KNEE_OVERPOTENTIAL_V and anode_V > end_V:
+        # Lithium gone: the anode's, whatever the cathode adds to the polarisation by then.
+        if s.active_mAh < _GONE_COVERAGE * p.coverage_mAh or (
+            anode_V > _KNEE_OVERPOTENTIAL_V and anode_V > end_V
+        ):
             s.last_end = 1.0
         elif end_V > _KNEE_CATHODE_V:
             s.last_end = 2.0

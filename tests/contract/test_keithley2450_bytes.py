@@ -459,10 +459,22 @@ def test_raised_limits_are_read_back_with_the_next_set_point() -> None:
     rig.line.assert_finished()
 
 
+def test_protection_changed_with_the_output_off_starts_nothing() -> None:
+    rig = Rig().charging()
+    rig.line.expect(
+        *golden.OPEN,
+        (b":ABOR;*WAI;:SOUR:VOLT:PROT PROT10\n", None),
+        (b":SOUR:VOLT:PROT?;:SYST:ERR?\n", b'PROT10;0,"No error"\n'),
+    )
+    rig.driver.open()
+    rig.driver.limit_to(DeviceLimits(max_current_A=0.02, min_voltage_V=2.5, max_voltage_V=5.0))
+    rig.line.assert_finished()
+
+
 def test_a_higher_protection_step_is_written_and_read_back() -> None:
     rig = Rig().charging()
     rig.line.expect(
-        (b":ABOR;:SOUR:VOLT:PROT PROT10\n", None),
+        (b":ABOR;*WAI;:SOUR:VOLT:PROT PROT10;:INIT\n", None),
         (b":SOUR:VOLT:PROT?;:SYST:ERR?\n", b'PROT5;0,"No error"\n'),
     )
     with pytest.raises(CyclerRejectedError, match="PROT10, found PROT5"):
@@ -742,6 +754,36 @@ def test_late_answers_to_the_resynchronisation_itself_do_not_shift_replies() -> 
     fourth = rig.driver.poll(4)
     assert (fourth.quality, fourth.voltage_V) == (0, 3.333333)
     rig.line.assert_finished()
+
+
+def test_an_interrupt_while_waiting_for_a_reply_does_not_shift_replies(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    rig = _poll_after_a_good_one(golden.poll_reply(voltage=b"1.111111E+00", rel=b"2"))
+
+    def interrupted(terminator: bytes, timeout_s: float) -> bytes:
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patched:
+        patched.setattr(rig.line, "read_until", interrupted)
+        with pytest.raises(KeyboardInterrupt):
+            rig.driver.poll(1)
+    rig.line.expect(golden.OPEN[0], golden.IDENTIFY[1], golden.OPEN[1])
+    rig.driver.open()
+    rig.line.assert_finished()
+
+
+@pytest.mark.parametrize("status", [b"nan", b"inf", b"1.5", b""])
+def test_a_status_that_is_no_number_ends_the_start(status: bytes) -> None:
+    rig = Rig()
+    script = [*golden.ENERGISE]
+    sent, reply = script[4]
+    assert reply is not None
+    script[4] = (sent, reply.replace(b",24", b"," + status))
+    rig.line.expect(*golden.PREPARE, *script)
+    rig.driver.prepare(golden.LIMITS, golden.VALID_FOR_S)
+    with pytest.raises(CyclerProtocolError):
+        rig.driver.energise_at_0A()
 
 
 def test_a_lost_connection_is_a_sample_and_is_remembered() -> None:

@@ -68,8 +68,8 @@ class Bench:
 
 
 def faster_fading(**changes: float) -> CellParameters:
-    """Lose lithium 5 times faster than the default, so that the reservoir is soon spent."""
-    values = {"sei_per_plated": 0.006, "inactive_per_stripped": 0.010, **changes}
+    """Lose lithium twice as fast as the default, so that the reservoir is soon spent."""
+    values = {"sei_per_plated": 0.003, "inactive_per_stripped": 0.0045, **changes}
     return dataclasses.replace(anode_free_nmc811(0), **values)
 
 
@@ -147,11 +147,11 @@ def test_efficiency_is_blind_to_lithium_loss_until_the_reservoir_is_spent():
     assert 4 <= spent <= 20
     assert ends[0] == "cathode-limited"
     # Before: lithium is lost, CE does not show it. After: CE = 1 - loss, capacity falls with it.
-    assert min(losses) > 0.008
+    assert min(losses) > 0.006
     assert min(efficiencies[: spent - 2]) > 0.9985
     for i in range(spent + 2, 24):
         assert efficiencies[i] == pytest.approx(1.0 - losses[i], abs=3e-4)
-        assert discharges[i] / discharges[i - 1] == pytest.approx(efficiencies[i], abs=3e-3)
+        assert discharges[i] / discharges[i - 1] == pytest.approx(efficiencies[i], abs=1e-3)
 
 
 def cyclable_mAh(cell: LithiumMetalCell) -> float:

@@ -7,7 +7,7 @@ from pathlib import Path
 from controller.domain.verdict import ACTION_WORDS
 from controller.safety.faults import FAULTS
 
-DOCUMENT = Path("docs/safety.md")
+DOCUMENT = Path(__file__).parents[2] / "docs" / "safety.md"
 
 
 def fault_table() -> str:

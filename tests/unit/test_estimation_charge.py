@@ -83,7 +83,7 @@ def test_offset_and_unobserved_widen_the_net_charge():
     ("shape", "end"),
     [
         (EndShape(0.001, 5e-4, 0.05), DischargeEnd.ANODE),
-        (EndShape(0.002, NAN, NAN), DischargeEnd.ANODE),
+        (EndShape(0.0004, NAN, NAN), DischargeEnd.ANODE),
         (EndShape(0.02, 0.02, 0.05), DischargeEnd.CATHODE),
         (EndShape(0.03, 0.3, 0.6), DischargeEnd.POLARISATION),
         (EndShape(NAN, NAN, 0.6), DischargeEnd.UNKNOWN),
@@ -98,7 +98,7 @@ def test_end_of_discharge(shape, end):
 
 
 def test_between_two_classes_the_end_is_unknown():
-    found, probability = classify_end(EndShape(0.025, NAN, NAN))
+    found, probability = classify_end(EndShape(0.0013, NAN, NAN))
     assert found is DischargeEnd.UNKNOWN
     assert 0.3 < probability < 0.6
 

@@ -128,6 +128,13 @@ def test_pending_errors_are_named_and_nothing_is_written() -> None:
     assert rig.cycler.calls == ["identify"]
 
 
+def test_errors_that_our_own_interrupted_run_left_are_told_and_passed() -> None:
+    rig = Rig(allow_output_on=True)
+    rig.cycler.identity = replace(IDENTITY, pending_errors=("-113, undefined",))
+    rig.guard.start()
+    assert rig.told == ["errors left by the interrupted run: -113, undefined"]
+
+
 def test_another_instrument_than_the_journals_is_refused() -> None:
     rig = Rig(expected_serial_number="999")
     with pytest.raises(CyclerRejectedError, match=r"expected the instrument.*999.*found 123"):
@@ -449,6 +456,16 @@ def test_a_lost_connection_opens_at_once_as_far_as_it_can() -> None:
     assert "connection" in rig.told[0]
 
 
+def test_a_lost_connection_is_told_once() -> None:
+    rig = Rig().started()
+    rig.period(CHARGE_1MA)
+    rig.cycler.connected = False
+    assert rig.guard.connected is False
+    for _ in range(50):
+        assert rig.period(CHARGE_1MA).kind == OPEN
+    assert len(rig.guard.reports) <= 4
+
+
 def test_an_output_that_went_off_by_itself_is_open_and_told() -> None:
     rig = Rig().started()
     rig.period(CHARGE_1MA)
@@ -459,7 +476,7 @@ def test_an_output_that_went_off_by_itself_is_open_and_told() -> None:
     assert rig.told == ["the output went off without being told to"]
     rig.cycler.calls.clear()
     assert rig.guard.apply(CHARGE_1MA, ALLOWED, sample) == CHARGE_1MA
-    assert rig.cycler.calls == [*RESTART_CALLS, "program"]
+    assert rig.cycler.calls == ["open", *RESTART_CALLS, "program"]
 
 
 def test_open_is_asked_for_again_until_it_is_confirmed() -> None:

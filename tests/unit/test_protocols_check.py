@@ -121,6 +121,14 @@ def test_envelope_too_small(key, needed):
         only(reasons("short-strip", ANODE_FREE, limits=small), f"({key} =")
 
 
+def test_without_a_reading_period_of_its_own_a_step_may_end_five_seconds_late():
+    recipe = parse_recipe(changed("short-strip", "period_s = 1.0\n", ""), "x.toml")
+    for more, accepted in ((1.000001, True), (0.999999, False)):
+        charge_Ah = (9.0e-5 + 5.0 * 4.62e-3 / 3600.0) * more
+        bound = with_envelope(ANODE_FREE, "fast-strip", max_charge_Ah=charge_Ah)
+        assert (reasons(recipe, ANODE_FREE, limits=bound) == []) is accepted
+
+
 @pytest.mark.parametrize("changes", [{"min_voltage_V": 3.001}, {"max_voltage_V": 2.999}])
 def test_envelope_voltages(changes):
     narrow = with_envelope(ANODE_FREE, "fast-strip", **changes)
@@ -220,6 +228,12 @@ def test_copper_potential(cathode_V, refused):
     found = reasons("base-cycling", ANODE_FREE, limits=bound)
     assert [text for text in found if "Cu could reach" in text] == found
     assert bool(found) is refused
+
+
+def test_the_remedy_for_copper_is_the_lower_voltage_that_would_do():
+    bound = replace(limits(ANODE_FREE), cathode_ocv_upper_V=4.8)
+    (refusal,) = check(library()["anchor"], cell(ANODE_FREE), bound, CAPABILITIES)
+    assert refusal.remedy == "a lower voltage of 3.3 V or more"
 
 
 def test_strip_cut_off_of_li_cu():

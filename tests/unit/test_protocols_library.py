@@ -160,7 +160,7 @@ def test_anchor_holds_the_lower_cut_off_to_a_fiftieth_or_two_hours():
     assert step.max_duration_s == 7200.0
 
 
-def test_reference_test_pulses_both_ways_at_half_charge_and_takes_41_hours():
+def test_reference_test_pulses_both_ways_at_half_charge_and_takes_42_hours():
     recipe, spec = library()["reference-test"], cell(CellFormat.ANODE_FREE)
     steps = resolve(recipe, spec)
     charge_Ah, seen = 0.0, []

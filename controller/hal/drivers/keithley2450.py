@@ -221,14 +221,15 @@ class Keithley2450:
             raise
 
     def _read_line(self) -> bytes:
+        # Until the line is here, whatever ends the wait (Ctrl-C too) leaves an answer owing.
+        self._in_doubt = True
         try:
-            return self._transport.read_until(scpi.TERMINATOR, self._timeout_s)
+            line = self._transport.read_until(scpi.TERMINATOR, self._timeout_s)
         except CyclerConnectionError:
             self._connected = False
             raise
-        except CyclerError:
-            self._in_doubt = True
-            raise
+        self._in_doubt = False
+        return line
 
     def _resynchronise(self) -> None:
         """Discard late replies, so that no reply is ever taken for the answer to a later query.
@@ -240,8 +241,8 @@ class Keithley2450:
         for _ in range(_MAX_LATE_LINES):
             line = self._read_line()
             if line.count(b",") == 3 and b";" not in line and b"MODEL" in line.upper():
-                self._in_doubt = False
                 return
+            self._in_doubt = True
             self._on_exchange("late-reply", b"", line)
         raise CyclerProtocolError("the instrument sends lines that nobody asked for")
 
@@ -446,7 +447,10 @@ class Keithley2450:
         former = self._limits
         self._accept_limits(limits)
         if former is None or self._protection(former) != self._protection(limits):
-            self._set("limits", ":ABOR", f":SOUR:VOLT:PROT {self._protection(limits)}")
+            # With the output on, the dead-man starts again in the same line.
+            restart = (":INIT",) if self._mode == _CYCLING else ()
+            protection = f":SOUR:VOLT:PROT {self._protection(limits)}"
+            self._set("limits", ":ABOR", "*WAI", protection, *restart)
             self._compare("limits", {":SOUR:VOLT:PROT?": self._protection(limits)})
         self._confirm_levels = True
 
@@ -585,7 +589,7 @@ class Keithley2450:
                 f"{self.address}: expected an open-circuit voltage, found {scpi.text(voltage)} "
                 "(overflow; is a cell connected?)"
             )
-        if int(scpi.number(status)) & (wire.STATUS_LIMITED | wire.STATUS_PROTECTION):
+        if scpi.integer(status) & (wire.STATUS_LIMITED | wire.STATUS_PROTECTION):
             raise CyclerRejectedError(
                 f"{self.address}: the voltage limit regulates at 0 A ({voltage_V:g} V): "
                 "no cell connected, or its voltage is beyond the limit"
@@ -796,11 +800,14 @@ class Keithley2450:
         try:
             if self._in_doubt:
                 self._resynchronise()
+            self._in_doubt = True
             self._transport.write(sent)
             reply = self._transport.read_until(scpi.TERMINATOR, self._timeout_s)
+            self._in_doubt = False
         except CyclerConnectionError:
             self._connected = False
         except CyclerError:
+            # No answer yet: it may still come, and must not answer the next question.
             self._in_doubt = True
         now_s = self._clock.now_s()
 

@@ -78,6 +78,20 @@ def number(field: bytes) -> float:
     raise CyclerProtocolError("expected a number", field)
 
 
+def integer(field: bytes) -> int:
+    """Return a reply field as an integer; it may be written as ``24`` or ``2.4E+01``.
+
+    Raises
+    ------
+    CyclerProtocolError
+        Not a whole number.
+    """
+    value = number(field)
+    if not value.is_integer():
+        raise CyclerProtocolError("expected a whole number", field)
+    return int(value)
+
+
 def overflowed(value: float) -> bool:
     """Return whether a value stands for "beyond the range"; false for "not a number"."""
     return abs(value) >= OVERFLOW and abs(value) != NOT_A_NUMBER

@@ -20,6 +20,7 @@ from controller.io.readers.neware import is_neware, read_neware
 # Rows looked at for the number of decimals.
 _ROWS_FOR_DECIMALS: Final = 500
 _PARQUET_MAGIC: Final = b"PAR1"
+_ZIP_MAGIC: Final = b"PK\x03\x04"
 _EMPTY_CELLS: Final = ("", "NaN", "nan", "NAN", "NA", "null")
 
 
@@ -46,6 +47,10 @@ def read_table(path: Path) -> Table:
         raise refuse(source, "", "the file is empty")
     if data.startswith(_PARQUET_MAGIC):
         return _read_parquet(source, data)
+    if data.startswith(_ZIP_MAGIC):
+        raise refuse(
+            source, "", "a zip archive, perhaps Neware .ndax", "export it as CSV or Parquet first"
+        )
     text = _decoded(source, data)
     lines = text.splitlines()
     if is_neware(lines):

@@ -1,0 +1,207 @@
+"""One thing wrong gives exactly one cause, and the table's debouncing is what runs."""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import pytest
+
+from controller.domain.sample import (
+    OUTPUT_OFF,
+    QUALITY_CURRENT_INVALID,
+    QUALITY_DUPLICATE,
+    QUALITY_NO_CELL_VOLTAGE,
+    QUALITY_NO_REPLY,
+    QUALITY_OUT_OF_ORDER,
+    QUALITY_READBACK_MISMATCH,
+    QUALITY_SATURATED,
+    QUALITY_STALE,
+    QUALITY_TEMPERATURE_INVALID,
+    QUALITY_VOLTAGE_INVALID,
+)
+from controller.domain.verdict import HOLD, REST, TRIP, WARN
+from controller.safety import faults, supervisor
+from controller.safety.memory import new_memory
+from controller.safety.supervisor import acknowledge
+from tests.safety.build import (
+    CHARGE_COMMAND,
+    DISCHARGE_COMMAND,
+    PULSE_COMMAND,
+    RECORD,
+    REST_COMMAND,
+    Bench,
+    names,
+)
+
+
+@pytest.mark.parametrize(
+    ("quality", "expected"),
+    [
+        (0, []),
+        (QUALITY_VOLTAGE_INVALID, ["voltage_invalid"]),
+        (QUALITY_CURRENT_INVALID, ["current_invalid"]),
+        (QUALITY_TEMPERATURE_INVALID, ["temperature_invalid"]),
+        (QUALITY_STALE, ["stale"]),
+        (QUALITY_DUPLICATE, ["duplicate"]),
+        (QUALITY_OUT_OF_ORDER, ["out_of_order"]),
+        (QUALITY_SATURATED, ["saturated"]),
+        (QUALITY_NO_CELL_VOLTAGE, ["voltage_invalid"]),
+        (QUALITY_READBACK_MISMATCH, ["readback_mismatch"]),
+        (QUALITY_NO_REPLY, ["no_reply", "voltage_invalid", "current_invalid"]),
+        (
+            QUALITY_STALE | QUALITY_SATURATED | QUALITY_READBACK_MISMATCH,
+            ["stale", "readback_mismatch", "saturated"],
+        ),
+    ],
+)
+def test_each_quality_bit_is_its_own_row(quality: int, expected: list[str]) -> None:
+    bench = Bench().settle()
+    bench.step(REST_COMMAND, quality=quality)
+    assert names(bench.step(REST_COMMAND, quality=quality)) == expected
+
+
+@pytest.mark.parametrize(
+    ("command", "values", "expected"),
+    [
+        (DISCHARGE_COMMAND, {"voltage_V": 4.321}, ["voltage_high_warn"]),
+        (CHARGE_COMMAND, {"voltage_V": 2.949}, ["voltage_low_warn"]),
+        (CHARGE_COMMAND, {"voltage_V": 4.321}, ["voltage_high_warn", "charge_above_warn"]),
+        (PULSE_COMMAND, {"voltage_V": 2.94}, ["voltage_low_warn"]),
+        (REST_COMMAND, {"voltage_V": 4.321}, ["voltage_high_warn"]),
+        (DISCHARGE_COMMAND, {"temperature_K": 280.0}, []),
+        (CHARGE_COMMAND, {"temperature_K": 280.0}, ["plating_too_cold"]),
+        (REST_COMMAND, {"temperature_K": 250.0}, ["temperature_low_warn"]),
+        (CHARGE_COMMAND._replace(tag=1), {"temperature_K": 319.0}, ["treatment_too_warm"]),
+        (CHARGE_COMMAND._replace(envelope=3), {}, ["envelope_unknown"]),
+        (
+            CHARGE_COMMAND._replace(envelope=9),
+            {"temperature_K": 280.0},
+            ["plating_too_cold", "envelope_unknown"],
+        ),
+        (PULSE_COMMAND._replace(current_A=-0.011), {}, ["envelope_command"]),
+        (PULSE_COMMAND, {"temperature_K": 314.0}, ["envelope_temperature"]),
+        (REST_COMMAND._replace(envelope=1), {}, []),
+        (CHARGE_COMMAND._replace(period_s=0.0), {}, ["permission_too_long"]),
+        (
+            CHARGE_COMMAND._replace(kind=7, period_s=0.0),
+            {},
+            ["command_invalid", "permission_too_long"],
+        ),
+        (
+            REST_COMMAND._replace(current_A=1.0, period_s=0.0),
+            {},
+            ["command_invalid", "permission_too_long"],
+        ),
+        (CHARGE_COMMAND._replace(voltage_bound_V=2.0), {}, ["command_voltage", "command_copper"]),
+        (CHARGE_COMMAND, {"output": OUTPUT_OFF}, ["output_unexpectedly_off"]),
+    ],
+)
+def test_one_thing_wrong_gives_exactly_its_causes(
+    command: Any, values: dict[str, Any], expected: list[str]
+) -> None:
+    assert names(Bench().settle().step(command, **values)) == expected
+
+
+def test_the_masks_are_the_tables() -> None:
+    for action, mask in (
+        (HOLD, faults.HOLD_ROWS),
+        (REST, faults.REST_ROWS),
+        (TRIP, faults.TRIP_ROWS),
+    ):
+        assert faults._mask(action) == mask
+        assert mask == sum(1 << n for n, row in enumerate(faults.FAULTS) if row.action == action)
+    assert faults._mask(99) == 0
+    assert faults._mask(WARN) & (faults.HOLD_ROWS | faults.REST_ROWS | faults.TRIP_ROWS) == 0
+
+
+def test_a_row_with_a_delay_waits_for_count_and_time(monkeypatch: pytest.MonkeyPatch) -> None:
+    row = faults.STALE.bit_length() - 1
+    delays_s = list(faults.FAULT_DELAYS_S)
+    delays_s[row] = 5.0
+    monkeypatch.setattr(supervisor, "FAULT_DELAYS_S", tuple(delays_s))
+    m = new_memory(RECORD)
+    m.long_s = 2.5
+    results = [supervisor.debounce(m, faults.STALE) for _ in range(4)]
+    # Stands for 0, 2.5, 5 and 7.5 s.
+    assert results == [0, 0, faults.STALE, faults.STALE]
+    assert (m.fault_counts[row], m.fault_s[row]) == (4, 7.5)
+    assert supervisor.debounce(m, 0) == 0
+    assert (m.fault_counts[row], m.fault_s[row]) == (0, 0.0)
+
+
+def test_acknowledgement_leaves_nothing_active() -> None:
+    bench = Bench().settle()
+    bench.step(REST_COMMAND, voltage_V=4.5)
+    assert bench.m.active
+    acknowledge(bench.m, RECORD, bench.sample())
+    assert (bench.m.active, bench.m.latched, bench.m.pending) == (0, 0, 0)
+
+
+def test_an_envelope_is_overrun_only_beyond_its_tolerance() -> None:
+    pulse = RECORD.pulses[0]
+    longest_s, most_Ah = 100.0 * 1.02 + 0.1, 2e-4 * 1.02
+    assert supervisor._longest_s(pulse) == longest_s
+    for open_s, charge_Ah, rows in (
+        (longest_s, most_Ah, 0),
+        (math.nextafter(longest_s, 1e9), most_Ah, faults.ENVELOPE_OVERRUN),
+        (longest_s, math.nextafter(most_Ah, 1e9), faults.ENVELOPE_OVERRUN),
+        (math.nan, most_Ah, faults.ENVELOPE_OVERRUN),
+        (longest_s, math.nan, faults.ENVELOPE_OVERRUN),
+    ):
+        m = new_memory(RECORD)
+        m.open_envelope, m.open_s, m.open_charge_Ah = 1, open_s, charge_Ah
+        assert supervisor.count_envelope(m, 0.0, 0.0, RECORD) == rows
+    m.open_charge_Ah = 1e-5
+    supervisor.count_envelope(m, 1e-5, 0.0, RECORD)
+    supervisor.count_envelope(m, -1e-5, 0.0, RECORD)
+    assert m.open_charge_Ah == pytest.approx(3e-5)
+
+
+def test_a_request_fits_exactly_up_to_the_tolerance() -> None:
+    m = new_memory(RECORD)
+    room = RECORD._replace(pulses=(RECORD.pulses[0]._replace(max_charge_Ah=1.0),))
+    longest_s = supervisor._longest_s(room.pulses[0])
+    for timed_s, rows in ((longest_s, 0), (math.nextafter(longest_s, 1e9), faults.ENVELOPE_TIME)):
+        command = PULSE_COMMAND._replace(device_timed_s=timed_s)
+        assert supervisor.envelope_conditions(m, command, room, 298.15) == rows
+    # 7.2 mA for 102 s is 204 uAh, to the bit.
+    command = PULSE_COMMAND._replace(current_A=-7.2e-3, device_timed_s=102.0)
+    used_Ah = 7.2e-3 * 102.0 / 3600.0
+    for most_Ah, rows in (
+        (used_Ah / 1.02 * (1.0 + 1e-12), 0),
+        (used_Ah / 1.02 * (1.0 - 1e-12), faults.ENVELOPE_CHARGE),
+    ):
+        tight = RECORD._replace(pulses=(RECORD.pulses[0]._replace(max_charge_Ah=most_Ah),))
+        assert supervisor.envelope_conditions(m, command, tight, 298.15) == rows
+
+
+def test_half_cycle_limits_are_inclusive() -> None:
+    for sign in (1.0, -1.0):
+        for before_Ah, before_s, rows in (
+            (4e-3 - 1e-5, 35999.0, 0),
+            (4e-3 - 0.99e-5, 35999.0, faults.HALF_CYCLE_CHARGE),
+            (3e-3, 35999.1, faults.HALF_CYCLE_TIME),
+            (math.nan, math.nan, faults.HALF_CYCLE_CHARGE | faults.HALF_CYCLE_TIME),
+            (1.0, 1e6, faults.HALF_CYCLE_CHARGE | faults.HALF_CYCLE_TIME),
+        ):
+            m = new_memory(RECORD)
+            m.climb_Ah = m.fall_Ah = before_Ah
+            m.climb_s = m.fall_s = before_s
+            got = supervisor.count_half_cycle(m, sign * 1e-5, sign * 1e-3, 1.0, RECORD)
+            assert got == rows
+
+
+def test_what_stands_exactly_at_a_limit_passes() -> None:
+    m = new_memory(RECORD)
+    m.unseen_s = 59.0
+    m.long_s = 1.0
+    assert supervisor.fresh_conditions(m, 0, RECORD) == 0
+    m.unseen_s = math.nextafter(60.0, 1e9)
+    m.long_s = 0.0
+    assert supervisor.fresh_conditions(m, 0, RECORD) == faults.NO_FRESH_SAMPLE
+    m.reference_valid, m.reference_V, m.long_s = 1, 3.7, 0.0
+    m.unchanged_charge_Ah = RECORD.frozen_charge_Ah
+    assert supervisor.watch_voltage(m, 3.7, 1e-3, 1, RECORD) == 0
+    m.unchanged_charge_Ah = math.nextafter(RECORD.frozen_charge_Ah, 1.0)
+    assert supervisor.watch_voltage(m, 3.7, 1e-3, 1, RECORD) == faults.VOLTAGE_FROZEN

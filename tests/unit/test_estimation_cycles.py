@@ -1,0 +1,298 @@
+"""Segmentation, defects and flags on series made by hand."""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+import pytest
+
+from controller.domain.cell import CellFormat
+from controller.domain.figures import DischargeEnd
+from controller.estimation.cycles import analyse
+from controller.estimation.table import Table
+
+H = 3600.0
+
+
+def table(blocks, *, dt_s=10.0, cycles=None, **changes) -> Table:
+    """Blocks of (current A, duration s, start V, end V), read every `dt_s`, ends included."""
+    t_s, current_A, voltage_V, step, cycle = [], [], [], [], []
+    start_s = 0.0
+    for k, (block_A, lasts_s, first_V, last_V) in enumerate(blocks):
+        since_s = np.append(np.arange(0.0, lasts_s, dt_s), lasts_s)
+        t_s += (start_s + since_s).tolist()
+        current_A += [block_A] * since_s.size
+        voltage_V += (first_V + (last_V - first_V) * since_s / lasts_s).tolist()
+        step += [float(k)] * since_s.size
+        cycle += [float(cycles[k]) if cycles else 0.0] * since_s.size
+        start_s += lasts_s
+    values = {
+        "source": "made",
+        "layout": "made",
+        "t_s": np.array(t_s),
+        "current_A": np.array(current_A),
+        "voltage_V": np.array(voltage_V),
+        "step": np.array(step),
+        "cycle": np.array(cycle) if cycles else None,
+        "written_current_resolution_A": 1e-6,
+    }
+    return Table(**{**values, **changes})
+
+
+CYCLE = [(1e-3, 1000.0, 3.5, 4.0), (0.0, 100.0, 3.9, 3.9), (-1e-3, 990.0, 3.9, 3.0)]
+
+
+def full(series: Table, cell_format=CellFormat.FULL_CELL, **options):
+    return analyse(series, cell_format=cell_format, **options)
+
+
+def test_cycles_from_reversals_when_the_file_has_none():
+    analysis = full(table(CYCLE * 3))
+    assert [c.cycle for c in analysis.cycles] == [1, 2, 3]
+    for cycle in analysis.cycles:
+        assert cycle.charge_Ah * H == pytest.approx(1.0)
+        assert cycle.discharge_Ah * H == pytest.approx(0.99)
+        assert cycle.coulombic_efficiency == pytest.approx(0.99)
+        assert cycle.u_coulombic_efficiency is not None
+        assert 0.0 < cycle.u_coulombic_efficiency < 0.01
+        assert cycle.net_charge_Ah * H == pytest.approx(-0.01)
+        assert cycle.flags == ()
+
+
+def test_pulses_make_no_cycles():
+    pulses = [(-1e-3, 300.0, 3.9, 3.8), (1e-3, 10.0, 3.85, 3.86)] * 5
+    analysis = full(table([(1e-3, 1600.0, 3.5, 4.0), *pulses, (1e-3, 1000.0, 3.5, 4.0)]))
+    assert len(analysis.cycles) == 2
+    assert analysis.cycles[0].discharge_Ah * H == pytest.approx(1.5)
+    assert analysis.cycles[1].coulombic_efficiency is None
+    assert "incomplete" in analysis.cycles[1].flags
+
+
+def test_the_files_own_numbers_are_kept():
+    analysis = full(table(CYCLE * 2, cycles=[7] * 3 + [9] * 3))
+    assert [c.cycle for c in analysis.cycles] == [7, 9]
+
+
+def test_numbers_that_are_not_whole_are_named_and_not_used():
+    series = table(CYCLE * 2)
+    analysis = full(table(CYCLE * 2, cycle=np.full(series.t_s.size, 2.5)))
+    assert [c.cycle for c in analysis.cycles] == [1, 2]
+    assert any(
+        w.startswith("cycle-count-not-integer: the cycle column holds 2.5;")
+        for w in analysis.findings
+    )
+
+
+def test_a_column_that_never_counts_is_named():
+    analysis = full(table(CYCLE * 3, cycles=[1] * 9))
+    assert len(analysis.cycles) == 3
+    assert any("holds 1 throughout" in words for words in analysis.findings)
+
+
+def test_nan_rows_are_left_out_and_counted():
+    series = table(CYCLE)
+    current_A, voltage_V = series.current_A.copy(), series.voltage_V.copy()
+    current_A[[5, 6]] = math.nan
+    voltage_V[20] = math.nan
+    analysis = full(table(CYCLE, current_A=current_A, voltage_V=voltage_V))
+    assert analysis.cycles[0].charge_Ah * H == pytest.approx(1.0)
+    assert any(words.startswith("3 rows without a number") for words in analysis.findings)
+    assert any("(first: row 7)" in words for words in analysis.findings)
+
+
+def test_a_single_row_out_of_time_is_mended():
+    series = table(CYCLE)
+    t_s = series.t_s.copy()
+    t_s[10] = 0.0
+    analysis = full(table(CYCLE, t_s=t_s))
+    assert analysis.cycles[0].charge_Ah * H == pytest.approx(1.0)
+    assert any("time goes backwards 1 times (first: row 12)" in w for w in analysis.findings)
+
+
+def test_time_that_begins_again_is_flagged_and_widens():
+    series = table(CYCLE)
+    t_s = series.t_s.copy()
+    t_s[50:] -= 400.0
+    whole, broken = full(series), full(table(CYCLE, t_s=t_s))
+    assert "time-reset" in broken.cycles[0].flags
+    assert broken.averaged == ()
+    missing_Ah = whole.cycles[0].charge_Ah - broken.cycles[0].charge_Ah
+    assert 0.0 < missing_Ah <= 10e-3 / H + 1e-12
+    assert broken.cycles[0].u_charge_Ah >= 10e-3 / H / math.sqrt(3.0)
+
+
+def test_counters_are_used_unless_ignored_and_compared():
+    series = table(CYCLE)
+    dt_s = np.diff(series.t_s, prepend=0.0)
+    charge_Ah = np.cumsum(np.maximum(series.current_A, 0.0) * dt_s) / H
+    discharge_Ah = np.cumsum(np.maximum(-series.current_A, 0.0) * dt_s) / H
+    counted = {"charging_Ah": charge_Ah * 1.1, "discharging_Ah": discharge_Ah * 1.0}
+    analysis = full(table(CYCLE, **counted))
+    assert analysis.cycles[0].source == "counter"
+    assert analysis.cycles[0].charge_Ah * H == pytest.approx(1.1)
+    assert "counter-mismatch" in analysis.cycles[0].flags
+    assert sum(words.startswith("counter-mismatch") for words in analysis.findings) == 1
+    ignored = full(table(CYCLE, **counted), ignore_counters=True)
+    assert ignored.cycles[0].source == "integrated"
+    assert ignored.cycles[0].charge_Ah * H == pytest.approx(1.0)
+
+
+def test_a_step_counter_takes_its_direction_from_the_current():
+    series = table(CYCLE)
+    counter_Ah = np.zeros(series.t_s.size)
+    for step in np.unique(series.step):
+        rows = np.flatnonzero(series.step == step)
+        counter_Ah[rows] = (
+            np.abs(series.current_A[rows]) * (series.t_s[rows] - series.t_s[rows[0]]) / H
+        )
+    analysis = full(table(CYCLE, step_capacity_Ah=counter_Ah))
+    assert analysis.cycles[0].source == "counter"
+    assert analysis.cycles[0].charge_Ah * H == pytest.approx(1.0)
+    assert analysis.cycles[0].discharge_Ah * H == pytest.approx(0.99)
+
+
+@pytest.mark.parametrize(
+    ("discharge_s", "flags"),
+    [(1040.0, ("ce-above-one",)), (1060.0, ("starts-charged",)), (1000.0, ())],
+)
+def test_first_cycle_that_gives_more_than_it_got(discharge_s, flags):
+    blocks = [CYCLE[0], CYCLE[1], (-1e-3, discharge_s, 3.9, 3.0)]
+    cycle = full(table(blocks)).cycles[0]
+    if flags == ("ce-above-one",):
+        assert set(flags) <= set(cycle.flags)
+    else:
+        assert cycle.flags == flags
+
+
+@pytest.mark.parametrize(
+    ("change", "word"),
+    [
+        (lambda s: {"voltage_V": s.voltage_V * 1e3}, "units-implausible: the voltage"),
+        (lambda s: {"t_s": s.t_s * 36000.0}, "units-implausible: one half cycle"),
+        (lambda s: {"current_A": -s.current_A}, "sign-implausible"),
+    ],
+)
+def test_implausible_units_and_signs(change, word):
+    sound = full(table(CYCLE))
+    assert not any("implausible" in words for words in sound.findings)
+    analysis = full(table(CYCLE, **change(table(CYCLE))))
+    assert any(words.startswith(word) for words in analysis.findings)
+    assert any(word.split(":")[0] in c.flags for c in analysis.cycles)
+    assert analysis.averaged == ()
+
+
+# Li||Cu as usually logged: Cu against Li, so plating is negative and near 0 V.
+LI_CU = [(-1e-3, 1000.0, -0.05, -0.05), (1e-3, 980.0, 0.05, 0.06), (1e-3, 5.0, 0.1, 1.0)]
+
+
+@pytest.mark.parametrize("turned", [1.0, -1.0])
+@pytest.mark.parametrize("swapped", [1.0, -1.0])
+def test_plating_on_copper_is_charge_whatever_the_file_calls_it(turned, swapped):
+    series = table(LI_CU * 2)
+    changed = {"current_A": turned * series.current_A, "voltage_V": swapped * series.voltage_V}
+    analysis = full(table(LI_CU * 2, **changed), CellFormat.LI_CU)
+    assert len(analysis.cycles) == 2
+    for cycle in analysis.cycles:
+        assert cycle.charge_Ah * H == pytest.approx(1.0)
+        assert cycle.coulombic_efficiency == pytest.approx(0.985)
+    direction = "negative" if turned > 0 else "positive"
+    assert any(f"plating is the {direction} current" in words for words in analysis.findings)
+
+
+def test_without_a_cut_off_the_convention_is_said():
+    blocks = [(-1e-3, 1000.0, -0.05, -0.05), (1e-3, 900.0, 0.05, 0.06)]
+    analysis = full(table(blocks), CellFormat.LI_CU)
+    assert analysis.cycles[0].charge_Ah * H == pytest.approx(1.0)
+    assert any("no cut-off to be seen" in words for words in analysis.findings)
+
+
+@pytest.mark.parametrize(
+    ("cell_format", "efficiency", "reason", "flag"),
+    [
+        (CellFormat.ANODE_FREE, 0.99, "", None),
+        (CellFormat.EXCESS_LITHIUM, 0.99, "", "not_lithium_ce"),
+        (CellFormat.LI_LI, None, "Li||Li: both electrodes have lithium in excess", None),
+        (None, None, "no cell format given", None),
+    ],
+)
+def test_efficiency_by_format(cell_format, efficiency, reason, flag):
+    cycle = analyse(table(CYCLE), cell_format=cell_format).cycles[0]
+    assert cycle.coulombic_efficiency == (efficiency and pytest.approx(efficiency))
+    assert cycle.coulombic_efficiency_reason == reason
+    assert flag is None or flag in cycle.flags
+
+
+def sharp_or_slow(last_V_s: float):
+    return [
+        (1e-3, 10000.0, 3.6, 3.9),
+        (-1e-3, 9900.0 - last_V_s, 3.8, 3.6),
+        (-1e-3, last_V_s, 3.6, 3.0),
+    ]
+
+
+def test_sharp_end_is_the_anodes_in_an_anode_free_cell_only():
+    series = table(sharp_or_slow(30.0), dt_s=2.0)
+    assert full(series, CellFormat.ANODE_FREE).cycles[0].discharge_end is DischargeEnd.ANODE
+    assert full(series, CellFormat.EXCESS_LITHIUM).cycles[0].discharge_end is DischargeEnd.UNKNOWN
+    assert full(series, CellFormat.FULL_CELL).cycles[0].discharge_end is DischargeEnd.UNKNOWN
+
+
+def test_a_slow_end_is_not_the_anodes():
+    series = table(sharp_or_slow(900.0), dt_s=10.0)
+    assert full(series, CellFormat.ANODE_FREE).cycles[0].discharge_end is not DischargeEnd.ANODE
+
+
+def test_one_current_range_cancels_two_do_not():
+    even = [(1e-4, 99000.0, 3.5, 4.0), (-1e-4, 99000.0, 3.9, 3.0)]
+    slow = [(1e-5, 990000.0, 3.5, 4.0), (-1e-3, 9900.0, 3.9, 3.0)]
+    same, other = (
+        full(table(blocks, dt_s=100.0, written_current_resolution_A=1e-10)).cycles[0]
+        for blocks in (even, slow)
+    )
+    assert same.u_coulombic_efficiency is not None
+    assert other.u_coulombic_efficiency is not None
+    assert other.u_coulombic_efficiency >= 5e-4 * math.sqrt(2.0) * 0.99
+    assert same.u_coulombic_efficiency < 1e-4
+
+
+def test_resistance_from_the_start_of_a_step():
+    blocks = [(0.0, 60.0, 3.6, 3.6), (1e-3, 60.0, 3.65, 3.66), (0.0, 60.0, 3.61, 3.61)]
+    found = full(table(blocks, dt_s=0.5)).resistances
+    kinds = {r.kind: r.value_Ohm for r in found}
+    assert kinds["step 1 s, start of charge"] == pytest.approx(50.0, rel=0.01)
+    assert kinds["step 10 s, start of charge"] == pytest.approx(51.7, rel=0.01)
+    assert kinds["step 1 s, end of charge"] == pytest.approx(50.0, rel=0.01)
+
+
+@pytest.mark.parametrize("rows", [1, 2])
+def test_next_to_nothing_is_no_crash(rows):
+    series = Table(
+        source="made",
+        layout="made",
+        t_s=np.arange(float(rows)),
+        current_A=np.zeros(rows),
+        voltage_V=np.full(rows, 3.6),
+    )
+    assert full(series).cycles == ()
+
+
+def test_time_that_never_advances_is_said():
+    series = Table(
+        source="made",
+        layout="made",
+        t_s=np.zeros(5),
+        current_A=np.ones(5),
+        voltage_V=np.full(5, 3.6),
+    )
+    analysis = full(series)
+    assert analysis.cycles == ()
+    assert any("time never advances" in words for words in analysis.findings)
+
+
+def test_capacity_back_at_a_lower_rate_is_called_polarisation():
+    fast = [(1e-3, 1000.0, 3.5, 4.0), (-1e-3, 500.0, 3.9, 3.0)]
+    slow = [(1e-3, 500.0, 3.5, 4.0), (-1e-4, 9000.0, 3.9, 3.0)]
+    findings = full(table([*fast, *slow])).findings
+    assert any("(cycles 2) is polarisation, not recovered lithium" in w for w in findings)
+    assert not any("polarisation" in w for w in full(table([*fast, *fast])).findings)
