@@ -214,7 +214,8 @@ def per_cycle(
     touched = opportunity_cycles(facts)
     joined = [one for one in base if one.cycle not in touched] or base
     xs = [float(one.cycle) for one in joined]
-    ys = [series.value(one) for one in joined]
+    # what lies beyond the axis has an arrow; no line leads there
+    ys = [y if plot.y.inside(y) else math.nan for y in map(series.value, joined)]
     us = [series.u(one) for one in joined]
     for factor, css in ((K_95, "band-95"), (1.0, "band-u")):
         plot.band(
@@ -280,17 +281,17 @@ def cycle_legend(facts: RunFacts) -> tuple[tuple[str, str], ...]:
         for end in DischargeEnd
         if end in ends
     ]
-    found.append(
-        (
-            _swatch("band-95") + '<rect class="band-u" x="2" y="5" width="14" height="6"/>',
-            "other base cycles; dark: ± 1 standard uncertainty, light and bars: 95 %",
-        )
-    )
     outcomes = {one.withheld for one in opportunity_cycles(facts).values()}
     if False in outcomes:
         found.append((shape_at("up", 9, 8, "treated"), "treated"))
     if True in outcomes:
         found.append((shape_at("up", 9, 8, "withheld"), "withheld at random (control)"))
+    found.append(
+        (
+            _swatch("band-95") + '<rect class="band-u" x="2" y="5" width="14" height="6"/>',
+            "base cycles without either; dark: ± 1 standard uncertainty, light and bars: 95 %",
+        )
+    )
     return tuple(found)
 
 
@@ -299,7 +300,7 @@ def cycle_legend(facts: RunFacts) -> tuple[tuple[str, str], ...]:
 
 def capacity_chart(facts: RunFacts) -> Chart:
     """Return discharge capacity per cycle."""
-    plot, beyond = per_cycle(facts, CAPACITY)
+    plot, beyond = per_cycle(facts, CAPACITY, all_kinds=True)
     return _finish(plot, beyond, capacity_sentence(facts))
 
 
@@ -387,7 +388,9 @@ def net_charge_chart(facts: RunFacts) -> Chart:
 
 def resistance_chart(facts: RunFacts) -> Chart | None:
     """Return resistance per cycle, None where there is none."""
-    values = [(one.cycle, one.resistance_Ohm) for one in facts.cycles if known(one.resistance_Ohm)]
+    # reference tests may read another kind of step
+    among = [one for one in facts.base if known(one.resistance_Ohm)] or facts.cycles
+    values = [(one.cycle, one.resistance_Ohm) for one in among if known(one.resistance_Ohm)]
     if not values:
         return None
     plot, beyond = per_cycle(facts, RESISTANCE, height=250.0, all_kinds=True)
