@@ -29,7 +29,7 @@ from controller.domain.decision import Decision
 from controller.domain.errors import RunDirectoryError
 from controller.domain.figures import CycleKind, Label
 from controller.io.journal import Journal, JournalReader
-from tests.synthetic_run import EPOCH_S, GAIN_MAH, figures, make_run
+from tests.synthetic_run import EPOCH_S, GAIN_MAH, figures, make_run, resume_run
 
 VOID = {"meta", "link", "br", "hr", "img"}
 
@@ -284,6 +284,32 @@ def test_at_most_twelve_treatments_are_drawn_and_controls_are_among_them(run_dir
     assert strip.duration_s == pytest.approx(70.0)
     np.testing.assert_allclose(strip.current_A[inside], -4.6e-3)
     assert strip.t_s[0] < 0.0 < strip.duration_s < strip.t_s[-1]
+
+
+def test_a_treatment_just_after_a_resume_is_drawn_in_its_own_time(tmp_path: Path) -> None:
+    run = make_run(tmp_path, base_cycles=3, close=None)
+    resume_run(run, at_cycle=7)
+    facts = read_facts(run)
+    with JournalReader(run) as reader:
+        (window,), _ = treatment_windows(reader, facts)
+    assert np.all(np.diff(window.t_s) >= 0.0)
+    assert window.duration_s == pytest.approx(70.0)
+    # the hour between the sessions is longer than what is shown around a treatment
+    assert window.t_s[0] == pytest.approx(-15.0)
+    text = write_report(run).read_text("utf-8")
+    assert "no end noted" in text
+    assert "stopped by Ctrl-C" in text
+    assert summary(run)["stopped_because"] == "stopped by Ctrl-C"
+
+
+def test_a_report_is_made_while_the_run_is_being_written(tmp_path: Path) -> None:
+    run = make_run(tmp_path, base_cycles=2, close=None)
+    journal = Journal.open(run, utc_s=EPOCH_S, batch=200)
+    try:
+        outline(write_report(run))
+        assert summary(run)["stopped_because"] is None
+    finally:
+        journal.close("completed", utc_s=EPOCH_S)
 
 
 def test_charge_that_a_control_moves_is_no_capacity() -> None:

@@ -207,9 +207,7 @@ def _treatment_table(treatments: Sequence[TreatmentFacts]) -> str:
             numeric=(1, 3),
             label="Treatments",
         )
-        + "<p>Given back: difference in net charge between treated and randomly withheld"
-        " opportunities, anchor to anchor, one cycle ahead, ± one standard uncertainty. It may be"
-        " negative.</p>"
+        + f"<p>{GIVEN_BACK_WORDS}</p>"
     )
 
 
@@ -455,6 +453,11 @@ def _event_table(facts: RunFacts) -> str:
 # --- provenance -----------------------------------------------------------------------------------
 
 
+GIVEN_BACK_WORDS: Final = (
+    "Given back: difference in net charge between treated and randomly withheld opportunities,"
+    " anchor to anchor, one cycle ahead, ± one standard uncertainty. Withheld opportunities run the"
+    " protocol's control, whose own loss is part of the difference. It may be negative."
+)
 MEASURED_WORDS: Final = (
     "Charge, discharge, net charge, Coulombic efficiency, resistance and, after anode-limited"
     " discharges, lithium lost; each with its standard uncertainty from gain, offset, range and"
