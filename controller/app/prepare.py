@@ -42,17 +42,7 @@ def prepare(config: RunConfig, seed: int) -> Prepared:
     cycling = config.file.cycling
     faults: list[Fault] = []
     recipes: dict[str, Recipe] = {}
-    wanted = {
-        "cycling.formation": cycling.formation,
-        "cycling.base": cycling.base,
-        "cycling.anchor": cycling.anchor,
-        "cycling.reference_test": cycling.reference_test,
-        **{
-            f"schedule.protocols[{index}]": name
-            for index, name in enumerate(config.schedule.protocols)
-        },
-    }
-    for key, name in wanted.items():
+    for key, name in wanted_recipes(config).items():
         recipe = find_recipe(name, config.where, key, faults)
         if recipe is None:
             continue
@@ -93,12 +83,43 @@ def prepare(config: RunConfig, seed: int) -> Prepared:
     return Prepared(core=core, limits=limits)
 
 
+def wanted_recipes(config: RunConfig) -> dict[str, str]:
+    """Return the recipe that each key of the run file names."""
+    cycling = config.file.cycling
+    return {
+        "cycling.formation": cycling.formation,
+        "cycling.base": cycling.base,
+        "cycling.anchor": cycling.anchor,
+        "cycling.reference_test": cycling.reference_test,
+        **{
+            f"schedule.protocols[{index}]": name
+            for index, name in enumerate(config.schedule.protocols)
+        },
+    }
+
+
+def recipe_files(config: RunConfig) -> list[Path]:
+    """Return the recipe files beside the run file that it names, in the order of its keys."""
+    names = [name for name in wanted_recipes(config).values() if name.endswith(".toml")]
+    return [Path(config.where).parent / name for name in dict.fromkeys(names)]
+
+
 def find_recipe(name: str, where: str, key: str, faults: list[Fault]) -> Recipe | None:
     """Return a recipe of the library, or of a TOML file beside the run file."""
     known = library()
     if name in known:
         return known[name]
     if name.endswith(".toml"):
+        if Path(name).name != name:
+            faults.append(
+                Fault(
+                    where=where,
+                    key=key,
+                    problem=f"{name!r} is in another folder",
+                    remedy="put the recipe beside the run file and give its file name",
+                )
+            )
+            return None
         beside = Path(where).parent / name
         try:
             return load(beside)

@@ -145,7 +145,7 @@ def _print(analysis: Analysis) -> None:
     if analysis.cycles:
         console.print(_cycle_table(analysis.cycles))
     else:
-        console.print("no current flows in this file: there are no cycles")
+        console.print("no cycle can be told: no charge flows in this file")
     console.print(_average_words(analysis), soft_wrap=True)
     if analysis.findings:
         console.print("Findings")

@@ -154,6 +154,15 @@ def analyse(
     """
     series = prepare(table)
     findings = list(series.findings)
+    if series.t_s.size < 2:
+        return Analysis(
+            source=table.source,
+            layout=table.layout,
+            cell_format=cell_format,
+            cycles=(),
+            resistances=(),
+            findings=(*findings, "fewer than two usable rows: nothing can be integrated"),
+        )
     if cell_format is CellFormat.LI_CU:
         series, words = orient_li_cu(series)
         findings.append(words)

@@ -24,6 +24,9 @@ REVERSAL_AGAINST_COLUMN: Final = 0.2
 LONGEST_HALF_CYCLE_S: Final = 2000.0 * 3600.0
 # Cell voltages beyond this are not in V. Assumed; stacks of more than 10 cells are not read.
 LARGEST_VOLTAGE_V: Final = 50.0
+# Beyond these a number is no measurement: 30,000 years; a million ampere or volt.
+LARGEST_TIME_S: Final = 1e12
+LARGEST_VALUE: Final = 1e6
 # Readings whose voltage moves by less than this while held (V). Assumed: 1-5 mV.
 HELD_WITHIN_V: Final = 2e-3
 # Integral and counter further apart than this are said for the file as a whole. Assumed, 1-3 %.
@@ -85,18 +88,20 @@ class Series:
 def prepare(table: Table) -> Series:
     """Drop rows that hold no number, mend the time, say what was found."""
     findings = list(table.findings)
-    usable = np.isfinite(table.t_s) & np.isfinite(table.current_A)
-    bad = ~(usable & np.isfinite(table.voltage_V))
+    # Comparisons with NaN are false: neither a missing nor an absurd value is usable.
+    usable = (np.abs(table.t_s) < LARGEST_TIME_S) & (np.abs(table.current_A) < LARGEST_VALUE)
+    has_voltage = np.abs(table.voltage_V) < LARGEST_VALUE
+    bad = ~(usable & has_voltage)
     if bad.any():
         first = int(np.flatnonzero(bad)[0]) + table.first_row
         findings.append(
-            f"{int(bad.sum())} rows without a number for time, current or voltage (first: row "
-            f"{first}); rows without time or current were left out"
+            f"rows without a usable number for time, current or voltage: {int(bad.sum())} (first: "
+            f"row {first}); those without time or current were left out"
         )
     t_s, broken, words = _mended_time(table.t_s[usable], table, usable)
     findings += words
     current_A = table.current_A[usable]
-    voltage_V = table.voltage_V[usable]
+    voltage_V = np.where(has_voltage, table.voltage_V, np.nan)[usable]
     if table.step is not None:
         step = table.step[usable]
         same_step = (step[1:] == step[:-1]) & ~broken

@@ -203,6 +203,7 @@ class EstimatorState:
     shape_new: int = 1
     shape_As: float = 0.0
     shape_top_V: float = NAN
+    shape_bottom_V: float = NAN
     shape_current_A: float = NAN
     shape_hold_As: float = 0.0
     shape_hold_s: float = 0.0
@@ -524,6 +525,8 @@ def _follow_discharge(
         return
     if not state.shape_top_V >= voltage_V:
         state.shape_top_V = voltage_V
+    if not state.shape_bottom_V <= voltage_V:
+        state.shape_bottom_V = voltage_V
     limit_status = sample.limit_status
     above_V = voltage_V - config.lower_cut_off_V
     if limit_status == LIMIT_VOLTAGE or (
@@ -598,6 +601,7 @@ def begin_half_cycle(state: EstimatorState) -> None:
     state.shape_new = 0
     state.shape_As = 0.0
     state.shape_top_V = NAN
+    state.shape_bottom_V = NAN
     state.shape_current_A = NAN
     state.shape_hold_As = 0.0
     state.shape_hold_s = 0.0
@@ -617,7 +621,7 @@ def end_of_discharge(state: EstimatorState, config: EstimatorConfig) -> tuple[Di
     """
     nominal_As = config.nominal_capacity_Ah * _SECONDS_PER_HOUR
     reached = state.shape_hold_As > 0.0 or (
-        state.voltage_V <= config.lower_cut_off_V + HELD_WITHIN_V
+        state.shape_bottom_V <= config.lower_cut_off_V + HELD_WITHIN_V
     )
     knee_share = hold_share = polarisation_share = NAN
     if not state.shape_new and state.shape_As > 0.0 and reached:

@@ -15,6 +15,8 @@ TextArray = NDArray[np.object_]
 
 # Fewer values than this say nothing about how they were rounded.
 _VARIOUS = 20
+# Beyond this a logged number is no measurement.
+_LARGEST = 1e12
 # Decimal quanta tried when the resolution of a logged column is inferred.
 _QUANTA = tuple(10.0**-k for k in range(10))
 
@@ -90,14 +92,14 @@ def resolution(values: FloatArray) -> float:
     Parameters
     ----------
     values : array
-        As logged. NaN is ignored.
+        As logged. NaN and absurdly large values are ignored.
 
     Returns
     -------
     float
         1, 0.1, ... 1e-9, or 0 (no rounding to be seen, or nothing to see it by).
     """
-    finite = values[np.isfinite(values)]
+    finite = values[np.abs(values) < _LARGEST]
     if finite.size == 0 or not np.any(finite):
         return 0.0
     # Doubles near x are spaced by about 2e-16 |x|; anything closer than this is a multiple.

@@ -43,7 +43,8 @@ class InstrumentFault:
     start_s, end_s : float
         When it acts, on the instrument's clock.
     count : int or None
-        How many times it acts; None: always while its time lasts.
+        How many times it acts; None: always while its time lasts (``other-client`` and
+        ``error-queue-entry``: once).
     value : float
         NaN takes the kind's default.
     """
@@ -53,6 +54,9 @@ class InstrumentFault:
     end_s: float = math.inf
     count: int | None = None
     value: float = math.nan
+
+
+_ONCE = frozenset({FaultKind.OTHER_CLIENT, FaultKind.ERROR_QUEUE_ENTRY})
 
 
 class FaultSchedule:
@@ -70,7 +74,8 @@ class FaultSchedule:
         for i, fault in enumerate(self._faults):
             if fault.kind is not kind or not fault.start_s <= now_s < fault.end_s:
                 continue
-            if fault.count is not None and self._used[i] >= fault.count:
+            count = 1 if fault.count is None and kind in _ONCE else fault.count
+            if count is not None and self._used[i] >= count:
                 continue
             self._used[i] += 1
             return fault

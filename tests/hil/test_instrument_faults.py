@@ -137,7 +137,7 @@ def test_reversed_polarity_reads_negative_and_moves_the_cell_the_other_way():
 
 
 def test_an_entry_in_the_error_queue():
-    bench = faulty(FaultKind.ERROR_QUEUE_ENTRY, count=1)
+    bench = faulty(FaultKind.ERROR_QUEUE_ENTRY)
     assert ask(bench, ":SYST:ERR?") == '-200,"Execution error"'
     assert ask(bench, ":SYST:ERR?") == '0,"No error"'
 
@@ -150,7 +150,7 @@ def test_output_that_does_not_turn_on():
 
 @pytest.mark.parametrize(("value", "limit_A"), [(math.nan, 5e-4), (2e-3, 2e-3)])
 def test_another_client_changes_the_limit_and_the_current_follows(value, limit_A):
-    bench = faulty(FaultKind.OTHER_CLIENT, start_s=12.0, count=1, value=value)
+    bench = faulty(FaultKind.OTHER_CLIENT, start_s=12.0, value=value)
     cycling(bench)
     poll(bench)
     assert float(ask(bench, ":SOUR:VOLT:ILIM?")) == 1e-3

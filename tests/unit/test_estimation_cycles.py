@@ -97,8 +97,21 @@ def test_nan_rows_are_left_out_and_counted():
     voltage_V[20] = math.nan
     analysis = full(table(CYCLE, current_A=current_A, voltage_V=voltage_V))
     assert analysis.cycles[0].charge_Ah * H == pytest.approx(1.0)
-    assert any(words.startswith("3 rows without a number") for words in analysis.findings)
-    assert any("(first: row 7)" in words for words in analysis.findings)
+    assert any(
+        "usable number for time, current or voltage: 3 (first" in words
+        for words in analysis.findings
+    )
+    assert any("row 7);" in words for words in analysis.findings)
+
+
+def test_absurd_numbers_are_left_out_like_missing_ones():
+    series = table(CYCLE)
+    current_A, t_s = series.current_A.copy(), series.t_s.copy()
+    current_A[5] = 1e300
+    t_s[7] = 1e300
+    analysis = full(table(CYCLE, current_A=current_A, t_s=t_s))
+    assert analysis.cycles[0].charge_Ah * H == pytest.approx(1.0)
+    assert any("voltage: 2 (first: row 7)" in words for words in analysis.findings)
 
 
 def test_a_single_row_out_of_time_is_mended():
@@ -275,6 +288,20 @@ def test_next_to_nothing_is_no_crash(rows):
         voltage_V=np.full(rows, 3.6),
     )
     assert full(series).cycles == ()
+
+
+def test_rows_that_never_hold_time_and_current_together():
+    series = Table(
+        source="made",
+        layout="made",
+        t_s=np.array([0.0, math.nan, math.nan]),
+        current_A=np.array([math.nan, 1.0, 1.0]),
+        voltage_V=np.full(3, 3.6),
+    )
+    for cell_format in (CellFormat.LI_CU, CellFormat.ANODE_FREE):
+        analysis = full(series, cell_format)
+        assert analysis.cycles == ()
+        assert any("fewer than two usable rows" in words for words in analysis.findings)
 
 
 def test_time_that_never_advances_is_said():

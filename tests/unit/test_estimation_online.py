@@ -399,6 +399,28 @@ def test_end_of_discharge_from_the_shape(knee_share, hold_share, end):
     assert close(state, conf, 2).discharge_end is DischargeEnd.UNKNOWN
 
 
+def test_end_is_told_also_after_the_voltage_has_come_back_at_rest():
+    conf = config()
+    state = online.new_state(conf)
+    t_s = discharge(state, conf, 0.0, 0.001 * NOMINAL_AH)
+    feed(state, conf, [(t_s + k, 0.0, 3.3 + 0.01 * k, HOLD_0A) for k in range(1, 20)])
+    assert online.end_of_discharge(state, conf)[0] is DischargeEnd.ANODE
+
+
+def test_bare_copper_is_seen_even_when_the_knee_fell_between_two_readings():
+    conf = config()
+    state = online.new_state(conf)
+    rows = [(0.0, 0.0, 3.5, HOLD_0A)]
+    rows += [(5.0 * k, 1e-3, 3.9, CHARGE) for k in range(1, 2000)]
+    rows += [(5.0 * k, -1e-3, 3.6, DISCHARGE) for k in range(2000, 3980)]
+    feed(state, conf, rows)
+    held = [(5.0 * k, -1e-6, CUT_OFF_V, DISCHARGE) for k in range(3980, 3990)]
+    feed(state, conf, held, limit_status=LIMIT_VOLTAGE)
+    end, probability = online.end_of_discharge(state, conf)
+    assert end is DischargeEnd.ANODE
+    assert probability >= online.ANODE_CERTAIN
+
+
 def test_end_is_unknown_without_data_or_without_reaching_the_cut_off():
     conf = config()
     state = online.new_state(conf)

@@ -113,8 +113,9 @@ def test_empty_file(tmp_path, text):
     assert "the file is empty" in refusal(write(tmp_path / "a.csv", text))
 
 
-def test_header_without_rows(tmp_path):
-    path = write(tmp_path / "a.csv", "time_s,current_A,voltage_V\n")
+@pytest.mark.parametrize("end", ["", "\n", "\n\n"])
+def test_header_without_rows(tmp_path, end):
+    path = write(tmp_path / "a.csv", "time_s,current_A,voltage_V" + end)
     assert "no data rows" in refusal(path)
 
 
@@ -136,6 +137,18 @@ def test_truncated_row(tmp_path):
 def test_all_nan_column(tmp_path):
     text = "time_s,current_A,voltage_V\n0,0.1,NaN\n1,0.1,\n"
     assert "column voltage_V: holds no number at all" in refusal(write(tmp_path / "a.csv", text))
+
+
+@pytest.mark.parametrize(("separator", "name"), [(";", "semicolons"), ("\t", "tabs")])
+def test_other_separators_are_named(tmp_path, separator, name):
+    path = write(tmp_path / "a.csv", PLAIN.replace(",", separator))
+    assert f"row 1: columns are separated by {name} (use commas)" in refusal(path)
+
+
+def test_archive_of_the_cycler_is_named(tmp_path):
+    path = tmp_path / "a.ndax"
+    path.write_bytes(b"PK\x03\x04rest")
+    assert "perhaps Neware .ndax (export it as CSV or Parquet first)" in refusal(path)
 
 
 def test_binary_file(tmp_path):

@@ -67,10 +67,10 @@ PLAIN_NAMES: Final[dict[str, str]] = {
     "discharging_Ah": "discharging_Ah",
     "capacity_Ah": "step_capacity_Ah",
 }
-_LAYOUTS: Final = (
+_LAYOUTS: Final = (  # the first stands where no column is known
+    ("plain columns", PLAIN_NAMES),
     ("Battery Data Format, labels", BDF_LABELS),
     ("Battery Data Format, machine names", BDF_MACHINE_NAMES),
-    ("plain columns", PLAIN_NAMES),
 )
 _REQUIRED: Final = (T, CURRENT, VOLTAGE)
 TEXT_FIELDS: Final = ("step_type",)

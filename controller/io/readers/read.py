@@ -82,7 +82,12 @@ def _read_parquet(source: str, data: bytes) -> Table:
 
 def _read_csv(source: str, text: str, lines: list[str]) -> Table:
     header = [name.strip().strip('"') for name in lines[0].split(",")]
+    for separator, name in ((";", "semicolons"), ("\t", "tabs")):
+        if len(header) == 1 and separator in lines[0]:
+            raise refuse(source, "row 1", f"columns are separated by {name}", "use commas")
     layout, fields = recognise(source, header)
+    if len(lines) < 2:
+        raise refuse(source, "row 2", "no data rows: the file is empty or truncated")
     numeric = {column: pa.float64() for f, column in fields.items() if f not in TEXT_FIELDS}
     texts = {column: pa.string() for f, column in fields.items() if f in TEXT_FIELDS}
     try:
