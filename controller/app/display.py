@@ -26,12 +26,15 @@ from controller.domain.figures import CycleFigures, Label
 from controller.domain.sample import Sample
 from controller.estimation import online
 from controller.estimation.online import LiveEstimate
+from controller.policy.machine import State
 
 REDRAW_PERIOD_S: Final = 0.1
 # The clock is looked at about this often, whatever the pace of readings (wall time).
 LOOK_PERIOD_S: Final = 0.02
 LONGEST_SKIP: Final = 2000
 BAR_WIDTH: Final = 28
+# The longest name of a phase, so that nothing jumps when it changes.
+PHASE_WIDTH: Final = max(len(state.value) for state in State)
 MISSING: Final = "-"
 
 
@@ -133,7 +136,7 @@ class LiveDisplay:
         progress.add_row(
             ProgressBar(total=self._total, completed=state.base_done, width=BAR_WIDTH),
             Text(f"{state.base_done}/{self._total} cycles, now {state.cycle}", style="bold"),
-            Text(state.run_state.value.replace("_", " "), style="cyan"),
+            Text(f"{state.run_state.value.replace('_', ' '):<{PHASE_WIDTH}}", style="cyan"),
             Text(sample_words(sample)),
         )
         live = online.live(state.estimator, self._core.config.estimator)
@@ -197,7 +200,7 @@ def _lost_words(live: LiveEstimate | None, last: CycleFigures | None) -> str:
     words = f"Li lost {_number(lost_Ah * 1e3, '.4f')} mAh"
     if label is Label.BOUND:
         words += " (bound)"
-    if live is None or label is not Label.MEASURED or not math.isfinite(live.inactive_Ah):
+    if live is None or not (math.isfinite(live.inactive_Ah) and live.lithium_lost_Ah > 0.0):
         return words
     return (
         f"{words}: inactive {_number(live.inactive_Ah * 1e3, '.4f')}"
