@@ -20,7 +20,7 @@ def main(times: int) -> int:
     folder = Path(tempfile.mkdtemp(prefix="reactivate-kills-"))
     run_dir = folder / "run"
     with kills.emulator(folder) as where:
-        path = kills.run_file(folder, where, cycles=4)
+        path = kills.run_file(folder, where, cycles=times // 2 + 1)
         good = True
         for number in range(times):
             kill = kills.kill_in(kills.start(path, run_dir), run_dir, where, pulse=number % 2 == 1)

@@ -39,7 +39,12 @@ def prepare(config: RunConfig, seed: int) -> Prepared:
         Every refusal, with its reason; limits that contradict each other.
     """
     capabilities = CAPABILITIES[config.file.cycler.driver]
-    cycling = config.file.cycling
+    limits = flatten(
+        config.limits,
+        config.cell,
+        temperature_declared=config.file.temperature.source != "none",
+        where=f"{config.where}: limits",
+    )
     faults: list[Fault] = []
     recipes: dict[str, Recipe] = {}
     for key, name in wanted_recipes(config).items():
@@ -61,11 +66,6 @@ def prepare(config: RunConfig, seed: int) -> Prepared:
         ]
     if faults:
         raise ConfigurationError(faults)
-    limits = flatten(
-        config.limits,
-        config.cell,
-        temperature_declared=config.file.temperature.source != "none",
-    )
     core = CoreConfig(
         cell=config.cell,
         limits=config.limits,
@@ -75,9 +75,9 @@ def prepare(config: RunConfig, seed: int) -> Prepared:
         schedule=config.schedule,
         recipes=recipes,
         book=_book(config, recipes),
-        cycles=cycling.cycles,
-        formation_cycles=cycling.formation_cycles,
-        reference_every=cycling.reference_every,
+        cycles=config.file.cycling.cycles,
+        formation_cycles=config.file.cycling.formation_cycles,
+        reference_every=config.file.cycling.reference_every,
         seed=seed,
     )
     return Prepared(core=core, limits=limits)

@@ -96,7 +96,8 @@ def dry(options: RunOptions) -> int:
     console.print(
         f"formation x {prepared.core.formation_cycles}, then {prepared.core.cycles} base cycles, "
         f"a reference test after formation and every {prepared.core.reference_every}. "
-        "All checks passed; nothing was energised."
+        "All checks passed; nothing was energised.",
+        soft_wrap=True,
     )
     return EXIT_DONE
 

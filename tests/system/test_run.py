@@ -192,7 +192,7 @@ BAD = {
         '"short-strip"',
         '"pre-strip-4v"',
         "pre-strip-4v",
-        "anode-free",
+        "dissolves Cu",
     ),
     "missing port": (
         'address = "simulated"             # or',
