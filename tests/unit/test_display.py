@@ -246,7 +246,7 @@ def test_nothing_is_split_where_nothing_was_lost() -> None:
 
 
 def test_charge_that_a_control_moves_is_no_capacity() -> None:
-    line = cycle_line(a_cycle(discharge_Ah=4.2e-3, base_discharge_Ah=2.7e-3), 1, 2)
+    line = cycle_line(a_cycle(discharge_Ah=4.2e-3, charge_Ah=4.2e-3, base_charge_Ah=2.7e-3), 1, 2)
     assert "capacity 2.7000 mAh" in line
 
 
