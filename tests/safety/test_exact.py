@@ -205,3 +205,94 @@ def test_what_stands_exactly_at_a_limit_passes() -> None:
     assert supervisor.watch_voltage(m, 3.7, 1e-3, 1, RECORD) == 0
     m.unchanged_charge_Ah = math.nextafter(RECORD.frozen_charge_Ah, 1.0)
     assert supervisor.watch_voltage(m, 3.7, 1e-3, 1, RECORD) == faults.VOLTAGE_FROZEN
+
+
+def test_all_wrong_at_once_gives_all_rows() -> None:
+    quality = 0
+    for bit in (
+        QUALITY_NO_REPLY,
+        QUALITY_STALE,
+        QUALITY_DUPLICATE,
+        QUALITY_OUT_OF_ORDER,
+        QUALITY_SATURATED,
+        QUALITY_READBACK_MISMATCH,
+    ):
+        before = supervisor.quality_conditions(quality)
+        quality |= bit
+        assert supervisor.quality_conditions(quality) & before == before
+        assert supervisor.quality_conditions(quality).bit_count() == quality.bit_count()
+    m = new_memory(RECORD)
+    warm = DISCHARGE_COMMAND._replace(envelope=1)
+    assert supervisor.warmth_conditions(m, 330.0, warm, RECORD) == (
+        faults.TEMPERATURE_OUTSIDE_OPERATE | faults.TREATMENT_TOO_WARM
+    )
+    cold = CHARGE_COMMAND._replace(envelope=1)
+    assert supervisor.warmth_conditions(m, math.nan, cold, RECORD) == (
+        faults.TEMPERATURE_OUTSIDE_OPERATE | faults.PLATING_TOO_COLD | faults.TREATMENT_TOO_WARM
+    )
+    m.envelope_counts[0], m.envelope_closed_s[0] = 3, 0.0
+    wrong = PULSE_COMMAND._replace(current_A=-1.0, device_timed_s=1000.0)
+    assert supervisor.envelope_conditions(m, wrong, RECORD, math.nan) == (
+        faults.ENVELOPE_COMMAND
+        | faults.ENVELOPE_TEMPERATURE
+        | faults.ENVELOPE_COUNT
+        | faults.ENVELOPE_OFF_TIME
+        | faults.ENVELOPE_TIME
+        | faults.ENVELOPE_CHARGE
+    )
+    m = new_memory(RECORD)
+    supervisor.advance_time(m, 0, 100.0, 50.0)
+    assert supervisor.advance_time(m, -1, math.nan, 51.5) == (
+        faults.OUT_OF_ORDER | faults.TIME_STOPPED | faults.CLOCKS_DISAGREE
+    )
+    assert (m.long_s, m.clock_s) == (1.5, 0.0)
+
+
+def test_a_first_sample_needs_a_finite_time_only() -> None:
+    for t_host_s, rows in ((7.0, 0), (0.0, 0), (math.inf, faults.TIME_STOPPED)):
+        m = new_memory(RECORD)
+        assert supervisor.advance_time(m, 0, t_host_s, math.nan) == rows
+        assert m.started == 1
+
+
+def test_the_cold_limit_meets_the_full_current() -> None:
+    m = new_memory(RECORD)
+    for envelope, full_A in ((0, 2e-3), (1, 1e-2), (2, 6e-3)):
+        for temperature_K, share, rows in (
+            (288.15, 2.0, 0),  # at 15 degC the operate limit alone says how much
+            (300.0, 2.0, 0),
+            (math.nextafter(288.15, 0.0), 1.01, faults.PLATING_TOO_COLD),
+            (273.15, 0.0, 0),
+            (280.65, 0.49, 0),
+            (280.65, 0.51, faults.PLATING_TOO_COLD),
+        ):
+            command = CHARGE_COMMAND._replace(envelope=envelope, current_A=share * full_A)
+            assert supervisor.warmth_conditions(m, temperature_K, command, RECORD) == rows
+
+
+def test_a_pulse_in_progress_needs_only_what_is_left_of_it() -> None:
+    command = PULSE_COMMAND._replace(device_timed_s=60.0)
+    m = new_memory(RECORD)
+    supervisor.put_in_force(m, command)
+    m.open_s = m.force_s = 50.0
+    assert supervisor.envelope_conditions(m, command, RECORD, 298.15) == 0
+    other = command._replace(current_A=-7e-3)
+    assert supervisor.envelope_conditions(m, other, RECORD, 298.15) == faults.ENVELOPE_TIME
+    m.open_s, m.force_s = 102.0, 200.0  # over: nothing is left, nothing is given back
+    assert supervisor.envelope_conditions(m, command, RECORD, 298.15) == 0
+    m.open_s = 102.2
+    assert supervisor.envelope_conditions(m, command, RECORD, 298.15) == faults.ENVELOPE_TIME
+    brief = PULSE_COMMAND._replace(device_timed_s=0.5, period_s=60.0)
+    assert supervisor.envelope_conditions(new_memory(RECORD), brief, SMALL, 298.15) == 0
+
+
+SMALL = RECORD._replace(pulses=(RECORD.pulses[0]._replace(max_charge_Ah=1e-5),))
+
+
+def test_each_opening_starts_from_nothing() -> None:
+    bench = Bench().settle(PULSE_COMMAND, samples=5)
+    bench.step(REST_COMMAND)
+    m = bench.m
+    assert (m.open_s, m.open_charge_Ah, m.open_envelope, m.force_changed) == (0.0, 0.0, 0, 1)
+    bench.step(REST_COMMAND, voltage_V=math.nan)
+    assert (m.force_changed, m.reference_valid, m.unchanged_charge_Ah) == (1, 0, 0.0)
