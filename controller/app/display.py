@@ -17,6 +17,7 @@ from rich.progress_bar import ProgressBar
 from rich.table import Table
 from rich.text import Text
 
+from controller.app.reporting.facts import capacity_Ah
 from controller.core.state import CoreState
 from controller.core.step import Core, Report
 from controller.domain.cell import ZERO_CELSIUS_K
@@ -213,7 +214,7 @@ def cycle_line(figures: CycleFigures, done: int, total: int) -> str:
     ce, u = figures.coulombic_efficiency, figures.u_coulombic_efficiency
     return (
         f"cycle {figures.cycle} ({figures.kind.value}, {done}/{total}): "
-        f"discharge {_number(figures.discharge_Ah * 1e3, '.4f')} mAh, "
+        f"capacity {_number(capacity_Ah(figures) * 1e3, '.4f')} mAh, "
         f"CE {_number(None if ce is None else ce * 100.0, '.3f')}"
         f" ± {_number(None if u is None else u * 100.0, '.3f')} %, "
         f"net {_number(figures.net_charge_Ah * 1e3, '+.4f')} mAh, "

@@ -245,6 +245,11 @@ def test_nothing_is_split_where_nothing_was_lost() -> None:
     assert "inactive" not in figures_words(gained, a_cycle())  # type: ignore[arg-type]
 
 
+def test_charge_that_a_control_moves_is_no_capacity() -> None:
+    line = cycle_line(a_cycle(discharge_Ah=4.2e-3, charge_Ah=4.2e-3, base_charge_Ah=2.7e-3), 1, 2)
+    assert "capacity 2.7000 mAh" in line
+
+
 def test_flags_and_choice_are_said() -> None:
     assert cycle_line(a_cycle(flags=("interrupted",)), 1, 2).endswith("anode-limited, interrupted")
     chosen = Decision(

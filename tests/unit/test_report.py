@@ -140,7 +140,7 @@ def test_the_summary_has_the_agreed_keys_and_figures(run_dir: Path) -> None:
     assert found["schema"] == 1
     assert found["cycles"] == 50
     assert found["stopped_because"] == "completed"
-    assert found["final_capacity_mAh"] == pytest.approx(facts.base[-1].base_discharge_Ah * 1e3)
+    assert found["final_capacity_mAh"] == pytest.approx(facts.base[-1].discharge_Ah * 1e3)
     assert [d["cycle"] for d in found["decisions"]] == [d.cycle for d in facts.decisions]
     assert set(found["decisions"][0]) == {"cycle", "protocol", "reason"}
     assert json.loads(json.dumps(found, allow_nan=False)) == found
@@ -316,9 +316,13 @@ def test_charge_that_a_control_moves_is_no_capacity() -> None:
     one = figures(20, CycleKind.BASE, np.random.default_rng(0), 0.1, 0.0)
     values = {name: getattr(one, name) for name in type(one).__slots__}
     moved = {"discharge_Ah": one.discharge_Ah + 1.5e-3, "charge_Ah": one.charge_Ah + 1.5e-3}
-    assert capacity_Ah(type(one)(**{**values, **moved})) == one.base_discharge_Ah
+    control = type(one)(**{**values, **moved})
+    assert capacity_Ah(control) == pytest.approx(one.discharge_Ah, rel=1e-12)
+    # a fast strip takes its part of the discharge, which is still the cell's capacity
+    strip = type(one)(**{**values, "base_discharge_Ah": one.discharge_Ah - 9e-5})
+    assert capacity_Ah(strip) == one.discharge_Ah
     # a reference test is diagnostic charge altogether
-    test = {"kind": CycleKind.REFERENCE, "base_discharge_Ah": 0.0}
+    test = {"kind": CycleKind.REFERENCE, "base_charge_Ah": 0.0, "base_discharge_Ah": 0.0}
     assert capacity_Ah(type(one)(**{**values, **test})) == one.discharge_Ah
 
 

@@ -493,7 +493,7 @@ def _stack_bar(stack: Plot, facts: RunFacts, one: CycleFigures, lost_mAh: float)
 def _lost_plot(facts: RunFacts, x0: float, height: float) -> Plot:
     """Return lithium lost: solid and filled where measured, dashed and hollow where a bound.
 
-    Counting begins anew at the first anode-limited discharge, so the two are never joined.
+    The two are never joined: counting may begin anew at the first anode-limited discharge.
     """
     cycles = [one for one in facts.base or facts.cycles if known(one.lithium_lost_Ah)]
     ys = [one.lithium_lost_Ah * 1e3 for one in cycles]
@@ -547,13 +547,12 @@ def _inventory_sentence(facts: RunFacts) -> str:
     )
     lost = with_u(last.lithium_lost_Ah * 1e3, or_nan(last.u_lithium_lost_Ah) * 1e3, "mAh")
     if last.lithium_lost_label is Label.MEASURED:
-        first = next(one.cycle for one in facts.cycles if one.lithium_lost_label is Label.MEASURED)
         text = (
-            f"Up to cycle {last.cycle}, {lost} of lithium was lost (standard uncertainty), measured"
-            f" from the first anode-limited discharge (cycle {first}) on"
+            f"Up to cycle {last.cycle}, {lost} of lithium was lost (standard uncertainty):"
+            " measured, because its discharge ended at the anode"
         )
-        if any(one.cycle < first and known(one.lithium_lost_Ah) for one in facts.cycles):
-            text += "; what was lost before it is not in the figure, dashed stretches are bounds"
+        if any(one.lithium_lost_label is Label.BOUND for one in facts.base):
+            text += "; hollow points and dashed stretches are only bounds"
     else:
         text = (
             f"Up to cycle {last.cycle}, {lost} is only a bound of the lithium lost: the discharges"

@@ -302,13 +302,15 @@ def _treatment_json(one: TreatmentFacts) -> dict[str, Any]:
 
 
 def capacity_Ah(one: CycleFigures) -> float:
-    """Return the capacity of a cycle's own discharge.
+    """Return what a cycle gave back on discharge after its own charge.
 
-    A treatment or its control may move charge of its own (a control at half charge charges the cell
-    half full once more); reference cycles are all diagnostic charge.
+    A control at half charge charges the cell half full once more: charge put in by other than the
+    base steps is taken off. A fast strip right after the charge is part of the discharge. Reference
+    tests are diagnostic charge altogether.
     """
-    own = one.kind is not CycleKind.REFERENCE and one.base_discharge_Ah > 0.0
-    return one.base_discharge_Ah if own else one.discharge_Ah
+    if one.kind is CycleKind.REFERENCE:
+        return one.discharge_Ah
+    return one.discharge_Ah - (one.charge_Ah - one.base_charge_Ah)
 
 
 def opportunity_cycles(facts: RunFacts) -> dict[int, Decision]:
