@@ -238,7 +238,9 @@ def soft_short_suspected(history: Sequence[CycleFigures]) -> bool:
     values = [
         (one.resistance_Ohm, one.u_resistance_Ohm)
         for one in history
-        if one.kind is CycleKind.BASE and math.isfinite(one.resistance_Ohm)
+        if one.kind is CycleKind.BASE
+        and math.isfinite(one.resistance_Ohm)
+        and one.treatment_net_charge_Ah == 0.0  # a strip leaves another state behind
     ]
     if len(values) < SHORT_COMPARISON_CYCLES + 1:
         return False
