@@ -18,7 +18,7 @@ from controller.domain.decision import Decision
 from controller.domain.events import Event, EventKind
 from controller.domain.figures import CycleFigures, CycleKind, DischargeEnd, Label, Resistance
 from controller.domain.sample import NAN, Sample
-from controller.io.journal import Journal
+from controller.io.journal import Journal, JournalReader
 from controller.policy.learning import Opportunity
 
 CONFIGURATION = """
@@ -59,6 +59,7 @@ class Writer:
     rng: np.random.Generator
     t_s: float = 0.0
     sequence: int = 0
+    epoch_s: float = EPOCH_S
     blocks: list[float] = field(default_factory=list)
 
     def noise(self) -> float:
@@ -78,7 +79,7 @@ class Writer:
                     channel=0,
                     t_host_s=self.t_s,
                     t_device_s=self.t_s,
-                    utc_s=EPOCH_S + self.t_s,
+                    utc_s=self.epoch_s + self.t_s,
                     voltage_V=voltage_V + self.noise(),
                     current_A=current_A,
                     temperature_K=298.15 if self.temperature else NAN,
@@ -198,6 +199,23 @@ def make_run(
     else:
         journal.close(close, utc_s=EPOCH_S + writer.t_s)
     return run_dir
+
+
+def resume_run(run_dir: Path, *, at_cycle: int) -> None:
+    """Add a second session: host time begins again at 0, Unix time goes on; one treatment runs."""
+    with JournalReader(run_dir) as reader:
+        utc_s = float(reader.samples(("utc_s",))["utc_s"][-1]) + 3600.0
+    journal = Journal.open(run_dir, utc_s=utc_s, batch=200)
+    writer = Writer(journal, temperature=True, rng=np.random.default_rng(5), epoch_s=utc_s)
+    writer.sequence = journal.next_sequence
+    writer.readings(at_cycle, 0, CHARGE, 3, shape="charge")
+    writer.event(
+        EventKind.STEP_STARTED, "strip", cycle=at_cycle, step_index=1, stage="reactivating_execute"
+    )
+    writer.readings(at_cycle, 1, DISCHARGE, 70, shape="strip")
+    writer.event(EventKind.STEP_ENDED, "strip ended", cycle=at_cycle)
+    writer.readings(at_cycle, 2, DISCHARGE, 60, shape="discharge")
+    journal.close("stopped by Ctrl-C", utc_s=utc_s + writer.t_s)
 
 
 def _kinds(base_cycles: int) -> list[CycleKind]:

@@ -17,6 +17,7 @@ from rich.progress_bar import ProgressBar
 from rich.table import Table
 from rich.text import Text
 
+from controller.app.reporting.facts import capacity_Ah
 from controller.core.state import CoreState
 from controller.core.step import Core, Report
 from controller.domain.cell import ZERO_CELSIUS_K
@@ -26,12 +27,15 @@ from controller.domain.figures import CycleFigures, Label
 from controller.domain.sample import Sample
 from controller.estimation import online
 from controller.estimation.online import LiveEstimate
+from controller.policy.machine import State
 
 REDRAW_PERIOD_S: Final = 0.1
 # The clock is looked at about this often, whatever the pace of readings (wall time).
 LOOK_PERIOD_S: Final = 0.02
 LONGEST_SKIP: Final = 2000
 BAR_WIDTH: Final = 28
+# The longest name of a phase, so that nothing jumps when it changes.
+PHASE_WIDTH: Final = max(len(state.value) for state in State)
 MISSING: Final = "-"
 
 
@@ -133,7 +137,7 @@ class LiveDisplay:
         progress.add_row(
             ProgressBar(total=self._total, completed=state.base_done, width=BAR_WIDTH),
             Text(f"{state.base_done}/{self._total} cycles, now {state.cycle}", style="bold"),
-            Text(state.run_state.value.replace("_", " "), style="cyan"),
+            Text(f"{state.run_state.value.replace('_', ' '):<{PHASE_WIDTH}}", style="cyan"),
             Text(sample_words(sample)),
         )
         live = online.live(state.estimator, self._core.config.estimator)
@@ -197,7 +201,7 @@ def _lost_words(live: LiveEstimate | None, last: CycleFigures | None) -> str:
     words = f"Li lost {_number(lost_Ah * 1e3, '.4f')} mAh"
     if label is Label.BOUND:
         words += " (bound)"
-    if live is None or label is not Label.MEASURED or not math.isfinite(live.inactive_Ah):
+    if live is None or not (math.isfinite(live.inactive_Ah) and live.lithium_lost_Ah > 0.0):
         return words
     return (
         f"{words}: inactive {_number(live.inactive_Ah * 1e3, '.4f')}"
@@ -210,7 +214,7 @@ def cycle_line(figures: CycleFigures, done: int, total: int) -> str:
     ce, u = figures.coulombic_efficiency, figures.u_coulombic_efficiency
     return (
         f"cycle {figures.cycle} ({figures.kind.value}, {done}/{total}): "
-        f"discharge {_number(figures.discharge_Ah * 1e3, '.4f')} mAh, "
+        f"capacity {_number(capacity_Ah(figures) * 1e3, '.4f')} mAh, "
         f"CE {_number(None if ce is None else ce * 100.0, '.3f')}"
         f" ± {_number(None if u is None else u * 100.0, '.3f')} %, "
         f"net {_number(figures.net_charge_Ah * 1e3, '+.4f')} mAh, "

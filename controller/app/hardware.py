@@ -28,6 +28,9 @@ SIMULATED_BENCH = "simulated-bench.json"
 EMULATED_MARK = "emulated speed="
 START_PERIOD_S = 5.0
 WATCHDOG_PERIOD_S = 0.1
+# A run may have been killed at any polarisation; the open cell has relaxed since (assumed,
+# 0.3-1 V).
+OCV_TOLERANCE_V = 0.5
 # A fresh cell below this is taken for a missing or shorted one (assumed, -0.1 to 1 V).
 FRESH_CELL_LOWEST_V = 0.05
 
@@ -183,6 +186,7 @@ def _guard(
         accept_unverified_driver=config.file.cycler.accept_unverified_driver,
         accept_no_watchdog=config.file.cycler.accept_no_watchdog,
         expected_serial_number=past.serial_number,
+        ocv_tolerance_V=OCV_TOLERANCE_V,
         on_report=on_report,
     )
 

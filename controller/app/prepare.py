@@ -39,20 +39,15 @@ def prepare(config: RunConfig, seed: int) -> Prepared:
         Every refusal, with its reason; limits that contradict each other.
     """
     capabilities = CAPABILITIES[config.file.cycler.driver]
-    cycling = config.file.cycling
+    limits = flatten(
+        config.limits,
+        config.cell,
+        temperature_declared=config.file.temperature.source != "none",
+        where=f"{config.where}: limits",
+    )
     faults: list[Fault] = []
     recipes: dict[str, Recipe] = {}
-    wanted = {
-        "cycling.formation": cycling.formation,
-        "cycling.base": cycling.base,
-        "cycling.anchor": cycling.anchor,
-        "cycling.reference_test": cycling.reference_test,
-        **{
-            f"schedule.protocols[{index}]": name
-            for index, name in enumerate(config.schedule.protocols)
-        },
-    }
-    for key, name in wanted.items():
+    for key, name in wanted_recipes(config).items():
         recipe = find_recipe(name, config.where, key, faults)
         if recipe is None:
             continue
@@ -71,11 +66,6 @@ def prepare(config: RunConfig, seed: int) -> Prepared:
         ]
     if faults:
         raise ConfigurationError(faults)
-    limits = flatten(
-        config.limits,
-        config.cell,
-        temperature_declared=config.file.temperature.source != "none",
-    )
     core = CoreConfig(
         cell=config.cell,
         limits=config.limits,
@@ -85,12 +75,33 @@ def prepare(config: RunConfig, seed: int) -> Prepared:
         schedule=config.schedule,
         recipes=recipes,
         book=_book(config, recipes),
-        cycles=cycling.cycles,
-        formation_cycles=cycling.formation_cycles,
-        reference_every=cycling.reference_every,
+        cycles=config.file.cycling.cycles,
+        formation_cycles=config.file.cycling.formation_cycles,
+        reference_every=config.file.cycling.reference_every,
         seed=seed,
     )
     return Prepared(core=core, limits=limits)
+
+
+def wanted_recipes(config: RunConfig) -> dict[str, str]:
+    """Return the recipe that each key of the run file names."""
+    cycling = config.file.cycling
+    return {
+        "cycling.formation": cycling.formation,
+        "cycling.base": cycling.base,
+        "cycling.anchor": cycling.anchor,
+        "cycling.reference_test": cycling.reference_test,
+        **{
+            f"schedule.protocols[{index}]": name
+            for index, name in enumerate(config.schedule.protocols)
+        },
+    }
+
+
+def recipe_files(config: RunConfig) -> list[Path]:
+    """Return the recipe files beside the run file that it names, in the order of its keys."""
+    names = [name for name in wanted_recipes(config).values() if name.endswith(".toml")]
+    return [Path(config.where).parent / name for name in dict.fromkeys(names)]
 
 
 def find_recipe(name: str, where: str, key: str, faults: list[Fault]) -> Recipe | None:
@@ -99,6 +110,16 @@ def find_recipe(name: str, where: str, key: str, faults: list[Fault]) -> Recipe 
     if name in known:
         return known[name]
     if name.endswith(".toml"):
+        if Path(name).name != name:
+            faults.append(
+                Fault(
+                    where=where,
+                    key=key,
+                    problem=f"{name!r} is in another folder",
+                    remedy="put the recipe beside the run file and give its file name",
+                )
+            )
+            return None
         beside = Path(where).parent / name
         try:
             return load(beside)

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
+from controller.core.execute import VALID_PERIODS
 from controller.core.state import CoreState, from_text
 from controller.core.step import Core, Report
 from controller.domain.command import Command
@@ -18,7 +19,7 @@ from controller.estimation import online
 from controller.io.journal import JournalReader
 from controller.safety import supervisor
 
-# Between the last committed reading and the renewal that followed it (s; assumed, 0.2 to 2).
+# Delays of replies and of the computer on top (s; assumed, 0.2 to 2).
 EXPIRY_MARGIN_S: Final = 1.0
 
 
@@ -142,16 +143,24 @@ def _serial_number(events: list[Event]) -> str | None:
     return None
 
 
-def unobserved_Ah(restored: Restored, gap_s: float, *, batched: bool) -> float:
+def unobserved_Ah(restored: Restored, batch_gap_s: float | None) -> float:
     """Return the largest charge that may have flowed since the last committed reading (Ah).
 
     The dead-man on the instrument opens the output within the permission's time of the last
-    renewal. Readings of a batch that was never committed did happen: there the whole gap
-    counts.
+    renewal, and that may have come one period after the last reading that was committed.
+
+    Parameters
+    ----------
+    restored : Restored
+    batch_gap_s : float or None
+        Readings were committed in batches: those of the last one did happen, and the whole gap
+        counts (s). None: every reading was committed.
     """
     if restored.clean:
         return 0.0
-    longest_s = gap_s if batched else min(gap_s, restored.valid_for_s + EXPIRY_MARGIN_S)
+    longest_s = batch_gap_s
+    if longest_s is None:
+        longest_s = (1.0 + 1.0 / VALID_PERIODS) * restored.valid_for_s + EXPIRY_MARGIN_S
     return restored.current_A * max(longest_s, 0.0) / 3600.0
 
 
@@ -160,8 +169,6 @@ def take_gap_into_account(restored: Restored, charge_Ah: float) -> None:
     online.begin_segment(restored.state.estimator)
     if charge_Ah > 0.0:
         online.add_unobserved(restored.state.estimator, charge_Ah)
-        if "unobserved-charge" not in restored.state.spoiled:
-            restored.state.spoiled.append("unobserved-charge")
     nan = float("nan")
     restored.state.progress.last_t_s = nan
     restored.state.last_t_s = nan

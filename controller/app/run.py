@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+import shutil
 import signal
 import sys
 from collections.abc import Iterator
@@ -21,7 +22,7 @@ from controller import __version__
 from controller.app.config import RunConfig, load_run, parse_run
 from controller.app.display import LiveDisplay
 from controller.app.hardware import Hardware, Past, build
-from controller.app.prepare import Prepared, describe_step, prepare
+from controller.app.prepare import Prepared, describe_step, prepare, recipe_files
 from controller.app.report import print_summary, summary, write_report
 from controller.app.resume import (
     Restored,
@@ -95,7 +96,8 @@ def dry(options: RunOptions) -> int:
     console.print(
         f"formation x {prepared.core.formation_cycles}, then {prepared.core.cycles} base cycles, "
         f"a reference test after formation and every {prepared.core.reference_every}. "
-        "All checks passed; nothing was energised."
+        "All checks passed; nothing was energised.",
+        soft_wrap=True,
     )
     return EXIT_DONE
 
@@ -156,7 +158,7 @@ def _configuration_to_resume(options: RunOptions, run_dir: Path) -> tuple[RunCon
     text, where = str(header["configuration"]), str(run_dir / "run.sqlite")
     if options.run_file is not None:
         given = load_run(options.run_file)
-        if hashlib.sha256(given.text.encode()).hexdigest() != header["configuration_sha256"]:
+        if inputs_sha256(given) != header["inputs_sha256"]:
             raise RunDirectoryError(
                 f"{run_dir} holds a run of another configuration than {options.run_file}: "
                 "give the run file it was begun with, none at all, or another --out"
@@ -165,6 +167,21 @@ def _configuration_to_resume(options: RunOptions, run_dir: Path) -> tuple[RunCon
     if cycles is None and header.get("cycles") is not None:
         cycles = int(str(header["cycles"]))
     return parse_run(text, where, cycles=cycles), int(str(header["seed"]))
+
+
+def inputs_sha256(config: RunConfig) -> str:
+    """Return the hash of the run file and of the recipe files that it names."""
+    digest = hashlib.sha256(config.text.encode())
+    for file in recipe_files(config):
+        digest.update(file.read_bytes())
+    return digest.hexdigest()
+
+
+def _keep_recipes(config: RunConfig, run_dir: Path) -> None:
+    """Copy the recipe files that the run file names, so that a resume reads the same."""
+    for file in recipe_files(config):
+        if file.parent.resolve() != run_dir.resolve():
+            shutil.copyfile(file, run_dir / file.name)
 
 
 def _new_run_dir(config: RunConfig) -> Path:
@@ -210,6 +227,7 @@ def _run_held(
         acknowledged = _acknowledgement(restored, mailbox, run_dir)
         journal = Journal.open(run_dir, utc_s=wall.utc_s(), batch=batch)
     else:
+        _keep_recipes(config, run_dir)
         journal = Journal.create(run_dir, _header(config, seed, wall.utc_s()), batch=batch)
     hardware: Hardware | None = None
     stopped = "failed before the start"
@@ -289,7 +307,7 @@ def _now_of(hardware: Hardware | None) -> float:
 def _header(config: RunConfig, seed: int, utc_s: float) -> dict[str, str | int | float | bool]:
     return {
         "configuration": config.text,
-        "configuration_sha256": hashlib.sha256(config.text.encode()).hexdigest(),
+        "inputs_sha256": inputs_sha256(config),
         "configuration_from": config.where,
         "cycles": config.file.cycling.cycles,
         "program_version": __version__,
@@ -305,8 +323,8 @@ def _header(config: RunConfig, seed: int, utc_s: float) -> dict[str, str | int |
 
 
 def _account_for_gap(restored: Restored, hardware: Hardware, journal: Journal) -> None:
-    gap_s = (hardware.clock.utc_s() - restored.last_utc_s) * hardware.speed
-    charge_Ah = unobserved_Ah(restored, gap_s, batched=hardware.virtual)
+    gap_s = hardware.clock.utc_s() - restored.last_utc_s if hardware.virtual else None
+    charge_Ah = unobserved_Ah(restored, gap_s)
     take_gap_into_account(restored, charge_Ah)
     if charge_Ah > 0.0:
         journal.event(

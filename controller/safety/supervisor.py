@@ -688,8 +688,6 @@ def put_in_force(m: Memory, command: Command) -> None:
 
 def put_at_rest(m: Memory, kind: int, output_expected: int) -> None:
     """Remember that `kind` (`HOLD_0A` or `OPEN`) is in force, and close the envelope."""
-    if m.force_kind != kind:
-        m.force_s = 0.0
     m.force_changed = 1
     m.force_kind = kind
     m.force_current_A = 0.0

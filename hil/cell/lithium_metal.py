@@ -22,6 +22,7 @@ AMBIENT_RANGE_K: Final = (200.0, 450.0)
 _REFRESH_K: Final = 0.05  # rate constants follow the temperature in steps this fine
 _CATHODE_EMPTY_X: Final = 0.02  # below: charge goes into oxidising the electrolyte
 _CATHODE_FULL_X: Final = 0.9995  # above: charge goes into reducing the electrolyte
+_DISSOLVING_V: Final = 0.05  # above the flag, Cu dissolution takes all the charge
 _MAX_INACTIVE_SHARE: Final = 0.2
 _READY_CHARGE_MAH: Final = 0.05  # plated charge that readies the fast strip again, assumed
 _KNEE_OVERPOTENTIAL_V: Final = 0.15  # at the anode when a strip ends: anode-limited
@@ -239,6 +240,8 @@ class LithiumMetalCell:
         per_s_mAh = -current_A / COULOMB_PER_MAH
         if s.active_mAh > 0.0:
             return max(1e-3, 0.2 * s.active_mAh / per_s_mAh)
+        if s.copper_V >= self.parameters.copper_dissolution_V + _DISSOLVING_V:
+            return math.inf  # Cu dissolves, its potential stands still
         return max(1e-3, 0.02 * self._copper_mAh_per_V / per_s_mAh)
 
     @property
@@ -444,7 +447,7 @@ class LithiumMetalCell:
 
     def _polarise_copper(self, charge_mAh: float) -> None:
         s = self._s
-        limit_V = self.parameters.copper_dissolution_V + 0.05
+        limit_V = self.parameters.copper_dissolution_V + _DISSOLVING_V
         copper_V = s.copper_V + charge_mAh / self._copper_mAh_per_V
         if copper_V > limit_V:
             s.copper_dissolved_mAh += (copper_V - limit_V) * self._copper_mAh_per_V

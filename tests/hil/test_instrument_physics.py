@@ -567,3 +567,31 @@ def test_a_power_cycle_keeps_the_stored_settings_and_nothing_runs():
     assert ask(bench, ":OUTP?;:TRIG:STAT?;:SOUR:VOLT?") == "0;EMPTY;EMPTY;0;4.300000E+00"
     with pytest.raises(ConfigurationError, match="colour"):
         bench.smu.power_cycle({"colour": "blue"})
+
+
+@settings(max_examples=25, deadline=None)
+@given(
+    st.lists(
+        st.tuples(
+            st.sampled_from([2.8, 3.0, 3.4, 3.8, 4.3]),
+            st.sampled_from([1e-9, 1e-6, 1e-4, 1e-3, 1e-2]),
+            st.sampled_from([0.01, 1.0, 60.0, 600.0]),
+        ),
+        min_size=1,
+        max_size=12,
+    )
+)
+def test_the_current_never_passes_its_limit_nor_the_held_voltage_its_level(protocol):
+    cell = LithiumMetalCell(anode_free_nmc811(0))
+    stage = OutputStage(cell, 298.15)
+    before_mAh = cell.lithium_mAh()
+    for level_V, limit_A, dt_s in protocol:
+        stage.set(VOLTAGE_SOURCE, level_V, limit_A)
+        stage.evolve(dt_s)
+        assert abs(stage.current_A) <= limit_A
+        if not stage.limited:
+            assert stage.voltage_V == pytest.approx(level_V, abs=1e-6)
+        else:
+            # Regulating: the source pulls the cell towards its level, never past it.
+            assert (level_V - stage.voltage_V) * stage.current_A >= -1e-9
+    assert cell.lithium_mAh() == pytest.approx(before_mAh, abs=1e-9)

@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 
+from controller.domain.command import HOLD_0A, OPEN
 from controller.domain.sample import (
     OUTPUT_OFF,
     QUALITY_CURRENT_INVALID,
@@ -205,3 +206,260 @@ def test_what_stands_exactly_at_a_limit_passes() -> None:
     assert supervisor.watch_voltage(m, 3.7, 1e-3, 1, RECORD) == 0
     m.unchanged_charge_Ah = math.nextafter(RECORD.frozen_charge_Ah, 1.0)
     assert supervisor.watch_voltage(m, 3.7, 1e-3, 1, RECORD) == faults.VOLTAGE_FROZEN
+
+
+def test_all_wrong_at_once_gives_all_rows() -> None:
+    quality = 0
+    for bit in (
+        QUALITY_NO_REPLY,
+        QUALITY_STALE,
+        QUALITY_DUPLICATE,
+        QUALITY_OUT_OF_ORDER,
+        QUALITY_SATURATED,
+        QUALITY_READBACK_MISMATCH,
+    ):
+        before = supervisor.quality_conditions(quality)
+        quality |= bit
+        assert supervisor.quality_conditions(quality) & before == before
+        assert supervisor.quality_conditions(quality).bit_count() == quality.bit_count()
+    m = new_memory(RECORD)
+    warm = DISCHARGE_COMMAND._replace(envelope=1)
+    assert supervisor.warmth_conditions(m, 330.0, warm, RECORD) == (
+        faults.TEMPERATURE_OUTSIDE_OPERATE | faults.TREATMENT_TOO_WARM
+    )
+    cold = CHARGE_COMMAND._replace(envelope=1)
+    assert supervisor.warmth_conditions(m, math.nan, cold, RECORD) == (
+        faults.TEMPERATURE_OUTSIDE_OPERATE | faults.PLATING_TOO_COLD | faults.TREATMENT_TOO_WARM
+    )
+    m.envelope_counts[0], m.envelope_closed_s[0] = 3, 0.0
+    wrong = PULSE_COMMAND._replace(current_A=-1.0, device_timed_s=1000.0)
+    assert supervisor.envelope_conditions(m, wrong, RECORD, math.nan) == (
+        faults.ENVELOPE_COMMAND
+        | faults.ENVELOPE_TEMPERATURE
+        | faults.ENVELOPE_COUNT
+        | faults.ENVELOPE_OFF_TIME
+        | faults.ENVELOPE_TIME
+        | faults.ENVELOPE_CHARGE
+    )
+    m = new_memory(RECORD)
+    supervisor.advance_time(m, 0, 100.0, 50.0)
+    assert supervisor.advance_time(m, -1, math.nan, 51.5) == (
+        faults.OUT_OF_ORDER | faults.TIME_STOPPED | faults.CLOCKS_DISAGREE
+    )
+    assert (m.long_s, m.clock_s) == (1.5, 0.0)
+
+
+def test_a_first_sample_needs_a_finite_time_only() -> None:
+    for t_host_s, rows in ((7.0, 0), (0.0, 0), (math.inf, faults.TIME_STOPPED)):
+        m = new_memory(RECORD)
+        assert supervisor.advance_time(m, 0, t_host_s, math.nan) == rows
+        assert m.started == 1
+
+
+def test_the_cold_limit_meets_the_full_current() -> None:
+    m = new_memory(RECORD)
+    for envelope, full_A in ((0, 2e-3), (1, 1e-2), (2, 6e-3)):
+        for temperature_K, share, rows in (
+            (288.15, 2.0, 0),  # at 15 degC the operate limit alone says how much
+            (300.0, 2.0, 0),
+            (math.nextafter(288.15, 0.0), 1.01, faults.PLATING_TOO_COLD),
+            (273.15, 0.0, 0),
+            (280.65, 0.49, 0),
+            (280.65, 0.51, faults.PLATING_TOO_COLD),
+        ):
+            command = CHARGE_COMMAND._replace(envelope=envelope, current_A=share * full_A)
+            assert supervisor.warmth_conditions(m, temperature_K, command, RECORD) == rows
+
+
+def test_a_pulse_in_progress_needs_only_what_is_left_of_it() -> None:
+    command = PULSE_COMMAND._replace(device_timed_s=60.0)
+    m = new_memory(RECORD)
+    supervisor.put_in_force(m, command)
+    m.open_s = m.force_s = 50.0
+    assert supervisor.envelope_conditions(m, command, RECORD, 298.15) == 0
+    other = command._replace(current_A=-7e-3)
+    assert supervisor.envelope_conditions(m, other, RECORD, 298.15) == faults.ENVELOPE_TIME
+    m.open_s, m.force_s = 102.0, 200.0  # over: nothing is left, nothing is given back
+    assert supervisor.envelope_conditions(m, command, RECORD, 298.15) == 0
+    m.open_s = 102.2
+    assert supervisor.envelope_conditions(m, command, RECORD, 298.15) == faults.ENVELOPE_TIME
+    brief = PULSE_COMMAND._replace(device_timed_s=0.5, period_s=60.0)
+    assert supervisor.envelope_conditions(new_memory(RECORD), brief, SMALL, 298.15) == 0
+
+
+SMALL = RECORD._replace(pulses=(RECORD.pulses[0]._replace(max_charge_Ah=1e-5),))
+
+
+def test_each_opening_starts_from_nothing() -> None:
+    bench = Bench().settle(PULSE_COMMAND, samples=5)
+    bench.step(REST_COMMAND)
+    m = bench.m
+    assert (m.open_s, m.open_charge_Ah, m.open_envelope, m.force_changed) == (0.0, 0.0, 0, 1)
+    bench.step(REST_COMMAND, voltage_V=math.nan)
+    assert (m.force_changed, m.reference_valid, m.unchanged_charge_Ah) == (1, 0, 0.0)
+
+
+def test_warn_and_trip_stand_together() -> None:
+    m = new_memory(RECORD)
+    high = faults.VOLTAGE_HIGH_WARN | faults.VOLTAGE_HIGH_TRIP
+    assert supervisor.voltage_conditions(m, 4.5, RECORD) == high
+    low = faults.VOLTAGE_LOW_WARN | faults.VOLTAGE_LOW_TRIP
+    assert supervisor.voltage_conditions(m, 1.0, RECORD) == (
+        low | faults.COPPER_WARN | faults.COPPER_TRIP
+    )
+    both = faults.CHARGE_CURRENT_WARN | faults.CHARGE_CURRENT_TRIP
+    assert supervisor.current_conditions(m, 1.0, RECORD) == both
+    both = faults.DISCHARGE_CURRENT_WARN | faults.DISCHARGE_CURRENT_TRIP
+    assert supervisor.current_conditions(m, -1.0, RECORD) == both
+    both = faults.TEMPERATURE_HIGH_WARN | faults.TEMPERATURE_HIGH_TRIP
+    assert supervisor.temperature_conditions(m, 400.0, RECORD) == both
+    m.force_current_A = 1e-3
+    both = faults.CURRENT_WRONG_SIGN | faults.CURRENT_ABOVE_COMMAND
+    assert supervisor.plausible_current(m, -1.0, RECORD) == both
+
+
+def test_the_open_envelope_is_the_one_that_judges() -> None:
+    pulses = (RECORD.pulses[0], RECORD.pulses[1]._replace(min_voltage_V=3.5, max_voltage_V=3.6))
+    limits = RECORD._replace(pulses=pulses)
+    m = new_memory(limits)
+    for number, voltage_V, rows in (
+        (1, 3.3, 0),
+        (2, 3.3, faults.ENVELOPE_VOLTAGE),
+        (2, 3.55, 0),
+        (1, 4.5, faults.ENVELOPE_VOLTAGE),
+    ):
+        m.open_envelope = number
+        assert supervisor.voltage_conditions(m, voltage_V, limits) == rows
+    most_A = 1e-2 * 1.02 + RECORD.zero_current_A
+    m.open_envelope = 1
+    assert supervisor.current_conditions(m, most_A, limits) == 0
+    assert supervisor.current_conditions(m, -most_A, limits) == 0
+
+
+def test_charge_given_back_stops_at_nothing() -> None:
+    for sign, there, other in ((1.0, "fall_Ah", "climb_Ah"), (-1.0, "climb_Ah", "fall_Ah")):
+        for before_Ah, after_Ah in ((3e-5, 2e-5), (1e-5, 0.0), (0.5e-5, 0.0)):
+            m = new_memory(RECORD)
+            setattr(m, there, before_Ah)
+            supervisor.count_half_cycle(m, sign * 1e-5, sign * 1e-3, 1.0, RECORD)
+            assert getattr(m, there) == pytest.approx(after_Ah, abs=1e-18)
+            assert getattr(m, there) >= 0.0
+            assert getattr(m, other) == 1e-5
+
+
+def test_time_counts_only_above_zero_current() -> None:
+    zero_A = RECORD.zero_current_A
+    for sign, name in ((1.0, "climb_s"), (-1.0, "fall_s")):
+        for current_A, seconds in ((zero_A, 0.0), (math.nextafter(zero_A, 1.0), 7.0)):
+            m = new_memory(RECORD)
+            supervisor.count_half_cycle(m, sign * 1e-9, sign * current_A, 7.0, RECORD)
+            assert getattr(m, name) == seconds
+    m = new_memory(RECORD)
+    m.climb_Ah = m.fall_Ah = 1.0
+    assert supervisor.count_half_cycle(m, 0.0, 0.0, 60.0, RECORD) == 0
+    assert (m.climb_Ah, m.fall_Ah, m.climb_s, m.fall_s) == (1.0, 1.0, 0.0, 0.0)
+
+
+def test_a_half_cycle_closes_exactly_at_its_share_and_only_with_current() -> None:
+    zero_A = RECORD.zero_current_A
+    for sign, name in ((-1.0, "climb"), (1.0, "fall")):
+        for share, current_A, closed in (
+            (0.2, 1e-3, True),
+            (math.nextafter(0.2, 1.0), 1e-3, False),
+            (0.1, zero_A, False),
+            (0.1, math.nextafter(zero_A, 1.0), True),
+        ):
+            m = new_memory(RECORD)
+            setattr(m, f"{name}_Ah", share)
+            setattr(m, f"{name}_peak_Ah", 1.0)
+            supervisor.close_half_cycle(m, sign * current_A, 3.7, RECORD)
+            assert (getattr(m, f"{name}_Ah") == 0.0) == closed
+
+
+def test_a_pulse_that_the_device_ended_early_or_late() -> None:
+    for timed_s, force_s, long_s, counted_s in (
+        (10.0, 6.0, 6.0, 6.0),
+        (10.0, 12.0, 6.0, 4.0),
+        (10.0, 10.0, 4.0, 4.0),
+        (10.0, 30.0, 6.0, 0.0),
+        (0.5, 6.0, 6.0, 0.5),
+    ):
+        m = new_memory(RECORD)
+        m.force_current_A, m.force_device_timed_s = -8e-3, timed_s
+        m.force_s, m.long_s = force_s, long_s
+        supervisor.count_charge(m, OUTPUT_OFF, 0.0, RECORD)
+        assert m.fall_s == counted_s
+
+
+def test_rows_of_a_command_add_up() -> None:
+    m = new_memory(RECORD)
+    limits = RECORD._replace(copper_floor_operate_V=3.1)
+    wrong = DISCHARGE_COMMAND._replace(current_A=-1.0, voltage_bound_V=2.0, period_s=0.0)
+    assert supervisor.command_conditions(m, wrong, limits, 298.15, math.nan) == (
+        faults.PERMISSION_TOO_LONG
+        | faults.COMMAND_COPPER
+        | faults.COMMAND_VOLTAGE
+        | faults.COMMAND_CURRENT
+        | faults.COMMAND_BLIND
+    )
+    unknown = wrong._replace(envelope=9, voltage_bound_V=3.2)
+    assert supervisor.command_conditions(m, unknown, limits, 298.15, 3.7) == (
+        faults.PERMISSION_TOO_LONG | faults.ENVELOPE_UNKNOWN
+    )
+
+
+def test_the_same_command_is_the_same_in_every_field() -> None:
+    nan, inf = math.nan, math.inf
+    for a, b, same in (
+        (1.0, 1.0, True),
+        (nan, nan, True),
+        (1.0, nan, False),
+        (nan, 1.0, False),
+        (0.0, nan, False),
+        (nan, 0.0, False),
+        (1.0, 2.0, False),
+        (1.0, inf, False),
+    ):
+        assert supervisor._same(a, b) == same
+
+
+def test_a_short_pulse_timed_by_the_device_may_end_with_output_off() -> None:
+    for timed_s, expected in ((0.5, -1), (1.0, -1), (math.nan, 1)):
+        m = new_memory(RECORD)
+        command = PULSE_COMMAND._replace(device_timed_s=timed_s)
+        for _ in range(2):
+            supervisor.put_in_force(m, command)
+            assert m.output_expected == expected
+
+
+def test_rest_is_in_force_after_a_refusal_and_open_after_a_trip() -> None:
+    bench = Bench().settle(CHARGE_COMMAND)
+    bench.step(CHARGE_COMMAND, voltage_V=math.nan)
+    assert (bench.m.force_kind, bench.m.output_expected) == (HOLD_0A, -1)
+    bench.step(CHARGE_COMMAND, voltage_V=4.5)
+    assert (bench.m.force_kind, bench.m.output_expected) == (OPEN, 0)
+
+
+def test_rows_of_one_function_do_not_hide_each_other() -> None:
+    m = new_memory(RECORD)
+    m.reference_valid, m.reference_at_rest, m.reference_V = 1, 1, 4.0
+    assert supervisor.watch_voltage(m, 1.0, 1e-3, 1, RECORD) == (
+        faults.VOLTAGE_AGAINST_CURRENT | faults.VOLTAGE_JUMP
+    )
+    m = new_memory(RECORD)
+    m.open_envelope, m.open_charge_Ah, m.climb_Ah, m.long_s = 1, 1.0, 1.0, 1.0
+    assert supervisor.count_charge(m, 1, 1e-3, RECORD) == (
+        faults.HALF_CYCLE_CHARGE | faults.ENVELOPE_OVERRUN
+    )
+    command = PULSE_COMMAND._replace(device_timed_s=60.0)
+    m = new_memory(RECORD)
+    supervisor.put_in_force(m, command)
+    m.open_s, m.force_s = 90.0, 20.0  # another 40 s would not fit
+    assert supervisor.envelope_conditions(m, command, RECORD, 298.15) == faults.ENVELOPE_TIME
+    m = new_memory(RECORD)
+    supervisor.advance_time(m, 0, 100.0, 50.0)
+    supervisor.advance_time(m, 1, 100.5, 49.0)
+    assert (m.long_s, m.clock_s) == (0.5, 0.0)
+    sample = Bench().sample(voltage_V=4.5, temperature_K=math.nan)
+    got = supervisor.reading_conditions(m, sample, RECORD, 4.5, 0.0)
+    assert got == faults.VOLTAGE_HIGH_WARN | faults.VOLTAGE_HIGH_TRIP | faults.TEMPERATURE_INVALID

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import json
-import os
 import re
 import signal
 import sqlite3
@@ -18,6 +17,7 @@ from pathlib import Path
 from controller.app.config import example_text
 from controller.domain.cell import CellFormat
 from controller.domain.command import CHARGE, DISCHARGE
+from controller.io.journal import JournalReader
 
 SPEED = 10.0
 ROOT = Path(__file__).resolve().parents[2]
@@ -44,7 +44,7 @@ note = "test"
 [[steps]]
 do = "charge"
 c_rate = "C/3"
-charge_fraction_of_nominal = 0.08
+charge_fraction_of_nominal = 0.02
 [[steps]]
 do = "rest"
 duration_s = 10
@@ -52,7 +52,7 @@ duration_s = 10
 do = "discharge"
 say = "pulse"
 current_density_mA_per_cm2 = 3.0
-charge_fraction_of_nominal = 0.02
+charge_fraction_of_nominal = 0.008
 in_envelope = true
 period_s = 1.0
 [[steps]]
@@ -61,7 +61,7 @@ duration_s = 20
 [[steps]]
 do = "discharge"
 c_rate = "C/3"
-charge_fraction_of_nominal = 0.02
+charge_fraction_of_nominal = 0.003
 closes_half_cycle = true
 [[steps]]
 do = "rest"
@@ -78,17 +78,25 @@ class Emulator:
     def state(self) -> dict:
         return json.loads(self.state_file.read_text())
 
-    def current_mA(self) -> float:
-        return 1e3 * self.state()["truth"]["terminal_current_A"]
-
 
 @contextlib.contextmanager
-def emulator(folder: Path, *, speed: float = SPEED, preset: str = "anode-free") -> Iterator[Emulator]:
+def emulator(
+    folder: Path, *, speed: float = SPEED, preset: str = "anode-free"
+) -> Iterator[Emulator]:
     state_file = folder / "emulator-state.json"
     process = subprocess.Popen(
         [
-            *REACTIVATE, "emulate", "keithley2450", "--tcp", "127.0.0.1:0",
-            "--speed", f"{speed:g}", "--state", str(state_file), "--preset", preset,
+            *REACTIVATE,
+            "emulate",
+            "keithley2450",
+            "--tcp",
+            "127.0.0.1:0",
+            "--speed",
+            f"{speed:g}",
+            "--state",
+            str(state_file),
+            "--preset",
+            preset,
         ],
         cwd=ROOT,
         stdout=subprocess.PIPE,
@@ -107,15 +115,18 @@ def emulator(folder: Path, *, speed: float = SPEED, preset: str = "anode-free") 
 
 def run_file(folder: Path, where: Emulator, *, cycles: int) -> Path:
     applicability = "\n".join(
-        f'[applicability.{one.value}]\nallowed = "prior-only"\nreason = "test"' for one in CellFormat
+        f'[applicability.{one.value}]\nallowed = "prior-only"\nreason = "test"'
+        for one in CellFormat
     )
     (folder / "kill-cycle.toml").write_text(RECIPE.replace("{applicability}", applicability))
     text = example_text()
+    smu, thermometer = (
+        f'address = "socket://127.0.0.1:{port}" #'
+        for port in (where.smu_port, where.thermometer_port)
+    )
     for old, new in {
-        'address = "simulated"             # or': f'address = "socket://127.0.0.1:{where.smu_port}" #',
-        'address = "simulated"             # the': (
-            f'address = "socket://127.0.0.1:{where.thermometer_port}" #'
-        ),
+        'address = "simulated"             # or': smu,
+        'address = "simulated"             # the': thermometer,
         "speed = 1.0 ": f"speed = {SPEED} ",
         "cycles = 50 ": f"cycles = {cycles} ",
         "formation_cycles = 2": "formation_cycles = 0",
@@ -183,7 +194,8 @@ def kill_in(process: subprocess.Popen, run_dir: Path, where: Emulator, *, pulse:
     """Kill the controller while current flows; return when the plant's current stopped."""
     kind, above_A = (DISCHARGE, 3e-3) if pulse else (CHARGE, 5e-4)
     wait_for(process, run_dir, kind, above_A)
-    current_mA = where.current_mA()
+    reading = last_reading(run_dir)
+    current_mA = 1e3 * reading[1] if reading else 0.0
     process.send_signal(getattr(signal, "SIGKILL", signal.SIGTERM))
     killed_wall_s = time.time()
     process.wait(10)
@@ -196,18 +208,15 @@ def kill_in(process: subprocess.Popen, run_dir: Path, where: Emulator, *, pulse:
         time.sleep(0.05)
     assert not state["output_on"], "the output is still on"
     # the state file says its plant time; its age in wall time gives the plant time of the kill
-    age_s = os.stat(where.state_file).st_mtime - killed_wall_s
+    age_s = where.state_file.stat().st_mtime - killed_wall_s
     killed_s = state["sim_time_s"] - age_s * SPEED
-    off_s = state["output"][-1]["t_s"]
+    off_s = state["output"][-1][0]
     return Kill("pulse" if pulse else "charge", current_mA, off_s - killed_s, permitted_s)
 
 
 def permitted(run_dir: Path) -> float:
-    with contextlib.closing(sqlite3.connect(f"file:{run_dir / 'run.sqlite'}?mode=ro", uri=True)) as link:
-        [value] = link.execute(
-            "SELECT max(valid_for_s) FROM (SELECT valid_for_s FROM commands ORDER BY id DESC LIMIT 2)"
-        ).fetchone()
-    return value
+    with JournalReader(run_dir) as reader:
+        return max(one.command.valid_for_s for one in reader.commands()[-2:])
 
 
 @dataclass(frozen=True)
@@ -221,8 +230,6 @@ class Balance:
 
 
 def balance(run_dir: Path, where: Emulator) -> Balance:
-    from controller.io.journal import JournalReader
-
     with JournalReader(run_dir) as reader:
         cycles = reader.cycles()
     truth = where.state()["truth"]

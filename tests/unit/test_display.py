@@ -232,12 +232,22 @@ def test_what_was_not_measured_is_a_dash() -> None:
     assert "R - Ω" in line
 
 
-def test_a_bound_is_called_a_bound_and_not_split() -> None:
+def test_a_bound_is_called_a_bound_and_a_split_prior_dominated() -> None:
     words = figures_words(LIVE, a_cycle(lithium_lost_label=Label.BOUND))  # type: ignore[arg-type]
-    assert "(bound)" in words
-    assert "inactive" not in words
+    assert "(bound): inactive 0.1200 + SEI 0.0800 (prior-dominated)" in words
     measured = figures_words(LIVE, a_cycle(lithium_lost_label=Label.MEASURED))  # type: ignore[arg-type]
+    assert "bound" not in measured
     assert "prior-dominated" in measured
+
+
+def test_nothing_is_split_where_nothing_was_lost() -> None:
+    gained = SimpleNamespace(**{**vars(LIVE), "lithium_lost_Ah": -1e-6})
+    assert "inactive" not in figures_words(gained, a_cycle())  # type: ignore[arg-type]
+
+
+def test_charge_that_a_control_moves_is_no_capacity() -> None:
+    line = cycle_line(a_cycle(discharge_Ah=4.2e-3, charge_Ah=4.2e-3, base_charge_Ah=2.7e-3), 1, 2)
+    assert "capacity 2.7000 mAh" in line
 
 
 def test_flags_and_choice_are_said() -> None:

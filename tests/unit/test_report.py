@@ -18,6 +18,7 @@ from controller.app.report import REPORT_NAME, print_summary, summary, write_rep
 from controller.app.reporting.charts import grouped_decisions
 from controller.app.reporting.facts import (
     WINDOWS,
+    capacity_Ah,
     efficiency_trend,
     read_facts,
     treatment_windows,
@@ -28,7 +29,7 @@ from controller.domain.decision import Decision
 from controller.domain.errors import RunDirectoryError
 from controller.domain.figures import CycleKind, Label
 from controller.io.journal import Journal, JournalReader
-from tests.synthetic_run import EPOCH_S, GAIN_MAH, figures, make_run
+from tests.synthetic_run import EPOCH_S, GAIN_MAH, figures, make_run, resume_run
 
 VOID = {"meta", "link", "br", "hr", "img"}
 
@@ -285,15 +286,79 @@ def test_at_most_twelve_treatments_are_drawn_and_controls_are_among_them(run_dir
     assert strip.t_s[0] < 0.0 < strip.duration_s < strip.t_s[-1]
 
 
+def test_a_treatment_just_after_a_resume_is_drawn_in_its_own_time(tmp_path: Path) -> None:
+    run = make_run(tmp_path, base_cycles=3, close=None)
+    resume_run(run, at_cycle=7)
+    facts = read_facts(run)
+    with JournalReader(run) as reader:
+        (window,), _ = treatment_windows(reader, facts)
+    assert np.all(np.diff(window.t_s) >= 0.0)
+    assert window.duration_s == pytest.approx(70.0)
+    # the hour between the sessions is longer than what is shown around a treatment
+    assert window.t_s[0] == pytest.approx(-15.0)
+    text = write_report(run).read_text("utf-8")
+    assert "no end noted" in text
+    assert "stopped by Ctrl-C" in text
+    assert summary(run)["stopped_because"] == "stopped by Ctrl-C"
+
+
+def test_a_report_is_made_while_the_run_is_being_written(tmp_path: Path) -> None:
+    run = make_run(tmp_path, base_cycles=2, close=None)
+    journal = Journal.open(run, utc_s=EPOCH_S, batch=200)
+    try:
+        outline(write_report(run))
+        assert summary(run)["stopped_because"] is None
+    finally:
+        journal.close("completed", utc_s=EPOCH_S)
+
+
+def test_charge_that_a_control_moves_is_no_capacity() -> None:
+    one = figures(20, CycleKind.BASE, np.random.default_rng(0), 0.1, 0.0)
+    values = {name: getattr(one, name) for name in type(one).__slots__}
+    moved = {"discharge_Ah": one.discharge_Ah + 1.5e-3, "charge_Ah": one.charge_Ah + 1.5e-3}
+    control = type(one)(**{**values, **moved})
+    assert capacity_Ah(control) == pytest.approx(one.discharge_Ah, rel=1e-12)
+    # a fast strip takes its part of the discharge, which is still the cell's capacity
+    strip = type(one)(**{**values, "base_discharge_Ah": one.discharge_Ah - 9e-5})
+    assert capacity_Ah(strip) == one.discharge_Ah
+    # a reference test is diagnostic charge altogether
+    test = {"kind": CycleKind.REFERENCE, "base_charge_Ah": 0.0, "base_discharge_Ah": 0.0}
+    assert capacity_Ah(type(one)(**{**values, **test})) == one.discharge_Ah
+
+
 def test_the_trend_leaves_out_treated_and_disturbed_cycles(run_dir: Path) -> None:
     facts = read_facts(run_dir)
     trend = efficiency_trend(facts)
     assert trend is not None
+    assert trend.count == 10
     # the run's efficiency without treatment: 0.9955 less 1e-5 a cycle
-    middle = 0.9955 - 1e-5 * 25
+    middle = 0.9955 - 1e-5 * 45
     assert trend.mean == pytest.approx(middle, abs=4 * trend.u_mean)
     assert trend.slope == pytest.approx(-1e-5, abs=4 * trend.u_slope)
     assert trend.u_mean >= 0.00025
+
+
+def test_a_cycle_after_a_reference_test_is_no_part_of_the_trend(tmp_path: Path) -> None:
+    header = {"configuration": "", "program_version": "0", "seed": 1, "utc_s": EPOCH_S}
+    journal = Journal.create(tmp_path, header)
+    rng = np.random.default_rng(0)
+    kinds = [CycleKind.REFERENCE, *[CycleKind.BASE] * 8, CycleKind.REFERENCE, CycleKind.BASE]
+    for cycle, kind in enumerate(kinds, start=1):
+        one = figures(cycle, kind, rng, 0.1, 0.0)
+        if kind is CycleKind.BASE and kinds[cycle - 2] is CycleKind.REFERENCE:
+            values = {name: getattr(one, name) for name in type(one).__slots__}
+            one = type(one)(**{**values, "coulombic_efficiency": 0.957})
+        journal.cycle(one)
+    journal.close("completed", utc_s=EPOCH_S)
+    trend = efficiency_trend(read_facts(tmp_path))
+    assert trend is not None
+    assert trend.count == 7
+    assert trend.mean == pytest.approx(0.9955, abs=0.001)
+
+
+def test_while_efficiency_drifts_there_is_no_trend(tmp_path: Path) -> None:
+    run = make_run(tmp_path, base_cycles=4)
+    assert efficiency_trend(read_facts(run)) is None
 
 
 def test_like_decisions_in_a_row_are_joined_and_opportunities_are_not(run_dir: Path) -> None:

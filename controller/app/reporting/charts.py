@@ -13,7 +13,7 @@ import numpy as np
 from controller.app.reporting.facts import (
     RunFacts,
     Window,
-    label_counts,
+    capacity_Ah,
     opportunity_cycles,
 )
 from controller.app.reporting.svg import (
@@ -54,7 +54,7 @@ END_CSS: Final[dict[DischargeEnd, str]] = {
     DischargeEnd.UNKNOWN: "end-unknown",
 }
 # Efficiencies closer than this are shown as one.
-SAME_CE: Final = 1e-6
+SAME_CE: Final = 2e-4
 # Strip under each chart per cycle in which treated and withheld opportunities stand (SVG units).
 STRIP: Final = 16.0
 
@@ -89,7 +89,7 @@ CAPACITY: Final = Series(
     "discharge capacity",
     "Discharge capacity",
     "mAh",
-    lambda c: c.discharge_Ah * 1e3,
+    lambda c: capacity_Ah(c) * 1e3,
     lambda c: c.u_discharge_Ah * 1e3,
     4,
 )
@@ -177,14 +177,20 @@ def _point_title(one: CycleFigures, series: Series) -> str:
 
 
 def per_cycle(
-    facts: RunFacts, series: Series, *, zero: bool = False, height: float = 290.0
+    facts: RunFacts,
+    series: Series,
+    *,
+    zero: bool = False,
+    all_kinds: bool = False,
+    height: float = 290.0,
 ) -> tuple[Plot, int]:
     """Return a chart of one figure per cycle and how many points lie beyond its axis.
 
-    The band and the line join base cycles without treatment; all others stand apart with bars.
-    Dark band: one standard uncertainty; light band: 95 %.
+    The band and the line join base cycles without treatment or control; others stand apart.
+    Dark band: one standard uncertainty; light band: 95 %. The axis is made for the base cycles, or
+    with `all_kinds` for all; `zero` keeps zero on it.
     """
-    scaled = [one for one in facts.cycles if one.kind is CycleKind.BASE] or list(facts.cycles)
+    scaled = list(facts.cycles) if all_kinds else facts.base or list(facts.cycles)
     y_range = robust_range(
         (series.value(one) for one in scaled), (K_95 * series.u(one) for one in scaled)
     )
@@ -205,10 +211,11 @@ def per_cycle(
     )
     _backgrounds(plot, facts)
     base = [one for one in facts.cycles if one.kind is CycleKind.BASE]
-    treated = {cycle for cycle, one in opportunity_cycles(facts).items() if not one.withheld}
-    joined = [one for one in base if one.cycle not in treated] or base
+    touched = opportunity_cycles(facts)
+    joined = [one for one in base if one.cycle not in touched] or base
     xs = [float(one.cycle) for one in joined]
-    ys = [series.value(one) for one in joined]
+    # what lies beyond the axis has an arrow; no line leads there
+    ys = [y if plot.y.inside(y) else math.nan for y in map(series.value, joined)]
     us = [series.u(one) for one in joined]
     for factor, css in ((K_95, "band-95"), (1.0, "band-u")):
         plot.band(
@@ -274,17 +281,17 @@ def cycle_legend(facts: RunFacts) -> tuple[tuple[str, str], ...]:
         for end in DischargeEnd
         if end in ends
     ]
-    found.append(
-        (
-            _swatch("band-95") + '<rect class="band-u" x="2" y="5" width="14" height="6"/>',
-            "base cycles without treatment; dark: ± 1 standard uncertainty, light (and bars): 95 %",
-        )
-    )
     outcomes = {one.withheld for one in opportunity_cycles(facts).values()}
     if False in outcomes:
         found.append((shape_at("up", 9, 8, "treated"), "treated"))
     if True in outcomes:
         found.append((shape_at("up", 9, 8, "withheld"), "withheld at random (control)"))
+    found.append(
+        (
+            _swatch("band-95") + '<rect class="band-u" x="2" y="5" width="14" height="6"/>',
+            "base cycles without either; dark: ± 1 standard uncertainty, light and bars: 95 %",
+        )
+    )
     return tuple(found)
 
 
@@ -293,28 +300,24 @@ def cycle_legend(facts: RunFacts) -> tuple[tuple[str, str], ...]:
 
 def capacity_chart(facts: RunFacts) -> Chart:
     """Return discharge capacity per cycle."""
-    plot, beyond = per_cycle(facts, CAPACITY)
+    plot, beyond = per_cycle(facts, CAPACITY, all_kinds=True)
     return _finish(plot, beyond, capacity_sentence(facts))
 
 
 def capacity_sentence(facts: RunFacts) -> str:
     """Return what the capacity did, and what ended the discharges."""
     cycles = facts.base or list(facts.cycles)
-    first, last = cycles[0], cycles[-1]
+    first_Ah, last_Ah = capacity_Ah(cycles[0]), capacity_Ah(cycles[-1])
     counts = {end: sum(one.discharge_end is end for one in cycles) for end in DischargeEnd}
     most = max(counts, key=lambda end: counts[end])
     what = plural(len(cycles), "base cycle") if facts.base else plural(len(cycles), "cycle")
     if len(cycles) == 1:
-        text = f"The only cycle so far gave {number(first.discharge_Ah * 1e3)} mAh on discharge"
+        text = f"The only cycle so far gave {number(first_Ah * 1e3)} mAh on discharge"
     else:
-        change = (
-            (last.discharge_Ah / first.discharge_Ah - 1.0) * 100.0
-            if first.discharge_Ah
-            else math.nan
-        )
+        change = (last_Ah / first_Ah - 1.0) * 100.0 if first_Ah else math.nan
         text = (
-            f"Discharge capacity went from {number(first.discharge_Ah * 1e3)} to"
-            f" {number(last.discharge_Ah * 1e3)} mAh ({number(change, 1)} %) over {what}"
+            f"Discharge capacity went from {number(first_Ah * 1e3)} to"
+            f" {number(last_Ah * 1e3)} mAh ({number(change, 1)} %) over {what}"
         )
     if most is DischargeEnd.UNKNOWN:
         return text + "; what ended the discharges could not be told for most of them."
@@ -338,11 +341,16 @@ def efficiency_chart(facts: RunFacts) -> Chart | None:
                 "hollow",
                 f"cycle {one.cycle}: from base charge alone {number(base * 100.0, 3)} %",
             )
-    values = [one.coulombic_efficiency for one in facts.base if known(one.coulombic_efficiency)]
+    touched = opportunity_cycles(facts)
+    values = [
+        one.coulombic_efficiency
+        for one in facts.base
+        if known(one.coulombic_efficiency) and one.cycle not in touched
+    ]
     if values:
         middle = float(np.median(np.array(values, dtype=np.float64))) * 100.0
         sentence = (
-            f"Median CE of the base cycles is {number(middle, 3)} %,"
+            f"Median CE of the base cycles without treatment or control is {number(middle, 3)} %,"
             f" between {number(min(map(or_nan, values)) * 100.0, 3)} and"
             f" {number(max(map(or_nan, values)) * 100.0, 3)} %."
         )
@@ -380,10 +388,12 @@ def net_charge_chart(facts: RunFacts) -> Chart:
 
 def resistance_chart(facts: RunFacts) -> Chart | None:
     """Return resistance per cycle, None where there is none."""
-    values = [(one.cycle, one.resistance_Ohm) for one in facts.cycles if known(one.resistance_Ohm)]
+    # reference tests may read another kind of step
+    among = [one for one in facts.base if known(one.resistance_Ohm)] or facts.cycles
+    values = [(one.cycle, one.resistance_Ohm) for one in among if known(one.resistance_Ohm)]
     if not values:
         return None
-    plot, beyond = per_cycle(facts, RESISTANCE, height=250.0)
+    plot, beyond = per_cycle(facts, RESISTANCE, height=250.0, all_kinds=True)
     (first_cycle, first), (last_cycle, last) = values[0], values[-1]
     sentence = (
         f"The last step resistance of a cycle went from {number(first, 2)} Ω"
@@ -406,7 +416,7 @@ def inventory_chart(facts: RunFacts) -> Chart | None:
     height, gap = 330.0, 0.42
     share = WIDTH * (1.0 - gap)
     top = max(
-        one.discharge_Ah * 1e3 + (max(one_lost, 0.0) if math.isfinite(one_lost) else 0.0)
+        capacity_Ah(one) * 1e3 + (max(one_lost, 0.0) if math.isfinite(one_lost) else 0.0)
         for one, one_lost in zip(facts.cycles, lost, strict=True)
     )
     stack = Plot(
@@ -425,8 +435,7 @@ def inventory_chart(facts: RunFacts) -> Chart | None:
     stack.text(stack.x.start, stack.y.end - 20.0, "Where the lithium is", "panel-title")
     plot = _lost_plot(facts, share, height)
     _simulated_note(plot, facts)
-    counts = label_counts(facts.cycles)
-    sentence = _inventory_sentence(facts, counts)
+    sentence = _inventory_sentence(facts)
     legend = (
         (_swatch("li-active"), "returned on discharge (measured)"),
         (_swatch("li-inactive") + _swatch("hatch"), "inactive lithium (prior-dominated)"),
@@ -444,7 +453,7 @@ def inventory_chart(facts: RunFacts) -> Chart | None:
 
 def _stack_bar(stack: Plot, facts: RunFacts, one: CycleFigures, lost_mAh: float) -> None:
     """Draw one cycle's stack; hatching says that the split is the prior's."""
-    active = one.discharge_Ah * 1e3
+    active = capacity_Ah(one) * 1e3
     stack.bar(
         one.cycle,
         0.0,
@@ -484,7 +493,7 @@ def _stack_bar(stack: Plot, facts: RunFacts, one: CycleFigures, lost_mAh: float)
 def _lost_plot(facts: RunFacts, x0: float, height: float) -> Plot:
     """Return lithium lost: solid and filled where measured, dashed and hollow where a bound.
 
-    Counting begins anew at the first anode-limited discharge, so the two are never joined.
+    The two are never joined: counting may begin anew at the first anode-limited discharge.
     """
     cycles = [one for one in facts.base or facts.cycles if known(one.lithium_lost_Ah)]
     ys = [one.lithium_lost_Ah * 1e3 for one in cycles]
@@ -529,7 +538,7 @@ def _lost_stretch(
         plot.add(shape_at("circle", plot.x(one.cycle), plot.y(y), css, said, r=2.2))
 
 
-def _inventory_sentence(facts: RunFacts, counts: dict[Label, int]) -> str:
+def _inventory_sentence(facts: RunFacts) -> str:
     # a slow reference discharge may end elsewhere than the cycles the figure is counted on
     last = next(
         one
@@ -538,13 +547,12 @@ def _inventory_sentence(facts: RunFacts, counts: dict[Label, int]) -> str:
     )
     lost = with_u(last.lithium_lost_Ah * 1e3, or_nan(last.u_lithium_lost_Ah) * 1e3, "mAh")
     if last.lithium_lost_label is Label.MEASURED:
-        first = next(one.cycle for one in facts.cycles if one.lithium_lost_label is Label.MEASURED)
         text = (
-            f"Up to cycle {last.cycle}, {lost} of lithium was lost (standard uncertainty), measured"
-            f" from the first anode-limited discharge (cycle {first}) on"
+            f"Up to cycle {last.cycle}, {lost} of lithium was lost (standard uncertainty):"
+            " measured, because its discharge ended at the anode"
         )
-        if counts[Label.BOUND]:
-            text += "; what was lost before it is not in the figure, dashed stretches are bounds"
+        if any(one.lithium_lost_label is Label.BOUND for one in facts.base):
+            text += "; hollow points and dashed stretches are only bounds"
     else:
         text = (
             f"Up to cycle {last.cycle}, {lost} is only a bound of the lithium lost: the discharges"

@@ -7,6 +7,7 @@ import math
 import tomllib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 from pathlib import Path
 from typing import Any, Final
 
@@ -17,15 +18,18 @@ from controller.app.reporting.words import K_95, MINUS
 from controller.domain.cell import CellFormat
 from controller.domain.decision import Decision
 from controller.domain.events import Event, EventKind, JsonScalar
-from controller.domain.figures import CycleFigures, CycleKind, Label
+from controller.domain.figures import CycleFigures, CycleKind
 from controller.io.journal import JournalReader, SessionRecord
 from controller.policy.learning import Effect, Opportunity, effect_of
+from controller.policy.scheduler import DRIFT_CYCLES, drift_over
 
 SUMMARY_SCHEMA: Final = 1
 # Cycles with one of these flags stay out of trends.
 SPOILING_FLAGS: Final = frozenset(
     {"interrupted", "unobserved-charge", "treatment-abandoned", "gap", "incomplete", "time-reset"}
 )
+# The trend of CE is that of this many cycles.
+TREND_CYCLES: Final = 10
 TREATMENT_STAGES: Final = "reactivating_"
 # At most this many treatments are drawn.
 WINDOWS: Final = 12
@@ -60,7 +64,7 @@ class Window:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Trend:
-    """Coulombic efficiency over base cycles without treatment, control, anchor or interruption.
+    """Coulombic efficiency over undisturbed base cycles (`efficiency_trend` says which).
 
     Attributes
     ----------
@@ -272,7 +276,7 @@ def summary_of(facts: RunFacts) -> dict[str, Any]:
         ],
         "treatments": [_treatment_json(one) for one in facts.treatments],
         "lab_hours": round(facts.hours, 4),
-        "final_capacity_mAh": _milli(last.discharge_Ah if last else None),
+        "final_capacity_mAh": _milli(capacity_Ah(last) if last else None),
         "stopped_because": facts.stopped_because,
     }
 
@@ -297,24 +301,44 @@ def _treatment_json(one: TreatmentFacts) -> dict[str, Any]:
 # --- figures --------------------------------------------------------------------------------------
 
 
+def capacity_Ah(one: CycleFigures) -> float:
+    """Return what a cycle gave back on discharge after its own charge.
+
+    A control at half charge charges the cell half full once more: charge put in by other than the
+    base steps is taken off. A fast strip right after the charge is part of the discharge. Reference
+    tests are diagnostic charge altogether.
+    """
+    if one.kind is CycleKind.REFERENCE:
+        return one.discharge_Ah
+    return one.discharge_Ah - (one.charge_Ah - one.base_charge_Ah)
+
+
 def opportunity_cycles(facts: RunFacts) -> dict[int, Decision]:
     """Return the cycles that were a treatment's opportunity, with the decision made before."""
     return {one.cycle + 1: one for one in facts.decisions if one.opportunity}
 
 
 def efficiency_trend(facts: RunFacts) -> Trend | None:
-    """Return the trend of CE, None where fewer than two cycles give it."""
+    """Return the trend of CE, None where fewer than two cycles give it.
+
+    It is that of the last ten base cycles without treatment or control; the drift after formation,
+    cycles just after a reference test and interrupted ones are left out. Earlier cycles tell of
+    another state of the cell: while the cathode ends the discharges CE is near 1 whatever is lost.
+    """
     touched = opportunity_cycles(facts)
+    after_other = {
+        then.cycle for one, then in pairwise(facts.cycles) if one.kind is not CycleKind.BASE
+    }
+    settled = _settled(facts.base)
     clean = [
         one
-        for one in facts.base
+        for one in settled
         if one.coulombic_efficiency is not None
         and math.isfinite(one.coulombic_efficiency)
         and one.cycle not in touched
-        and one.cycle - 1 not in touched
-        and not one.anchored
+        and one.cycle not in after_other
         and not SPOILING_FLAGS.intersection(one.flags)
-    ]
+    ][-TREND_CYCLES:]
     if len(clean) < 2:
         return None
     x = np.array([one.cycle for one in clean], dtype=np.float64)
@@ -340,22 +364,22 @@ def efficiency_trend(facts: RunFacts) -> Trend | None:
     )
 
 
+def _settled(base: list[CycleFigures]) -> list[CycleFigures]:
+    """Return the base cycles from where the drift after formation is over."""
+    for count in range(DRIFT_CYCLES, len(base) + 1):
+        if drift_over(base[:count]):
+            return base[count - DRIFT_CYCLES :]
+    return []
+
+
 def trend_words(trend: Trend | None) -> str:
     """Return the slope per 100 cycles, in percentage points, in words."""
     if trend is None or not math.isfinite(trend.slope):
-        return "too few undisturbed cycles for a trend"
+        return "too few settled, undisturbed cycles for a trend"
     slope, u = trend.slope * 1e4, trend.u_slope * 1e4
     words = f"{slope:+.3f} ± {u:.3f} pp per 100 cycles".replace("-", MINUS)
     seen = abs(slope) > K_95 * u
     return words if seen else words + " (no trend beyond its 95 % uncertainty)"
-
-
-def label_counts(cycles: Sequence[CycleFigures]) -> dict[Label, int]:
-    """Return how many cycles carry each label of lithium lost."""
-    counts = dict.fromkeys(Label, 0)
-    for one in cycles:
-        counts[one.lithium_lost_label] += 1
-    return counts
 
 
 # --- readings around treatments -------------------------------------------------------------------

@@ -13,6 +13,7 @@ from controller.app.reporting.facts import (
     RunFacts,
     TreatmentFacts,
     Window,
+    capacity_Ah,
     efficiency_trend,
     opportunity_cycles,
     trend_words,
@@ -121,8 +122,8 @@ def _subtitle(facts: RunFacts) -> str:
 
 def _headline(facts: RunFacts) -> str:
     cards = [
-        ("Cycles", *_count_words(facts)),
-        ("Discharge capacity, first to last", *_capacity_words(facts)),
+        ("Base cycles", *_count_words(facts)),
+        ("Discharge capacity", *_capacity_words(facts)),
         ("Coulombic efficiency", *_efficiency_words(facts)),
         (
             "Laboratory time",
@@ -145,8 +146,8 @@ def _headline(facts: RunFacts) -> str:
 
 def _count_words(facts: RunFacts) -> tuple[str, str]:
     counts = {kind: sum(one.kind is kind for one in facts.cycles) for kind in CycleKind}
-    planned = facts.table("cycling").get("cycles")
-    value = plural(counts[CycleKind.BASE], "base cycle")
+    planned = facts.header.get("cycles") or facts.table("cycling").get("cycles")
+    value = str(counts[CycleKind.BASE])
     more = f"and {counts[CycleKind.FORMATION]} formation, {counts[CycleKind.REFERENCE]} reference"
     return value, more + (f"; {planned} planned" if isinstance(planned, int) else "")
 
@@ -155,8 +156,8 @@ def _capacity_words(facts: RunFacts) -> tuple[str, str]:
     cycles = facts.base or list(facts.cycles)
     if not cycles:
         return "-", "no cycle closed yet"
-    first, last = (one.discharge_Ah * 1e3 for one in (cycles[0], cycles[-1]))
-    more = f"cycles {cycles[0].cycle} and {cycles[-1].cycle}"
+    first, last = (capacity_Ah(one) * 1e3 for one in (cycles[0], cycles[-1]))
+    more = f"first and last base cycle, {cycles[0].cycle} and {cycles[-1].cycle}"
     if known(facts.area_cm2):
         more += (
             f"; {number(first / facts.area_cm2, 3)} → {number(last / facts.area_cm2, 3)} mAh/cm²"
@@ -171,7 +172,8 @@ def _efficiency_words(facts: RunFacts) -> tuple[str, str]:
     if trend is None:
         return "-", trend_words(None)
     more = (
-        f"mean of {trend.count} undisturbed base cycles, standard uncertainty; {trend_words(trend)}"
+        f"mean of the last {trend.count} base cycles without treatment or control, standard"
+        f" uncertainty; {trend_words(trend)}"
     )
     if facts.cell_format is CellFormat.EXCESS_LITHIUM:
         more += "; it is the cathode's, not lithium's"
@@ -205,9 +207,7 @@ def _treatment_table(treatments: Sequence[TreatmentFacts]) -> str:
             numeric=(1, 3),
             label="Treatments",
         )
-        + "<p>Given back: difference in net charge between treated and randomly withheld"
-        " opportunities, anchor to anchor, one cycle ahead, ± one standard uncertainty. It may be"
-        " negative.</p>"
+        + f"<p>{GIVEN_BACK_WORDS}</p>"
     )
 
 
@@ -386,7 +386,7 @@ def _cycle_table(facts: RunFacts) -> str:
     )  # fmt: skip
     return (
         "<p>± is one standard uncertainty; the number after a discharge end is its probability.</p>"
-         '<div class="tight">'
+        '<div class="tight">'
         + _table(head, rows, numeric=(0, 2, 3, 4, 5, 7, 8, 10, 11), label="Cycles", scroll=True)
         + "</div>"
     )
@@ -453,6 +453,11 @@ def _event_table(facts: RunFacts) -> str:
 # --- provenance -----------------------------------------------------------------------------------
 
 
+GIVEN_BACK_WORDS: Final = (
+    "Given back: difference in net charge between treated and randomly withheld opportunities,"
+    " anchor to anchor, one cycle ahead, ± one standard uncertainty. Withheld opportunities run the"
+    " protocol's control, whose own loss is part of the difference. It may be negative."
+)
 MEASURED_WORDS: Final = (
     "Charge, discharge, net charge, Coulombic efficiency, resistance and, after anode-limited"
     " discharges, lithium lost; each with its standard uncertainty from gain, offset, range and"

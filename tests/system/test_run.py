@@ -1,0 +1,270 @@
+"""The program as a user runs it, on the built-in simulated cell."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from controller.app.config import example_text
+from controller.io.journal import JournalReader
+
+ROOT = Path(__file__).resolve().parents[2]
+REACTIVATE = (sys.executable, "-m", "controller.app")
+
+
+def reactivate(*arguments: str | Path, cwd: Path = ROOT) -> subprocess.CompletedProcess[str]:
+    environment = {**os.environ, "PYTHONPATH": str(ROOT), "COLUMNS": "120"}
+    return subprocess.run(
+        [*REACTIVATE, *map(str, arguments)],
+        cwd=cwd,
+        env=environment,
+        capture_output=True,
+        text=True,
+        timeout=200,
+    )
+
+
+def short_run_file(folder: Path, **replaced: str) -> Path:
+    """Write the example without formation and reference tests: one cycle takes about a second."""
+    text = example_text()
+    changes = {
+        "formation_cycles = 2": "formation_cycles = 0",
+        "reference_every = 25": "reference_every = 0",
+    }
+    for old, new in {**changes, **replaced}.items():
+        assert old in text, old
+        text = text.replace(old, new, 1)
+    path = folder / "RUN.toml"
+    path.write_text(text)
+    return path
+
+
+def last_object(output: str) -> dict:
+    return json.loads(output.strip().splitlines()[-1])
+
+
+def test_the_same_seed_gives_the_same_decisions_and_all_files(tmp_path: Path) -> None:
+    path = short_run_file(tmp_path, **{"spacing_cycles = 1": "spacing_cycles = 1"})
+    results = []
+    for name in ("a", "b"):
+        done = reactivate(
+            "run", path, "--cycles", "3", "--seed", "1", "--out", tmp_path / name, "--json"
+        )
+        assert done.returncode == 0, done.stderr
+        result = last_object(done.stdout)
+        assert set(result) >= {
+            "schema",
+            "run_dir",
+            "cycles",
+            "decisions",
+            "treatments",
+            "lab_hours",
+            "final_capacity_mAh",
+            "stopped_because",
+        }
+        assert result.pop("run_dir") == str(tmp_path / name)
+        results.append(result)
+        assert (tmp_path / name / "report.html").stat().st_size > 10_000
+        assert (tmp_path / name / "example-cu-nmc811.bdf.csv").exists()
+    assert results[0] == results[1]
+    assert results[0]["cycles"] == 3
+    assert results[0]["stopped_because"] == "completed"
+
+
+def test_ctrl_c_rests_the_cell_and_the_same_out_resumes(tmp_path: Path) -> None:
+    path, run_dir = short_run_file(tmp_path), tmp_path / "run"
+    process = subprocess.Popen(
+        [*REACTIVATE, "run", str(path), "--cycles", "4", "--out", str(run_dir)],
+        cwd=ROOT,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+    )
+    wait_until_reading(run_dir, 300)
+    process.send_signal(signal.SIGINT)
+    output, _ = process.communicate(timeout=60)
+    assert process.returncode == 0, output
+    assert "Ctrl-C" in output
+    with JournalReader(run_dir) as reader:
+        before = reader.sample_count()
+        assert "Ctrl-C" in reader.sessions()[-1].stopped_because
+        assert len(reader.cycles()) < 4
+    done = reactivate("run", "--out", run_dir, "--json")
+    assert done.returncode == 0, done.stderr
+    assert last_object(done.stdout)["cycles"] == 4
+    with JournalReader(run_dir) as reader:
+        sequence = reader.samples(["sequence"])["sequence"]
+        assert len(sequence) > before
+        assert (sequence[1:] - sequence[:-1] == 1).all()
+        assert [one.cycle for one in reader.cycles()] == [1, 2, 3, 4]
+        assert all(one.unobserved_charge_Ah == 0.0 for one in reader.cycles())
+
+
+def wait_until_reading(run_dir: Path, number: int) -> None:
+    deadline = time.monotonic() + 60.0
+    while time.monotonic() < deadline:
+        if (run_dir / "run.sqlite").exists():
+            try:
+                with JournalReader(run_dir) as reader:
+                    if reader.sample_count() >= number:
+                        return
+            except Exception as error:  # noqa: BLE001  still being created
+                last = error
+        time.sleep(0.05)
+    raise AssertionError(f"no {number} readings within 60 s: {last}")
+
+
+def test_pause_resume_stop_from_another_terminal(tmp_path: Path) -> None:
+    path, run_dir = short_run_file(tmp_path), tmp_path / "run"
+    process = subprocess.Popen(
+        [*REACTIVATE, "run", str(path), "--cycles", "40", "--out", str(run_dir)],
+        cwd=ROOT,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+    )
+    try:
+        wait_until_reading(run_dir, 200)
+        in_use = reactivate("run", path, "--out", run_dir)
+        assert in_use.returncode == 2
+        assert "in use by" in in_use.stderr
+        assert "paused" in reactivate("pause", run_dir).stdout
+        again = reactivate("pause", run_dir).stdout
+        assert "not possible in paused" in again
+        assert "goes on" in reactivate("resume", run_dir).stdout
+        assert "stops" in reactivate("stop", run_dir).stdout
+        output, _ = process.communicate(timeout=60)
+        assert process.returncode == 0, output
+    finally:
+        process.kill()
+        process.wait(10)
+    with JournalReader(run_dir) as reader:
+        assert "operator" in reader.sessions()[-1].stopped_because
+    nobody = reactivate("pause", run_dir)
+    assert nobody.returncode == 2
+    assert "no run is going on" in nobody.stderr
+
+
+def test_dry_run_prints_every_step_and_writes_nothing(tmp_path: Path) -> None:
+    done = reactivate("run", "--dry-run", cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
+    assert "nothing was energised" in done.stdout
+    for words in ("fast strip", "hold 3 V to C/50", "reference test", "fast-strip", "-4.62"):
+        assert words in done.stdout
+    assert list(tmp_path.iterdir()) == []
+
+
+BAD = {
+    "unknown key": (
+        "area_cm2 = 1.54",
+        "aera_cm2 = 1.54",
+        "cell.aera_cm2",
+        "did you mean 'area_cm2'",
+    ),
+    "wrong unit": (
+        "nominal_capacity_mAh = 3.0",
+        "nominal_capacity_Ah = 0.003",
+        "cell.nominal_capacity_Ah",
+        "did you mean 'nominal_capacity_mAh'",
+    ),
+    "not a number": ("area_cm2 = 1.54", 'area_cm2 = "1.54 cm2"', "cell.area_cm2", "1.54 cm2"),
+    "impossible limit": (
+        "voltage_max_V = { operate = 4.3, warn = 4.32, trip = 4.38 }",
+        "voltage_max_V = { operate = 4.3, warn = 4.32, trip = 4.1 }",
+        "voltage_max_V",
+        "4.1",
+    ),
+    "above the electrolyte": (
+        'electrolyte_family = "lhce"',
+        'electrolyte_family = "dilute-ether"',
+        "voltage_max_V",
+        "3.9",
+    ),
+    "no such recipe": ('"short-strip"', '"short-stripp"', "schedule.protocols[0]", "short-strip"),
+    "a recipe this cell cannot take": (
+        '"short-strip"',
+        '"pre-strip-4v"',
+        "pre-strip-4v",
+        "dissolves Cu",
+    ),
+    "missing port": (
+        'address = "simulated"             # or',
+        'address = "keithley" # or',
+        "cycler.address",
+        "socket://",
+    ),
+    "an envelope nobody wrote": (
+        'name = "fast-strip"',
+        'name = "other"',
+        "short-strip",
+        "fast-strip",
+    ),
+    "too small an envelope": ("max_current_mA = 6.0", "max_current_mA = 4.0", "short-strip", "4"),
+    "not TOML": ("schema = 1", "schema = = 1", "RUN.toml", "not TOML"),
+    "another schema": ("schema = 1", "schema = 7", "schema", "schema = 1"),
+}
+
+
+@pytest.mark.parametrize("case", BAD, ids=str)
+def test_bad_run_files_are_refused_with_key_and_remedy(tmp_path: Path, case: str) -> None:
+    old, new, key, remedy = BAD[case]
+    path = short_run_file(tmp_path, **{old: new})
+    done = reactivate("run", path, "--dry-run")
+    assert done.returncode == 2, done.stdout
+    assert "Traceback" not in done.stderr
+    assert "RUN.toml" in done.stderr
+    assert key in done.stderr
+    assert remedy in done.stderr
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (["run", "nowhere.toml"], ["nowhere.toml", "no such file"]),
+        (["report", "nowhere"], ["nowhere"]),
+        (["stop", "nowhere"], ["nowhere", "no run"]),
+        (["emulate", "keithley2400"], ["keithley2400", "keithley2450"]),
+        (["emulate", "keithley2450", "--tcp", "5025"], ["5025", "HOST:PORT"]),
+        (["run", "--out", "Dropbox/run"], ["Dropbox", "synchronised"]),
+        (["protocols", "show", "short-strop"], ["short-strip"]),
+    ],
+    ids=lambda value: " ".join(value) if value and isinstance(value, list) else "",
+)
+def test_bad_commands_say_what_to_do(
+    tmp_path: Path, arguments: list[str], words: list[str]
+) -> None:
+    done = reactivate(*arguments, cwd=tmp_path)
+    assert done.returncode == 2, done.stdout + done.stderr
+    assert "Traceback" not in done.stderr
+    for word in words:
+        assert word in done.stderr + done.stdout
+
+
+def test_another_configuration_is_not_resumed(tmp_path: Path) -> None:
+    path, run_dir = short_run_file(tmp_path), tmp_path / "run"
+    assert reactivate("run", path, "--cycles", "1", "--out", run_dir).returncode == 0
+    path.write_text(path.read_text().replace("area_cm2 = 1.54", "area_cm2 = 1.55"))
+    done = reactivate("run", path, "--out", run_dir)
+    assert done.returncode == 2
+    assert "another configuration" in done.stderr
+
+
+def test_nothing_answers_at_the_address(tmp_path: Path) -> None:
+    path = short_run_file(
+        tmp_path,
+        **{
+            'address = "simulated"             # or': 'address = "socket://127.0.0.1:9" #',
+            'address = "simulated"             # the': 'address = "socket://127.0.0.1:10" #',
+        },
+    )
+    done = reactivate("run", path, "--out", tmp_path / "run")
+    assert done.returncode == 3
+    assert "127.0.0.1:9" in done.stderr
+    assert "Traceback" not in done.stderr
