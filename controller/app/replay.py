@@ -234,6 +234,10 @@ _EXAMPLE_CURRENT_A: Final = 1e-3
 _EXAMPLE_CAPACITY_AS: Final = 10.8  # 3 mAh
 _EXAMPLE_EFFICIENCY: Final = 0.994
 _EXAMPLE_PERIOD_S: Final = 20.0
+# Readings come every second for this long before a step ends: what a cycler's voltage trigger does.
+_EXAMPLE_FINE_S: Final = 20.0
+# Lithium left on Cu at which the voltage collapses, as a share of the capacity.
+_EXAMPLE_KNEE_SHARE: Final = 3e-4
 _EXAMPLE_RESISTANCE_OHM: Final = 40.0
 _EXAMPLE_REST_S: Final = 600.0
 
@@ -275,15 +279,17 @@ def write_example(path: Path) -> None:
 
 def _times_s(lasts_s: float) -> list[float]:
     """Return reading times within a step, its end included."""
-    count = int(lasts_s // _EXAMPLE_PERIOD_S)
-    times_s = [k * _EXAMPLE_PERIOD_S for k in range(count + 1)]
-    return times_s if times_s[-1] == lasts_s else [*times_s, lasts_s]
+    fine_from_s = max(0.0, lasts_s - _EXAMPLE_FINE_S)
+    count = int(fine_from_s // _EXAMPLE_PERIOD_S)
+    coarse_s = [k * _EXAMPLE_PERIOD_S for k in range(count + 1)]
+    fine_s = [lasts_s - k for k in range(int(lasts_s - coarse_s[-1]), -1, -1)]
+    return [*coarse_s, *(t_s for t_s in fine_s if t_s > coarse_s[-1])]
 
 
 def _example_voltage_V(on_copper_As: float, current_A: float) -> float:
     """Return a made-up cell voltage: a slope, an ohmic drop, a knee when lithium runs out (V)."""
     share = on_copper_As / _EXAMPLE_CAPACITY_AS
-    knee_V = 0.6 * math.exp(-max(share, 0.0) / 0.004)
+    knee_V = 0.6 * math.exp(-max(share, 0.0) / _EXAMPLE_KNEE_SHARE)
     return 3.5 + 0.7 * share - knee_V + current_A * _EXAMPLE_RESISTANCE_OHM
 
 

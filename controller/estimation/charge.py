@@ -110,6 +110,7 @@ def propagate(
     u_discharge: float,
     u_common: float,
     gain_u: float,
+    covariance: float = 0.0,
 ) -> Uncertainty:
     """Combine gain, offset and what else is uncertain.
 
@@ -118,12 +119,15 @@ def propagate(
     ranges : mapping of float to RangeCharge
         By full scale.
     u_charge, u_discharge : float
-        Standard uncertainties from sampling, time and resolution, independent of each other.
+        Standard uncertainties from sampling, time and resolution.
     u_common : float
         From charge that flowed unobserved, in either direction.
     gain_u : float
         Relative, common within a range, independent between ranges. So in one range it cancels
         from discharge / charge.
+    covariance : float
+        Of what `u_charge` and `u_discharge` stand for, unit squared: negative where the time that
+        divides the two half cycles was rounded. A positive one, which would narrow, is not used.
 
     Returns
     -------
@@ -147,11 +151,14 @@ def propagate(
             math.hypot(u_charge, u_common) / charge,
             math.hypot(u_discharge, u_common) / discharge,
             math.sqrt(offset) / min(charge, discharge),
+            math.sqrt(max(-2.0 * covariance, 0.0) / (charge * discharge)),
         )
         efficiency = discharge / charge * relative
     return Uncertainty(
         charge=math.sqrt(gain_charge + offset + u_charge**2 + common),
         discharge=math.sqrt(gain_discharge + offset + u_discharge**2 + common),
-        net=math.sqrt(gain_net + offset + u_charge**2 + u_discharge**2 + common),
+        net=math.sqrt(
+            gain_net + offset + u_charge**2 + u_discharge**2 + max(-2.0 * covariance, 0.0) + common
+        ),
         efficiency=efficiency,
     )

@@ -32,7 +32,7 @@ from controller.estimation.intervals import (
     Intervals,
     integrate,
     resolution_u_As,
-    rounding_u_As,
+    rounding,
     sampling_u_As,
 )
 from controller.estimation.pulses import step_resistances
@@ -166,7 +166,7 @@ def analyse(
     if cell_format is CellFormat.LI_CU:
         series, words = orient_li_cu(series)
         findings.append(words)
-    intervals = integrate(series.t_s, series.current_A, series.same_step)
+    intervals = _integrated(series)
     numbers, words_of_cycles = cycle_numbers(series, intervals)
     findings += words_of_cycles
     implausible = [
@@ -202,6 +202,20 @@ def analyse(
     )
 
 
+def _integrated(series: Series) -> Intervals:
+    """Return the charge of each interval; one with a mended clock is open by half a tick more.
+
+    A clock that runs slow by a little is seen to slip by a whole tick where its rounding steps
+    over; so what was mended is itself uncertain by half the resolution.
+    """
+    intervals = integrate(series.t_s, series.current_A, series.same_step)
+    current_A = np.maximum(np.abs(series.current_A[1:]), np.abs(series.current_A[:-1]))
+    half_As = 0.5 * series.time_resolution_s * current_A
+    return intervals._replace(
+        half_width_As=intervals.half_width_As + np.where(series.slipped, half_As, 0.0)
+    )
+
+
 def _cycle(
     series: Series,
     intervals: Intervals,
@@ -217,8 +231,9 @@ def _cycle(
     discharging = inside & (intervals.charge_As < 0.0)
     charge_As = float(np.sum(intervals.charge_As[charging]))
     discharge_As = abs(float(np.sum(intervals.charge_As[discharging])))
-    u_charge_As = _own_u_As(series, intervals, charging)
-    u_discharge_As = _own_u_As(series, intervals, discharging)
+    rounded = rounding(intervals, charging, discharging, series.time_resolution_s)
+    u_charge_As = _own_u_As(series, intervals, charging, rounded.charge)
+    u_discharge_As = _own_u_As(series, intervals, discharging, rounded.discharge)
     flags = []
     if (
         max(
@@ -250,6 +265,7 @@ def _cycle(
         u_discharge_As,
         uniform_u(unobserved_As),
         GAIN_U,
+        0.0 if counted else rounded.covariance,
     )
     efficiency, u_efficiency, reason = _efficiency(
         charge_As, discharge_As, u.efficiency, cell_format
@@ -275,12 +291,14 @@ def _cycle(
     )
 
 
-def _own_u_As(series: Series, intervals: Intervals, chosen: BoolArray) -> float:
+def _own_u_As(
+    series: Series, intervals: Intervals, chosen: BoolArray, rounded_A2s2: float
+) -> float:
     """Return the standard uncertainty of a charge from sampling and rounding (A s)."""
     return float(
         np.sqrt(
             sampling_u_As(intervals, chosen) ** 2
-            + rounding_u_As(intervals, chosen, series.time_resolution_s) ** 2
+            + rounded_A2s2
             + resolution_u_As(intervals, chosen, series.current_resolution_A) ** 2
         )
     )

@@ -8,6 +8,7 @@ from typing import Final
 import numpy as np
 
 from controller.domain.cell import CellFormat
+from controller.estimation.clock import clock_slips
 from controller.estimation.intervals import BoolArray, Intervals, counter_increments
 from controller.estimation.table import FloatArray, Table, resolution
 
@@ -42,8 +43,9 @@ class Series:
     row : array of int, shape (n,)
         Row in the file.
     t_s, current_A, voltage_V : array, shape (n,)
-    same_step, broken, held : array of bool, shape (n - 1,)
-        Interval within one step; across a time reset; at a held voltage.
+    same_step, broken, held, slipped : array of bool, shape (n - 1,)
+        Interval within one step; across a time reset; at a held voltage; in which the clock
+        moved, told from the regular readings and set right.
     unobserved_As : array, shape (n - 1,)
         Half width of charge that flowed while time was not known (A s).
     cycle : array or None, shape (n,)
@@ -61,6 +63,7 @@ class Series:
     same_step: BoolArray
     broken: BoolArray
     held: BoolArray
+    slipped: BoolArray
     unobserved_As: FloatArray
     cycle: FloatArray | None
     counted_charge_As: FloatArray | None
@@ -107,6 +110,8 @@ def prepare(table: Table) -> Series:
         same_step = (step[1:] == step[:-1]) & ~broken
     else:
         same_step = ~broken
+    t_s, slipped, words = _unslipped(t_s, same_step, table)
+    findings += words
     dt_s = np.diff(t_s)
     typical_s = float(np.median(dt_s[dt_s > 0.0])) if np.any(dt_s > 0.0) else 0.0
     unobserved_As = np.where(
@@ -123,6 +128,7 @@ def prepare(table: Table) -> Series:
         same_step=same_step,
         broken=broken,
         held=_held(current_A, voltage_V, same_step),
+        slipped=slipped,
         unobserved_As=unobserved_As,
         cycle=None if table.cycle is None else table.cycle[usable],
         counted_charge_As=charge_As,
@@ -171,6 +177,34 @@ def _mended_time(
             + "; ".join(how)
         )
     return mended, broken, words
+
+
+def _unslipped(
+    t_s: FloatArray, same_step: BoolArray, table: Table
+) -> tuple[FloatArray, BoolArray, list[str]]:
+    """Return times with the slips of the logged clock taken out, where they were, and words.
+
+    Only with step numbers: without them a change of step looks like a slip.
+    """
+    slipped = np.zeros(same_step.size, dtype=np.bool_)
+    if table.step is None:
+        return t_s, slipped, []
+    starts = [0, *(np.flatnonzero(~same_step) + 1).tolist(), t_s.size]
+    slips = clock_slips(t_s, starts, table.time_resolution_s)
+    if not slips:
+        return t_s, slipped, []
+    mended = t_s.copy()
+    for row, gained_s in slips:
+        mended[row:] -= gained_s
+        slipped[row - 1] = True
+    first = slips[0].row + table.first_row
+    total_s = sum(slip.gained_s for slip in slips)
+    words = (
+        f"clock-slip: the logged clock moved {len(slips)} times against the regular period of the "
+        f"readings (first: near row {first}; {total_s:+.6g} s in all): the period was taken for "
+        "the time that passed"
+    )
+    return mended, slipped, [words]
 
 
 def _held(current_A: FloatArray, voltage_V: FloatArray, same_step: BoolArray) -> BoolArray:

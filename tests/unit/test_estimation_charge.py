@@ -18,11 +18,12 @@ from controller.estimation.charge import (
     interval_charge,
     propagate,
 )
+from controller.estimation.clock import clock_slips
 from controller.estimation.ends import EndShape, classify_end
 from controller.estimation.intervals import (
     counter_increments,
     integrate,
-    rounding_u_As,
+    rounding,
     sampling_u_As,
 )
 from controller.estimation.table import resolution
@@ -144,8 +145,114 @@ def test_time_rounding_of_a_long_step_acts_at_its_ends_only():
     coarse = integrate(np.linspace(0.0, 100.0, 3), current_A[:3], np.ones(2, dtype=np.bool_))
     for intervals in (fine, coarse):
         chosen = intervals.charge_As > 0.0
-        assert rounding_u_As(intervals, chosen, 1.0) == pytest.approx(2.0 * math.sqrt(2.0 / 12.0))
+        rounded = rounding(intervals, chosen, ~chosen, 1.0)
+        assert math.sqrt(rounded.charge) == pytest.approx(2.0 * math.sqrt(2.0 / 12.0))
+        assert (rounded.discharge, rounded.covariance) == (0.0, 0.0)
         assert sampling_u_As(intervals, chosen) == 0.0
+
+
+def test_time_rounding_at_both_ends_of_a_rest_is_one_error():
+    """Seen in simulated rounding: a rest of whole seconds, charge and discharge of any length."""
+    draw = np.random.default_rng(5)
+    charge_As, discharge_As = [], []
+    for _ in range(4000):
+        edges_s = draw.uniform(0.0, 1.0) + np.cumsum([0.0, draw.uniform(90, 110), 30.0, 0.0])
+        edges_s[3] = edges_s[2] + draw.uniform(90, 110)
+        true_s = np.diff(edges_s)
+        error_s = np.diff(np.floor(edges_s)) - true_s
+        charge_As.append(2.0 * error_s[0])
+        discharge_As.append(2.0 * error_s[2])
+    t_s = np.array([0.0, 0.0, 100.0, 100.0, 130.0, 130.0, 230.0, 230.0])
+    current_A = np.array([0.0, 2.0, 2.0, 0.0, 0.0, -2.0, -2.0, 0.0])
+    intervals = integrate(t_s, current_A, np.diff(t_s) > 0.0)
+    told = rounding(intervals, intervals.charge_As > 0.0, intervals.charge_As < 0.0, 1.0)
+    seen = np.cov(charge_As, discharge_As)
+    assert told.charge == pytest.approx(seen[0, 0], rel=0.1)
+    assert told.discharge == pytest.approx(seen[1, 1], rel=0.1)
+    assert told.covariance == pytest.approx(seen[0, 1], rel=0.1)
+    u = propagate(
+        {1.0: RangeCharge(200.0, 200.0, 0.0)},
+        math.sqrt(told.charge),
+        math.sqrt(told.discharge),
+        0.0,
+        0.0,
+        told.covariance,
+    )
+    net_As = np.array(discharge_As) - np.array(charge_As)
+    assert u.net == pytest.approx(float(np.std(net_As)), rel=0.05)
+    assert u.efficiency == pytest.approx(float(np.std(net_As)) / 200.0, rel=0.05)
+
+
+@pytest.mark.parametrize("noise_A", [-1e-5, 0.0, 1e-5])
+def test_first_reading_that_settles_is_not_ramped_over_the_interval(noise_A):
+    t_s = np.arange(6) * 30.0
+    current_A = np.array([0.5, 0.474, 0.474 + noise_A, 0.474, 0.474, 0.474])
+    for sign in (1.0, -1.0):
+        intervals = integrate(t_s, sign * current_A, np.ones(5, dtype=np.bool_))
+        assert intervals.charge_As[0] == pytest.approx(sign * 0.474 * 30.0, rel=1e-12)
+        # A regulator that took a whole second to settle is inside.
+        assert intervals.half_width_As[0] == pytest.approx(0.026, rel=1e-9)
+
+
+@pytest.mark.parametrize(
+    "current_A",
+    [
+        [0.5, 0.474, 0.460, 0.450, 0.440],  # a decay: no regulated current follows
+        [1.0, 0.474, 0.474, 0.474, 0.474],  # too far off: the end of another step
+        [0.5, 0.474, 0.474],  # too few to call it constant
+    ],
+)
+def test_first_reading_is_kept_where_nothing_shows_that_it_settles(current_A):
+    current_A = np.array(current_A)
+    t_s = np.arange(current_A.size) * 30.0
+    intervals = integrate(t_s, current_A, np.ones(current_A.size - 1, dtype=np.bool_))
+    # A settling regulator would leave one second of the difference open.
+    assert intervals.half_width_As[0] > 2.0 * abs(current_A[0] - current_A[1])
+
+
+def regular_step(*, slip_at: int, slip_s: float, extra: bool) -> np.ndarray:
+    t_s = 7.0 + 30.0 * np.arange(40)
+    if extra:  # readings between the periodic ones, one of them close to a periodic one
+        t_s = np.sort(np.concatenate((t_s, t_s[:-1:3] + 11.0, t_s[1:-1:5] + 29.0)))
+    t_s[t_s >= 7.0 + 30.0 * slip_at] += slip_s
+    return t_s
+
+
+@pytest.mark.parametrize("extra", [False, True])
+@pytest.mark.parametrize("slip_s", [-2.0, -1.0, 1.0, 3.0])
+def test_clock_slip_is_told_from_the_period(extra, slip_s):
+    t_s = regular_step(slip_at=25, slip_s=slip_s, extra=extra)
+    (slip,) = clock_slips(t_s, [0, t_s.size], 1.0)
+    assert slip.gained_s == slip_s
+    mended_s = t_s.copy()
+    mended_s[slip.row :] -= slip.gained_s
+    assert mended_s[-1] == 7.0 + 30.0 * 39
+    assert np.all(np.diff(mended_s) >= 0.0)
+
+
+@pytest.mark.parametrize("extra", [False, True])
+def test_a_regular_clock_does_not_slip(extra):
+    t_s = regular_step(slip_at=25, slip_s=0.0, extra=extra)
+    assert clock_slips(t_s, [0, t_s.size], 1.0) == []
+    assert clock_slips(np.append(t_s, t_s[-1] + 29.0), [0, t_s.size + 1], 1.0) == []  # cut-off
+
+
+@pytest.mark.parametrize(
+    "t_s",
+    [
+        np.cumsum(np.tile([30.0, 31.0], 30)),  # jitter of the logger, no slip
+        np.cumsum(np.tile([2.0, 1.0, 3.0], 30)),  # too fast for its resolution
+        np.array([0.0, 30.0, 60.0, 89.0, 119.0]),  # too short to tell
+        np.concatenate((30.0 * np.arange(20), 570.0 + 40.0 * np.arange(1, 20))),  # other period
+    ],
+)
+def test_irregular_logging_is_not_called_a_slip(t_s):
+    assert clock_slips(t_s, [0, t_s.size], 1.0) == []
+
+
+def test_times_that_are_not_rounded_show_no_slip():
+    t_s = regular_step(slip_at=25, slip_s=-1.0, extra=False)
+    assert clock_slips(t_s, [0, t_s.size], 0.0) == []
 
 
 def test_counter_that_begins_again():
