@@ -245,11 +245,7 @@ def sharp_or_slow(last_V_s: float):
 
 
 def test_sharp_end_is_the_anodes_in_an_anode_free_cell_only():
-<<<<<<< HEAD
-    series = table(sharp_or_slow(5.0), dt_s=1.0)
-=======
     series = table(sharp_or_slow(3.0), dt_s=1.0)
->>>>>>> replay
     assert full(series, CellFormat.ANODE_FREE).cycles[0].discharge_end is DischargeEnd.ANODE
     assert full(series, CellFormat.EXCESS_LITHIUM).cycles[0].discharge_end is DischargeEnd.UNKNOWN
     assert full(series, CellFormat.FULL_CELL).cycles[0].discharge_end is DischargeEnd.UNKNOWN
