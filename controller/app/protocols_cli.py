@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Final
 
+from rich.box import SIMPLE_HEAD
 from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
@@ -22,8 +23,8 @@ EXIT_REFUSED: Final = 1
 EXIT_BAD_INPUT: Final = 2
 
 _MARK: Final = {
-    Allowed.EVIDENCE: "evidence",
-    Allowed.PRIOR_ONLY: "prior only",
+    Allowed.EVIDENCE: "yes",
+    Allowed.PRIOR_ONLY: "prior",
     Allowed.REFUSED: "-",
 }
 
@@ -36,24 +37,24 @@ def _plain(console: Console, text: str = "") -> None:
 def list_protocols(*, console: Console | None = None) -> int:
     """Print the library as a table; return the exit code."""
     console = console or Console()
-    table = Table(title="Protocols")
+    table = Table(box=SIMPLE_HEAD, padding=(0, 1, 0, 0))
     table.add_column("name", no_wrap=True)
-    table.add_column("kind")
+    table.add_column("kind", no_wrap=True)
     for cell_format in CellFormat:
-        table.add_column(cell_format)
-    table.add_column("evidence")
+        table.add_column(cell_format, no_wrap=True)
+    table.add_column("basis", no_wrap=True)
     for recipe in library().values():
         first = recipe.evidence[0]
         table.add_row(
             recipe.name,
             recipe.kind,
             *(_MARK[recipe.applicability[cell_format].allowed] for cell_format in CellFormat),
-            escape(f"{first.basis}: {first.doi or first.source}"),
+            first.basis,
         )
     console.print(table)
     _plain(
         console,
-        "- = refused; prior only = no data on this format. "
+        "yes = evidence on this format; prior = none on it; - = refused. "
         "`reactivate protocols show NAME` gives reasons, sources and steps.",
     )
     return EXIT_ACCEPTED
