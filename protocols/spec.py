@@ -52,6 +52,7 @@ class Placement(StrEnum):
     AFTER_DISCHARGE = "after-discharge"
     BEFORE_FIRST_CYCLE = "before-first-cycle"
     BETWEEN_CYCLES = "between-cycles"
+    MID_CHARGE = "mid-charge"  # half the nominal capacity into the charge
 
 
 class Allowed(StrEnum):
@@ -438,6 +439,8 @@ class Recipe(_Model):
     benefit : Benefit
     controls : tuple of Control
         What a withheld opportunity may get instead.
+    sham_placement : Placement or None
+        Where the control goes; None is where the treatment goes.
     sham_reason : str
         Why these controls.
     needs_anchor : bool
@@ -459,6 +462,7 @@ class Recipe(_Model):
     placement: Placement | None = None
     benefit: Benefit = Benefit.NONE
     controls: tuple[Control, ...] = ()
+    sham_placement: Placement | None = None
     sham_reason: str = ""
     needs_anchor: bool = False
     may_act_as_treatment: bool = False

@@ -147,13 +147,18 @@ def _book(config: RunConfig, recipes: Mapping[str, Recipe]) -> PlanBook:
         reference=split_cycles(resolve(recipes[cycling.reference_test], cell)),
         treatments={name: resolve(recipes[name], cell) for name in treatments},
         shams={name: resolve(recipes[name], cell, sham=True) for name in treatments},
-        placements={
-            name: recipes[name].placement or Placement.BETWEEN_CYCLES for name in treatments
+        placements={name: _placement(recipes[name]) for name in treatments},
+        sham_placements={
+            name: recipes[name].sham_placement or _placement(recipes[name]) for name in treatments
         },
         hours={name: expected_hours(recipes[name], cell) for name in treatments},
         envelopes=tuple(pulse.name for pulse in config.limits.pulse_envelopes),
         nominal_capacity_Ah=cell.nominal_capacity_Ah,
     )
+
+
+def _placement(recipe: Recipe) -> Placement:
+    return recipe.placement or Placement.BETWEEN_CYCLES
 
 
 def describe_step(step: Step, config: RunConfig) -> dict[str, str]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from controller.core.execute import StepNumbers, numbers_of
 from controller.domain.command import CHARGE, DISCHARGE
@@ -53,6 +53,7 @@ class PlanBook:
     treatments: Mapping[str, tuple[Step, ...]]
     shams: Mapping[str, tuple[Step, ...]]
     placements: Mapping[str, Placement]
+    sham_placements: Mapping[str, Placement]
     hours: Mapping[str, float]
     envelopes: tuple[str, ...]
     nominal_capacity_Ah: float
@@ -81,14 +82,28 @@ class PlanBook:
         if not key.recipe:
             return self.base
         insert = self.treatments[key.recipe] if key.treated else self.shams[key.recipe]
-        place = self._place(key.recipe)
-        return (*self.base[:place], *insert, *self.base[place:], *self.anchor)
+        places = self.placements if key.treated else self.sham_placements
+        return (*self._with(insert, places[key.recipe]), *self.anchor)
 
-    def _place(self, recipe: str) -> int:
-        """Return the index in the base cycle before which a treatment (or its sham) goes."""
-        if self.placements[recipe] is Placement.AFTER_CHARGE:
-            return 1 + max(i for i, step in enumerate(self.base) if step.kind == CHARGE)
-        return 0
+    def _with(self, insert: tuple[Step, ...], placement: Placement) -> tuple[Step, ...]:
+        """Return the base cycle with a treatment, or its control, in its place."""
+        if not insert:
+            return self.base
+        charges = [index for index, step in enumerate(self.base) if step.kind == CHARGE]
+        if placement is Placement.AFTER_CHARGE:
+            place = charges[-1] + 1
+        elif placement is Placement.MID_CHARGE:
+            place = charges[0]
+            whole = self.base[place]
+            first_half = replace(
+                whole,
+                name=f"{whole.name}, first half",
+                end_charge_Ah=0.5 * self.nominal_capacity_Ah,
+            )
+            insert = (first_half, *insert)
+        else:
+            place = 0
+        return (*self.base[:place], *insert, *self.base[place:])
 
 
 def split_cycles(steps: Sequence[Step]) -> tuple[tuple[Step, ...], ...]:

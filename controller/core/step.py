@@ -364,6 +364,7 @@ class Core:
         """
         following = self._following(state, running_is_done=True)
         base_next = following is CycleKind.BASE
+        anchored = state.anchoring or bool(state.key.recipe)
         if state.key.kind is CycleKind.BASE and not state.anchoring and base_next:
             decision = self._decide(state, sample)
             report.decisions.append(decision)
@@ -372,9 +373,12 @@ class Core:
                 state.next_key = CycleKey(
                     kind=CycleKind.BASE, recipe=decision.candidate, treated=not decision.withheld
                 )
-                if not state.key.recipe:  # a cycle with an opportunity ends in an anchor already
+                if not anchored:
                     state.anchoring = True
                     return
+        if following is not state.key.kind and not anchored:
+            state.anchoring = True  # every change of rate ends at an anchor too
+            return
         self._close_cycle(state, sample, report)
 
     def _close_cycle(self, state: CoreState, sample: Sample, report: Report) -> None:

@@ -199,6 +199,7 @@ class EstimatorState:
     resistances: list[list[float]] = field(default_factory=list)
     resistance_Ohm: float = NAN
     resistance_u_Ohm: float = NAN
+    resistance_cycle: int = 0
     # Shape of the running base discharge.
     shape_new: int = 1
     shape_As: float = 0.0
@@ -325,7 +326,7 @@ def observe(
         state.edge_current_A = state.current_A
         state.edge_done = 0
     if state.edge_done != _ALL_STEPS_DONE:
-        _take_resistance(state, config, t_s, sample)
+        _take_resistance(state, config, t_s, sample, kind == DISCHARGE and tag == TAG_BASE)
     state.t_s = t_s
     state.t_host_s = sample.t_host_s
     state.current_A = current_A
@@ -546,8 +547,13 @@ def _take_resistance(
     config: EstimatorConfig,
     t_s: float,
     sample: Sample,
+    comparable: bool,  # noqa: FBT001  one call, a kernel's flag
 ) -> None:
-    """Take the resistance of the running edge, when this reading is one of those wanted."""
+    """Take the resistance of the running edge, when this reading is one of those wanted.
+
+    Only the step from rest into the base discharge is `comparable` from cycle to cycle: another
+    current or another state of charge has another resistance, and would look like a short.
+    """
     since_s = t_s - state.edge_t_s
     voltage_V = sample.voltage_V
     current_A = sample.current_A
@@ -574,8 +580,9 @@ def _take_resistance(
             )
             state.edge_done |= 1 << k
             state.resistances.append([t_s, float(state.cycle_number), float(k), value_Ohm, u_Ohm])
-            if k > 0 and abs(state.edge_current_A) <= REST_C_RATE * config.nominal_capacity_Ah:
-                # From rest: comparable from cycle to cycle.
+            at_rest = abs(state.edge_current_A) <= REST_C_RATE * config.nominal_capacity_Ah
+            if k > 0 and comparable and at_rest:
+                state.resistance_cycle = state.cycle_number
                 state.resistance_Ohm = value_Ohm
                 state.resistance_u_Ohm = u_Ohm
 
@@ -727,6 +734,7 @@ def close_cycle(
     probability = state.end_probability
     _carry_on(state, config, end, probability)
     lost_Ah, u_lost_Ah, label = _lithium_lost(state, config)
+    resistance_is_new = state.resistance_cycle == state.cycle_number
     h = _SECONDS_PER_HOUR
     figures = CycleFigures(
         cycle=cycle,
@@ -746,8 +754,8 @@ def close_cycle(
         coulombic_efficiency_base=base_efficiency,
         discharge_end=end,
         discharge_end_probability=probability,
-        resistance_Ohm=state.resistance_Ohm,
-        u_resistance_Ohm=state.resistance_u_Ohm,
+        resistance_Ohm=state.resistance_Ohm if resistance_is_new else NAN,
+        u_resistance_Ohm=state.resistance_u_Ohm if resistance_is_new else NAN,
         lithium_lost_Ah=lost_Ah,
         u_lithium_lost_Ah=u_lost_Ah,
         lithium_lost_label=label,

@@ -161,6 +161,8 @@ def _waiting(
     if cycle - last <= config.spacing_cycles:
         return f"an opportunity every {config.spacing_cycles + 1} cycles at most"
     recent = since[-max(config.spacing_cycles, 1) * 3 :]
+    if not recent:
+        return "no cycle at base rate since the last opportunity or change of rate"
     loss_Ah, u_Ah = _loss(recent)
     inputs["net_charge_lost_mAh"] = round(loss_Ah * 1e3, 4)
     inputs["u_net_charge_lost_mAh"] = round(u_Ah * 1e3, 4)
@@ -238,7 +240,9 @@ def soft_short_suspected(history: Sequence[CycleFigures]) -> bool:
     values = [
         (one.resistance_Ohm, one.u_resistance_Ohm)
         for one in history
-        if one.kind is CycleKind.BASE and math.isfinite(one.resistance_Ohm)
+        if one.kind is CycleKind.BASE
+        and math.isfinite(one.resistance_Ohm)
+        and one.treatment_net_charge_Ah == 0.0  # a strip leaves another state behind
     ]
     if len(values) < SHORT_COMPARISON_CYCLES + 1:
         return False

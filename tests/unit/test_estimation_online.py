@@ -383,7 +383,7 @@ def discharge(state, conf, t_s, knee_Ah, hold_Ah=0.0, charge_Ah=2.7e-3, lost_Ah=
 @pytest.mark.parametrize(
     ("knee_share", "hold_share", "end"),
     [
-        (0.002, 0.0, DischargeEnd.ANODE),
+        (0.0004, 0.0, DischargeEnd.ANODE),
         (0.02, 0.03, DischargeEnd.CATHODE),
         (0.03, 0.35, DischargeEnd.POLARISATION),
     ],
@@ -432,7 +432,7 @@ def test_end_is_unknown_without_data_or_without_reaching_the_cut_off():
 def run_cycles(conf, ends_sharp, lost_Ah=2e-5):
     state, t_s, figures = online.new_state(conf), 0.0, []
     for k, sharp in enumerate(ends_sharp, start=1):
-        knee_Ah = 0.001 * NOMINAL_AH if sharp else 0.03 * NOMINAL_AH
+        knee_Ah = 0.0003 * NOMINAL_AH if sharp else 0.03 * NOMINAL_AH
         hold_Ah = 0.0 if sharp else 0.03 * NOMINAL_AH
         t_s = discharge(state, conf, t_s, knee_Ah, hold_Ah, lost_Ah=lost_Ah)
         online.end_of_discharge(state, conf)

@@ -150,12 +150,14 @@ def test_check_judges_the_moment_where_it_is_given(console):
 
 
 def test_the_sham_is_checked_as_well(console):
-    # Only the sham of the discharged rest charges the cell.
+    # The strip itself has its envelope; its sham at base rate has none.
     whole = limits(ANODE_FREE)
-    levels = replace(whole.continuous.charge_current_max_A, operate=0.5e-3)
-    slow = replace(whole, continuous=replace(whole.continuous, charge_current_max_A=levels))
+    levels = replace(whole.continuous.discharge_current_max_A, operate=0.5e-3)
+    slow = replace(whole, continuous=replace(whole.continuous, discharge_current_max_A=levels))
     code = check_protocol(
-        "discharged-rest", cell(ANODE_FREE), slow, CAPABILITIES, "none", console=console
+        "short-strip", cell(ANODE_FREE), slow, CAPABILITIES, "auxiliary", console=console
     )
     assert code == 1
-    assert "to half charge: 1 mA of charge is above the continuous limit" in printed(console)
+    assert "same charge at base rate: 1 mA of discharge is above the continuous limit" in printed(
+        console
+    )
