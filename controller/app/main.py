@@ -66,7 +66,7 @@ def config() -> None:
 @app.command()
 def replay(
     files: Annotated[
-        list[Path] | None, typer.Argument(help="BDF, Parquet, CSV or Neware files.")
+        list[Path] | None, typer.Argument(help="BDF, Parquet, CSV or Neware; none: an example.")
     ] = None,
     cell_format: Annotated[
         str | None,

@@ -5,26 +5,22 @@ from __future__ import annotations
 import json
 import math
 import sys
-from collections.abc import Sequence
+import tempfile
 from pathlib import Path
 from typing import Any, Final
 
 from rich.console import Console
-from rich.table import Table as RichTable
 
+from controller.app.replay_table import show
 from controller.domain.cell import CellFormat
 from controller.domain.errors import ConfigurationError, nearest, refuse
-from controller.domain.figures import DischargeEnd, Resistance
+from controller.domain.figures import Resistance
 from controller.estimation.cycles import Analysis, CycleResult, analyse
 from controller.io.readers import read_table
 
 SCHEMA: Final = 1
 EXIT_OK: Final = 0
 EXIT_BAD_INPUT: Final = 2
-# A table longer than this shows its first and last rows.
-_ROWS_SHOWN: Final = 24
-_ROWS_AT_END: Final = 8
-_NO_VALUE: Final = "-"
 
 
 def replay(
@@ -35,7 +31,8 @@ def replay(
     Parameters
     ----------
     files : list of Path
-        One cell each.
+        One cell each. None: a synthetic example, which is written to a new temporary folder and
+        said to be one.
     cell_format : str or None
         `CellFormat` value; without it Coulombic efficiency is not stated.
     ignore_counters : bool
@@ -50,10 +47,12 @@ def replay(
     """
     try:
         parsed = _parse_format(cell_format)
-        if not files:
-            raise refuse("command line", "FILE", "no file given")
     except ConfigurationError as error:
         return _refused(error)
+    if not files:
+        files = [_example()]
+        parsed = parsed or CellFormat.ANODE_FREE
+    console = Console(highlight=False)
     code = EXIT_OK
     for path in files:
         try:
@@ -65,8 +64,19 @@ def replay(
         if as_json:
             sys.stdout.write(json.dumps(to_json(analysis), allow_nan=False) + "\n")
         else:
-            _print(analysis)
+            show(console, analysis)
     return code
+
+
+def _example() -> Path:
+    """Write the example to a folder of its own and say so, apart from the figures."""
+    path = Path(tempfile.mkdtemp(prefix="reactivate-")) / "synthetic-example.csv"
+    write_example(path)
+    sys.stderr.write(
+        "No file given, so here is a synthetic example (made by arithmetic, nothing measured; an "
+        f"anode-free cell), written to\n{path}\n\n"
+    )
+    return path
 
 
 def _refused(error: ConfigurationError) -> int:
@@ -136,96 +146,6 @@ def _resistance_json(resistance: Resistance) -> dict[str, Any]:
 
 def _or_null(value: float) -> float | None:
     return value if math.isfinite(value) else None
-
-
-def _print(analysis: Analysis) -> None:
-    console = Console(highlight=False)
-    words = "no cell format given" if analysis.cell_format is None else analysis.cell_format.value
-    console.print(f"[bold]{analysis.source}[/bold]  {analysis.layout}; {words}", soft_wrap=True)
-    if analysis.cycles:
-        console.print(_cycle_table(analysis.cycles))
-    else:
-        console.print("no cycle can be told: no charge flows in this file")
-    console.print(_average_words(analysis), soft_wrap=True)
-    if analysis.findings:
-        console.print("Findings")
-        for finding in analysis.findings:
-            console.print(f"  - {finding}", markup=False, soft_wrap=True)
-    console.print()
-
-
-def _cycle_table(cycles: Sequence[CycleResult]) -> RichTable:
-    table = RichTable()
-    for heading in ("cycle", "charge\nmAh", "discharge\nmAh", "net charge\nmAh", "CE ± u\n%"):
-        table.add_column(heading, justify="right", no_wrap=True)
-    table.add_column("source")
-    table.add_column("ended by")
-    table.add_column("R\nOhm", justify="right", no_wrap=True)
-    table.add_column("flags")
-    head, tail = _rows_shown(len(cycles))
-    for cycle in cycles[:head]:
-        table.add_row(*_cells(cycle))
-    hidden = len(cycles) - head - tail
-    if hidden > 0:
-        table.add_row("…", "", "", "", "", "", "", "", f"{hidden} more, --json for all")
-    for cycle in cycles[len(cycles) - tail :]:
-        table.add_row(*_cells(cycle))
-    return table
-
-
-def _rows_shown(count: int) -> tuple[int, int]:
-    """Return how many rows stand at the head and at the tail of the table."""
-    if count <= _ROWS_SHOWN:
-        return count, 0
-    return _ROWS_SHOWN - _ROWS_AT_END, _ROWS_AT_END
-
-
-def _cells(cycle: CycleResult) -> list[str]:
-    end = _NO_VALUE
-    if cycle.discharge_end is not DischargeEnd.UNKNOWN:
-        end = f"{cycle.discharge_end.value} ({cycle.discharge_end_probability:.0%})"
-    efficiency = _NO_VALUE
-    if cycle.coulombic_efficiency is not None and cycle.u_coulombic_efficiency is not None:
-        efficiency = _with_u(100 * cycle.coulombic_efficiency, 100 * cycle.u_coulombic_efficiency)
-    resistance = _NO_VALUE
-    if math.isfinite(cycle.resistance_Ohm):
-        resistance = f"{cycle.resistance_Ohm:.4g}"
-    return [
-        str(cycle.cycle),
-        f"{1e3 * cycle.charge_Ah:.5g}",
-        f"{1e3 * cycle.discharge_Ah:.5g}",
-        _with_u(1e3 * cycle.net_charge_Ah, 1e3 * cycle.u_net_charge_Ah),
-        efficiency,
-        cycle.source,
-        end,
-        resistance,
-        ", ".join(cycle.flags),
-    ]
-
-
-def _with_u(value: float, u: float) -> str:
-    """Write a value and its standard uncertainty with two digits of the uncertainty."""
-    if not (math.isfinite(u) and u > 0.0):
-        return f"{value:.5g}"
-    digits = max(0, 1 - math.floor(math.log10(u)))
-    return f"{value:.{digits}f} ± {u:.{digits}f}"
-
-
-def _average_words(analysis: Analysis) -> str:
-    """Say the mean efficiency over the cycles that may be averaged, and how many were left out."""
-    averaged = analysis.averaged
-    if not averaged:
-        return "No cycle has a Coulombic efficiency that may be averaged."
-    efficiencies = [c.coulombic_efficiency for c in averaged if c.coulombic_efficiency is not None]
-    mean = sum(efficiencies) / len(efficiencies)
-    excess = analysis.cell_format is CellFormat.EXCESS_LITHIUM
-    left_out = len(analysis.cycles) - len(averaged)
-    return (
-        f"Mean Coulombic efficiency over {len(averaged)} cycles: {100 * mean:.2f} %"
-        + (f" ({left_out} flagged cycles left out)" if left_out else "")
-        + "; u is one standard uncertainty."
-        + (" It is the cathode's, not lithium's." if excess else "")
-    )
 
 
 # A synthetic cell for the example: arithmetic, no measurement. All assumed.

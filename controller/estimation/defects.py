@@ -172,9 +172,9 @@ def _mended_time(
             how.append(f"{len(single)} single rows, set between their neighbours")
         if lasting:
             how.append(f"{len(lasting)} lasting, the time that passed is unknown")
+        times = "1 time" if falls.size == 1 else f"{falls.size} times"
         words.append(
-            f"time-reset: time goes backwards {falls.size} times (first: row {first}): "
-            + "; ".join(how)
+            f"time-reset: time goes backwards {times} (first: row {first}): " + "; ".join(how)
         )
     return mended, broken, words
 

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import re
+import tempfile
 from pathlib import Path
 
 import pytest
@@ -61,7 +63,7 @@ def test_table_says_efficiency_with_uncertainty(example, capsys, monkeypatch):
     out = capsys.readouterr().out
     assert "99.40" in out
     assert "±" in out
-    assert "anode-limited" in out
+    assert "anode (" in out
     assert "Mean Coulombic efficiency over 5 cycles: 99.40 %" in out
 
 
@@ -78,8 +80,9 @@ def test_long_files_show_their_ends_only(tmp_path, capsys, monkeypatch):
     assert replay([path], "full-cell", ignore_counters=False, as_json=False) == 0
     out = capsys.readouterr().out
     assert "76 more, --json for all" in out
-    assert "│   100 │" in out
-    assert "│    50 │" not in out
+    rows = {line.split()[0] for line in out.splitlines() if line.strip()}
+    assert {"16", "93", "100", "…"} <= rows
+    assert not {"17", "50", "92"} & rows
 
 
 @pytest.mark.parametrize(
@@ -107,9 +110,83 @@ def test_unknown_format_names_the_nearest(example, capsys):
     assert "did you mean 'anode-free'?" in capsys.readouterr().err
 
 
-def test_no_file_is_refused(capsys):
-    assert replay([], "anode-free", ignore_counters=False, as_json=False) == 2
-    assert "no file given" in capsys.readouterr().err
+def test_no_file_analyses_a_synthetic_example_and_says_so(capsys, monkeypatch, tmp_path):
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
+    assert replay([], None, ignore_counters=False, as_json=True) == 0
+    captured = capsys.readouterr()
+    assert "synthetic example" in captured.err
+    assert "nothing measured" in captured.err
+    told = json.loads(captured.out)
+    assert told["format"] == "anode-free"
+    assert len(told["cycles"]) == 5
+    written = Path(told["file"])
+    assert written.is_relative_to(tmp_path)
+    assert str(written) in captured.err
+    # A second one never overwrites the first.
+    assert replay([], None, ignore_counters=False, as_json=True) == 0
+    assert json.loads(capsys.readouterr().out)["file"] != told["file"]
+
+
+def test_unknown_format_writes_no_example(capsys, monkeypatch, tmp_path):
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
+    assert replay([], "anode_free", ignore_counters=False, as_json=False) == 2
+    assert list(tmp_path.iterdir()) == []
+    assert "did you mean 'anode-free'?" in capsys.readouterr().err
+
+
+def flagged_file(tmp_path: Path) -> Path:
+    """Start with a discharge that has no charge before it: flags for cycle 1 only."""
+    rows = ["time_s,current_A,voltage_V,cycle"]
+    t_s = 0
+    for cycle in range(1, 6):
+        for current_A in (0.001, -0.001) if cycle > 1 else (-0.001,):
+            rows += [f"{t_s + j},{current_A},{3.5 + 0.01 * j},{cycle}" for j in range(40)]
+            t_s += 40
+    path = tmp_path / "flagged.csv"
+    path.write_text("\n".join(rows))
+    return path
+
+
+@pytest.mark.parametrize("columns", [60, 80, 100, 140])
+def test_no_line_is_wider_than_the_terminal_and_nothing_is_cut(
+    tmp_path, capsys, monkeypatch, columns
+):
+    monkeypatch.setenv("COLUMNS", str(columns))
+    assert replay([flagged_file(tmp_path)], "full-cell", ignore_counters=False, as_json=False) == 0
+    title, *lines = capsys.readouterr().out.splitlines()
+    assert title.endswith("flagged.csv")  # a path is never broken
+    assert all(len(line.rstrip()) <= columns for line in lines)
+    text = " ".join(" ".join(lines).split())
+    assert "incomplete" in text
+    assert "starts-charged" in text
+    assert "…" not in text
+
+
+def test_flags_stand_below_the_table_only_where_they_do_not_fit(tmp_path, capsys, monkeypatch):
+    path = flagged_file(tmp_path)
+    shown = {}
+    for columns in (70, 140):
+        monkeypatch.setenv("COLUMNS", str(columns))
+        assert replay([path], "full-cell", ignore_counters=False, as_json=False) == 0
+        shown[columns] = capsys.readouterr().out
+    assert re.search(r"^cycle 1: .*starts-charged", shown[70], re.MULTILINE)
+    assert not re.search(r"^cycle 1: ", shown[140], re.MULTILINE)
+    assert re.search(r"^ +1  .*starts-charged", shown[140], re.MULTILINE)
+
+
+def test_many_cycles_with_one_flag_take_one_line(tmp_path, capsys, monkeypatch):
+    monkeypatch.setenv("COLUMNS", "80")
+    rows = ["time_s,current_A,voltage_V,cycle"]
+    rows += [f"{k},0.001,3.5,{1 + k // 10}" for k in range(300) if k // 10 != 6]
+    path = tmp_path / "charges_only.csv"
+    path.write_text("\n".join(rows))
+    assert replay([path], "anode-free", ignore_counters=False, as_json=False) == 0
+    out = capsys.readouterr().out
+    assert "5 more, --json for all" in out
+    assert out.count("incomplete") == 24  # in the table: it fits
+    monkeypatch.setenv("COLUMNS", "50")
+    assert replay([path], "anode-free", ignore_counters=False, as_json=False) == 0
+    assert "cycles 1-6, 8-30: incomplete" in capsys.readouterr().out
 
 
 def test_a_bad_file_does_not_keep_the_others_from_being_read(example, tmp_path, capsys):

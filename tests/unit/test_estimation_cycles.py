@@ -120,7 +120,7 @@ def test_a_single_row_out_of_time_is_mended():
     t_s[10] = 0.0
     analysis = full(table(CYCLE, t_s=t_s))
     assert analysis.cycles[0].charge_Ah * H == pytest.approx(1.0)
-    assert any("time goes backwards 1 times (first: row 12)" in w for w in analysis.findings)
+    assert any("time goes backwards 1 time (first: row 12)" in w for w in analysis.findings)
 
 
 def test_time_that_begins_again_is_flagged_and_widens():
