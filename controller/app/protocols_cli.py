@@ -42,14 +42,11 @@ def list_protocols(*, console: Console | None = None) -> int:
     table.add_column("kind", no_wrap=True)
     for cell_format in CellFormat:
         table.add_column(cell_format, no_wrap=True)
-    table.add_column("basis", no_wrap=True)
     for recipe in library().values():
-        first = recipe.evidence[0]
         table.add_row(
             recipe.name,
             recipe.kind,
             *(_MARK[recipe.applicability[cell_format].allowed] for cell_format in CellFormat),
-            first.basis,
         )
     console.print(table)
     _plain(

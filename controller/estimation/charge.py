@@ -151,7 +151,8 @@ def propagate(
             math.hypot(u_charge, u_common) / charge,
             math.hypot(u_discharge, u_common) / discharge,
             math.sqrt(offset) / min(charge, discharge),
-            math.sqrt(max(-2.0 * covariance, 0.0) / (charge * discharge)),
+            # root by root: the product of two tiny charges is zero
+            math.sqrt(max(-2.0 * covariance, 0.0)) / math.sqrt(charge) / math.sqrt(discharge),
         )
         efficiency = discharge / charge * relative
     return Uncertainty(

@@ -3,7 +3,8 @@
 from pathlib import Path
 
 import pytest
-from kills import balance, emulator, kill_in, run_file, start
+
+from tests.system.kills import balance, emulator, kill_in, run_file, start
 
 
 @pytest.mark.slow
