@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import json
 import math
 import sys
@@ -52,6 +53,10 @@ def replay(
     if not files:
         files = [_example()]
         parsed = parsed or CellFormat.ANODE_FREE
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            # A terminal or pipe in another encoding shows "?" for "±"; it never stops the analysis.
+            stream.reconfigure(errors="replace")
     console = Console(highlight=False)
     code = EXIT_OK
     for path in files:
