@@ -12,7 +12,7 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
-import kills
+from tests.system import kills
 
 
 def main(times: int) -> int:
