@@ -31,7 +31,7 @@ from controller.app.resume import (
     take_gap_into_account,
     unobserved_Ah,
 )
-from controller.app.runtime import Interrupt, Listener, Runtime
+from controller.app.runtime import BATCH_READINGS, Interrupt, Listener, Runtime
 from controller.app.telemetry import TelemetryListener
 from controller.core.step import Core
 from controller.domain.cell import ElectrolyteFamily
@@ -46,7 +46,6 @@ from controller.io.platform import inhibit_sleep, is_synchronised_folder
 from controller.policy.machine import State
 from controller.safety import supervisor
 
-BATCH_VIRTUAL = 200
 EXIT_DONE, EXIT_FAULT = 0, 3
 
 
@@ -219,7 +218,8 @@ def _run_held(
     mailbox = Mailbox(run_dir)
     wall = RealClock()
     resumed = (run_dir / "run.sqlite").exists()
-    batch = BATCH_VIRTUAL if config.simulated else 1
+    # in virtual time the loop commits; the journal's own limit must not come before it
+    batch = 2 * BATCH_READINGS if config.simulated else 1
     restored: Restored | None = None
     acknowledged: OperatorCommand | None = None
     if resumed:

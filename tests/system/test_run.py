@@ -13,7 +13,9 @@ from pathlib import Path
 import pytest
 
 from controller.app.config import example_text
+from controller.app.hardware import SIMULATED_BENCH
 from controller.io.journal import JournalReader
+from hil.bench import build_bench, load_bench
 
 ROOT = Path(__file__).resolve().parents[2]
 REACTIVATE = (sys.executable, "-m", "controller.app")
@@ -105,6 +107,31 @@ def test_ctrl_c_rests_the_cell_and_the_same_out_resumes(tmp_path: Path) -> None:
         assert (sequence[1:] - sequence[:-1] == 1).all()
         assert [one.cycle for one in reader.cycles()] == [1, 2, 3, 4]
         assert all(one.unobserved_charge_Ah == 0.0 for one in reader.cycles())
+
+
+def test_killed_in_process_the_cell_is_never_behind_its_journal(tmp_path: Path) -> None:
+    path, run_dir = short_run_file(tmp_path), tmp_path / "run"
+    for readings in (900, 3000):
+        process = subprocess.Popen(
+            [*REACTIVATE, "run", str(path), "--cycles", "2", "--out", str(run_dir)],
+            cwd=ROOT,
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.DEVNULL,
+        )
+        wait_until_reading(run_dir, readings)
+        process.kill()
+        process.wait(10)
+    assert reactivate("run", path, "--out", run_dir).returncode == 0
+    with JournalReader(run_dir) as reader:
+        cycles = reader.cycles()
+    bench = build_bench(seed=1, utc_epoch_s=0.0)
+    load_bench(bench, run_dir / SIMULATED_BENCH)
+    truth = bench.cell.truth()
+    hidden_mAh = truth["charge_out_mAh"] - truth["charge_in_mAh"]
+    journalled_mAh = 1e3 * sum(one.net_charge_Ah for one in cycles)
+    u_mAh = 1e3 * sum(one.u_net_charge_Ah for one in cycles)
+    assert abs(journalled_mAh - hidden_mAh) <= 2.0 * u_mAh
+    assert sum(one.unobserved_charge_Ah for one in cycles) > 0.0
 
 
 def wait_until_reading(run_dir: Path, number: int) -> None:
