@@ -47,6 +47,8 @@ from controller.policy.machine import State
 from controller.safety import supervisor
 
 EXIT_DONE, EXIT_FAULT = 0, 3
+# Clocks of one computer may be set back by this much without anybody wondering (s).
+CLOCK_TOLERANCE_S = 60.0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -323,7 +325,31 @@ def _header(config: RunConfig, seed: int, utc_s: float) -> dict[str, str | int |
 
 
 def _account_for_gap(restored: Restored, hardware: Hardware, journal: Journal) -> None:
-    gap_s = hardware.clock.utc_s() - restored.last_utc_s if hardware.virtual else None
+    """Journal how long nothing was read, and what may have flowed meanwhile.
+
+    Raises
+    ------
+    RunDirectoryError
+        The last reading lies in the future: this computer's clock, or another's run.
+    """
+    pause_s = hardware.clock.utc_s() - restored.last_utc_s
+    # with an accelerated clock Unix time of the readings runs ahead of the wall's
+    if hardware.speed == 1.0 and pause_s < -CLOCK_TOLERANCE_S:
+        raise RunDirectoryError(
+            f"the last reading is {-pause_s:.0f} s in the future: set this computer's clock, "
+            "then resume"
+        )
+    if hardware.speed == 1.0 and pause_s > 0.0:
+        journal.event(
+            Event(
+                kind=EventKind.EXPOSURE,
+                t_s=hardware.clock.now_s(),
+                sequence=restored.sequence,
+                message=f"not watched for {pause_s / 3600.0:.3f} h, output open",
+                data={"pause_h": pause_s / 3600.0, "voltage_V": restored.last_voltage_V},
+            )
+        )
+    gap_s = pause_s if hardware.virtual else None
     charge_Ah = unobserved_Ah(restored, gap_s)
     take_gap_into_account(restored, charge_Ah)
     if charge_Ah > 0.0:

@@ -30,6 +30,8 @@ from controller.safety import supervisor
 
 # How soon an operator's word, or Ctrl-C, is noticed (wall time).
 OPERATOR_PERIOD_S: Final = 0.1
+# A pause at high charge this long is told (assumed, 12-48 h).
+CHARGED_PAUSE_S: Final = 24 * 3600.0
 # In virtual time this many readings are committed at once.
 BATCH_READINGS: Final = 200
 
@@ -79,6 +81,7 @@ class Runtime:
         self._interrupt = interrupt or Interrupt()
         self._causes = 0
         self._last_look_s = -math.inf
+        self._paused_s = math.nan
         self._sequence = 0
 
     def run(
@@ -181,12 +184,32 @@ class Runtime:
                 self._latch(state, sample, verdict)
             if state.stopped_because:
                 return
+            self._watch_pause(state, sample)
             for listener in self._listeners:
                 listener.sample(state, sample, applied)
             due_s = max(due_s + command.period_s, self._clock.now_s())
             if self._wait(state, memory, sample, due_s):
                 return
             sample = self._read(state)
+
+    def _watch_pause(self, state: CoreState, sample: Sample) -> None:
+        """Ask for a discharge when a pause at high charge lasts: safe, not harmless."""
+        if state.run_state is not State.PAUSED:
+            self._paused_s = math.nan
+            return
+        if math.isnan(self._paused_s):
+            self._paused_s = sample.t_host_s
+            return
+        cell = self._core.config.cell
+        high = sample.voltage_V > 0.5 * (cell.lower_cut_off_V + cell.upper_cut_off_V)
+        if high and sample.t_host_s - self._paused_s >= CHARGED_PAUSE_S:
+            self._paused_s = math.inf  # said once
+            self._event(
+                EventKind.EXPOSURE,
+                f"paused for {CHARGED_PAUSE_S / 3600.0:g} h at {sample.voltage_V:.3f} V: a rest at "
+                "high charge costs lithium; resume or discharge the cell",
+                sample,
+            )
 
     def _latch(self, state: CoreState, sample: Sample, verdict: Verdict) -> None:
         """Tell the machine that the guard has opened for good, on a verdict or by itself."""
