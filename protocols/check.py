@@ -232,6 +232,27 @@ def _within(value: float, limit: float) -> bool:
     return value <= limit + abs(limit) * ROUNDING
 
 
+def is_fast(step: Step, cell: CellSpec, base_current_A: float) -> bool:
+    """Return whether a step of a treatment may short a cell, so that a check has to follow it.
+
+    Above 4 mA/cm2 either way; or plating above base rate, unless it is only a probe.
+
+    Parameters
+    ----------
+    step : Step
+    cell : CellSpec
+    base_current_A : float
+        Charging current of base cycling (A).
+    """
+    density = abs(cell.current_density_mA_per_cm2(step.current_A))
+    plates_fast = (
+        step.kind == CHARGE
+        and not _within(step.current_A, base_current_A)
+        and _worst_charge_Ah(step) > PROBE_FRACTION * cell.nominal_capacity_Ah
+    )
+    return not _within(density, FAST_TREATMENT_MA_PER_CM2) or plates_fast
+
+
 # --- Rules: the cell and its format ---------------------------------------------------------
 
 
@@ -644,7 +665,7 @@ def _open_circuit_check(q: _Question) -> Iterator[Refusal]:
     """After anything fast, 30 min at open circuit before charging; pulses of one opening apart."""
     if q.recipe.kind is not Kind.TREATMENT:
         return
-    base_mA_per_cm2 = q.cell.current_density_mA_per_cm2(q.cell.c_rate_current_A(q.base_c_rate))
+    base_current_A = q.cell.c_rate_current_A(q.base_c_rate)
     pending: int | None = None
     for index, step in enumerate(q.steps):
         if step.kind == HOLD_0A:
@@ -654,13 +675,7 @@ def _open_circuit_check(q: _Question) -> Iterator[Refusal]:
         follows_on = bool(step.envelope) and index > 0 and q.steps[index - 1].envelope != ""
         if pending is not None and step.kind == CHARGE and not follows_on:
             break
-        density = q.density(step)
-        plates_fast = (
-            step.kind == CHARGE
-            and not _within(density, base_mA_per_cm2)
-            and _worst_charge_Ah(step) > PROBE_FRACTION * q.cell.nominal_capacity_Ah
-        )
-        if not _within(density, FAST_TREATMENT_MA_PER_CM2) or plates_fast:
+        if is_fast(step, q.cell, base_current_A):
             pending = index
     if pending is not None:
         yield q.refuse(

@@ -219,6 +219,7 @@ class _Resolver:
             tag=_TAG_OF_KIND[self._recipe.kind],
             envelope=self._recipe.pulse_envelope if step.in_envelope else "",
             device_timed=step.device_timed,
+            polarity_probe=step.polarity_probe,
             period_s=NAN if step.period_s is None else step.period_s,
         )
 

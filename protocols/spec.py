@@ -283,7 +283,8 @@ class HoldStep(_CurrentStep):
 class PulseStep(_CurrentStep):
     """Current in one direction for a fixed time; the voltage bound caps it, nothing else ends it.
 
-    `device_timed`: the instrument itself ends the pulse, with its output off.
+    `device_timed`: the instrument itself ends the pulse, with its output off. `polarity_probe`: the
+    voltage must move with the current, by more than noise; otherwise the treatment is abandoned.
     """
 
     do: Literal["pulse"]
@@ -291,6 +292,13 @@ class PulseStep(_CurrentStep):
     duration_s: Positive
     voltage_bound_V: Voltage = CUT_OFF
     device_timed: bool = False
+    polarity_probe: bool = False
+
+    @model_validator(mode="after")
+    def _check_probe(self) -> PulseStep:
+        if self.polarity_probe and self.device_timed:
+            raise ValueError("a polarity_probe is read while it lasts; it cannot be device_timed")
+        return self
 
 
 SimpleStep = Annotated[

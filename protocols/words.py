@@ -86,6 +86,8 @@ def _plain_words(recipe: Recipe, step: PlainStep) -> str:
             )
             if step.device_timed:
                 text += ", timed by the instrument"
+            if step.polarity_probe:
+                text += ", the voltage must move with it"
         case _:
             text = _flow(recipe, step)
     if getattr(step, "in_envelope", False):
@@ -150,6 +152,8 @@ def step_words(step: Step, cell: CellSpec) -> str:
         parts.append(f"pulse envelope {step.envelope!r}")
     if step.device_timed:
         parts.append("timed by the instrument")
+    if step.polarity_probe:
+        parts.append("the voltage must move with it")
     return ", ".join(parts)
 
 

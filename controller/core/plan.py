@@ -4,12 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from typing import Final
 
 from controller.core.execute import StepNumbers, numbers_of
-from controller.domain.command import CHARGE, DISCHARGE
+from controller.domain.command import CHARGE, DISCHARGE, HOLD_0A
 from controller.domain.figures import CycleKind
 from controller.domain.step import Step
-from protocols.spec import Placement
+from protocols.spec import OCV_CHECK_S, Placement
+
+# `CycleKey.part` of a base cycle that teaches the open-circuit check its baseline.
+BASELINE_REST: Final = 1
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -20,7 +24,8 @@ class CycleKey:
     ----------
     kind : CycleKind
     part : int
-        Which cycle of a recipe of several (formation, reference test).
+        Which cycle of a recipe of several (formation, reference test); `BASELINE_REST` in a base
+        cycle whose rests are as long as an open-circuit check.
     recipe : str
         Treatment whose opportunity this cycle is; empty for none.
     treated : bool
@@ -80,10 +85,28 @@ class PlanBook:
         if key.kind is CycleKind.REFERENCE:
             return self.reference[key.part]
         if not key.recipe:
-            return self.base
+            return self.with_long_rests() if key.part == BASELINE_REST else self.base
         insert = self.treatments[key.recipe] if key.treated else self.shams[key.recipe]
         places = self.placements if key.treated else self.sham_placements
         return (*self._with(insert, places[key.recipe]), *self.anchor)
+
+    def with_long_rests(self) -> tuple[Step, ...]:
+        """Return the base cycle with the rests before its discharge as long as a check.
+
+        Nothing else teaches what this cell's own decay and noise are in time for a first fast
+        treatment: reference tests are too rare.
+        """
+        steps: list[Step] = []
+        emptied = False
+        for step in self.base:
+            emptied = emptied or step.closes_half_cycle
+            short_rest = step.kind == HOLD_0A and step.max_duration_s < OCV_CHECK_S
+            if short_rest and not emptied:
+                name = f"{step.name}, as long as an open-circuit check"
+                steps.append(replace(step, name=name, max_duration_s=OCV_CHECK_S))
+            else:
+                steps.append(step)
+        return tuple(steps)
 
     def _with(self, insert: tuple[Step, ...], placement: Placement) -> tuple[Step, ...]:
         """Return the base cycle with a treatment, or its control, in its place."""

@@ -6,8 +6,10 @@ import json
 from dataclasses import asdict, dataclass, field
 from typing import Any, Final
 
+from controller.core import short_check
 from controller.core.execute import Progress
 from controller.core.plan import CycleKey
+from controller.core.short_check import ShortCheck
 from controller.domain.errors import RunDirectoryError
 from controller.domain.figures import CycleFigures, CycleKind, DischargeEnd, Label
 from controller.estimation import online
@@ -45,8 +47,9 @@ class CoreState:
         Decided for the next cycle.
     spoiled : list of str
         Flags for the running cycle (interrupted, unobserved charge, treatment abandoned).
-    treatments_run, treatments_abandoned : dict of str to int
-        By recipe.
+    treatments_run, treatments_abandoned, treatments_harmful : dict of str to int
+        By recipe. Harmful: the open-circuit check afterwards failed.
+    short_check : ShortCheck
     envelope_openings : dict of str to int
         By pulse envelope; the supervisor counts for itself.
     last_t_s : float
@@ -75,6 +78,8 @@ class CoreState:
     treatments_run: dict[str, int] = field(default_factory=dict)
     treatments_abandoned: dict[str, int] = field(default_factory=dict)
     envelope_openings: dict[str, int] = field(default_factory=dict)
+    treatments_harmful: dict[str, int] = field(default_factory=dict)
+    short_check: ShortCheck = field(default_factory=ShortCheck)
     last_t_s: float = float("nan")
     hours: float = 0.0
     stopped_because: str = ""
@@ -89,6 +94,7 @@ def to_text(state: CoreState) -> str:
     plain["progress"] = {name: getattr(state.progress, name) for name in Progress.__slots__}
     plain["estimator"] = online.to_dict(state.estimator)
     plain["scheduler"] = asdict(state.scheduler)
+    plain["short_check"] = short_check.to_dict(state.short_check)
     plain["history"] = [asdict(figures) for figures in state.history]
     return json.dumps(plain)
 
@@ -113,6 +119,7 @@ def from_text(text: str, where: str) -> CoreState:
     scheduler = plain.pop("scheduler")
     scheduler["opportunities"] = [Opportunity(**one) for one in scheduler["opportunities"]]
     next_key = plain.pop("next_key")
+    checked = plain.pop("short_check", None)  # checkpoints before the check have none
     return CoreState(
         run_state=State(plain.pop("run_state")),
         key=_key(plain.pop("key")),
@@ -120,12 +127,15 @@ def from_text(text: str, where: str) -> CoreState:
         progress=progress,
         estimator=online.from_dict(plain.pop("estimator")),
         scheduler=SchedulerState(**scheduler),
+        short_check=ShortCheck() if checked is None else short_check.from_dict(checked),
         history=[figures_from(one) for one in plain.pop("history")],
         **plain,
     )
 
 
-_OWN_CODING: Final = frozenset({"key", "next_key", "progress", "estimator", "scheduler", "history"})
+_OWN_CODING: Final = frozenset(
+    {"key", "next_key", "progress", "estimator", "scheduler", "history", "short_check"}
+)
 
 
 def _key(plain: dict[str, Any]) -> CycleKey:

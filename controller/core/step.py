@@ -20,7 +20,18 @@ from controller.core.execute import (
     command_for,
     period_s,
 )
-from controller.core.plan import CycleKey, PlanBook, PlannedStep
+from controller.core.plan import BASELINE_REST, CycleKey, PlanBook, PlannedStep
+from controller.core.short_check import (
+    Probe,
+    base_current_A,
+    comes_too_early,
+    inserted_check,
+    is_check,
+    owes_check,
+    polarity,
+    probe_reading,
+    teaches,
+)
 from controller.core.state import CoreState
 from controller.domain.capabilities import CyclerCapabilities
 from controller.domain.cell import CellLimits, CellSpec
@@ -31,11 +42,11 @@ from controller.domain.figures import CycleFigures, CycleKind, DischargeEnd, Res
 from controller.domain.sample import Sample, quality_words
 from controller.domain.step import FAST_PERIOD_S, StepEnd
 from controller.domain.verdict import HOLD, REST, TRIP, Verdict
-from controller.estimation import online
+from controller.estimation import online, relaxation
 from controller.policy import scheduler
 from controller.policy.machine import State, StateMachine, Trigger
 from protocols.check import CheckState, check
-from protocols.spec import Recipe
+from protocols.spec import OCV_CHECK_S, Recipe
 
 _IDLE_VALID_S: Final = VALID_PERIODS * FAST_PERIOD_S
 _HOLD_COMMAND: Final = Command(kind=HOLD_0A, period_s=FAST_PERIOD_S, valid_for_s=_IDLE_VALID_S)
@@ -103,6 +114,13 @@ class Core:
         self._cached: tuple[CycleKey, bool, tuple[PlannedStep, ...]] | None = None
         self._command: Command = _HOLD_COMMAND
         self._command_of: tuple[PlannedStep, float] | None = None
+        self._base_A = base_current_A(config.book.base)
+        self._inserted_check = inserted_check(config.book.nominal_capacity_Ah)
+        self._need_check = frozenset(
+            name
+            for name, steps in config.book.treatments.items()
+            if any(one.ocv_check or owes_check(one, config.cell, self._base_A) for one in steps)
+        )
 
     def new_state(self) -> CoreState:
         """Return the state of a run before its first sample."""
@@ -127,7 +145,9 @@ class Core:
         return cached[2]
 
     def current(self, state: CoreState) -> PlannedStep:
-        """Return the running step."""
+        """Return the running step: of the plan, or the check inserted in front of it."""
+        if state.short_check.inserted:
+            return self._inserted_check
         return self.plan(state)[state.step_index]
 
     def trigger(self, state: CoreState, trigger: Trigger, sample: Sample | None) -> Event:
@@ -155,6 +175,7 @@ class Core:
         """Enter the running step after the start checks have passed."""
         report = Report()
         report.events.append(self.trigger(state, Trigger.CHECKED, sample))
+        self._take_up(state, sample, report)
         self._enter_step(state, sample, report, fresh=state.progress.elapsed_s == 0.0)
         state.last_t_s = sample.t_host_s
         return report
@@ -193,6 +214,17 @@ class Core:
         if resistances:
             report = report or Report()
             report.resistances += [replace(one, cycle=state.cycle) for one in resistances]
+        check = state.short_check
+        if not sample.quality and in_force.kind == planned.numbers.kind:
+            if check.watching:
+                relaxation.observe(
+                    check.relaxation,
+                    state.progress.elapsed_s,
+                    sample.t_host_s,
+                    sample.voltage_V,
+                )
+            elif planned.step.polarity_probe:
+                probe_reading(check.probe, sample.voltage_V, sample.current_A)
         if end != RUNNING:
             report = report or Report()
             self._end_step(state, sample, END_WORDS[end], report)
@@ -204,8 +236,31 @@ class Core:
     def reenter(self, state: CoreState, sample: Sample) -> Report:
         """Go on with the running step after a pause; what it has done so far counts."""
         report = Report()
-        self._enter_step(state, sample, report, fresh=False)
+        before = state.progress
+        self._take_up(state, sample, report)
+        self._enter_step(state, sample, report, fresh=state.progress is not before)
         return report
+
+    def _take_up(self, state: CoreState, sample: Sample, report: Report) -> None:
+        """Settle what may not simply go on after a pause or a crash.
+
+        A check counts only in one piece. A treatment that had begun to be fast is over: its next
+        pulse would follow a pause that nobody planned. A polarity is proven anew.
+        """
+        check, step = state.short_check, self.current(state).step
+        if is_check(step):
+            state.progress = Progress()
+        if check.inserted or step.tag != TAG_TREATMENT:
+            return
+        if check.due:
+            why = "interrupted before its open-circuit check was passed"
+            self._abandon(state, sample, why, report)
+            return
+        for index, planned in enumerate(self.plan(state)[: state.step_index + 1]):
+            if planned.step.polarity_probe:
+                state.step_index = index
+                state.progress = Progress()
+                return
 
     # --- commands -------------------------------------------------------------------------------
 
@@ -266,11 +321,7 @@ class Core:
             state.spoiled.append(flag)
 
     def _abandon(self, state: CoreState, sample: Sample, why: str, report: Report) -> None:
-        """Skip the treatment's remaining steps."""
-        steps = self.plan(state)
-        index = state.step_index
-        while index < len(steps) - 1 and steps[index].step.tag == TAG_TREATMENT:
-            index += 1
+        """Break a treatment off, for a reason."""
         recipe = state.key.recipe
         state.treatments_abandoned[recipe] = state.treatments_abandoned.get(recipe, 0) + 1
         self._spoil(state, "treatment-abandoned")
@@ -283,10 +334,131 @@ class Core:
                 data={"recipe": recipe, "cycle": state.cycle},
             )
         )
+        self._skip_treatment(state, sample, report)
+
+    def _skip_treatment(self, state: CoreState, sample: Sample, report: Report) -> None:
+        """Skip the treatment's remaining steps."""
+        steps = self.plan(state)
+        index = state.step_index
+        while index < len(steps) - 1 and steps[index].step.tag == TAG_TREATMENT:
+            index += 1
         if state.run_state in _TREATING_STATES:
             report.events.append(self.trigger(state, Trigger.ABANDON, sample))
         state.step_index = index
         state.progress = Progress()
+
+    # --- shorts and polarity --------------------------------------------------------------------
+
+    def _judge(self, state: CoreState, sample: Sample, report: Report) -> bool:
+        """Judge the open-circuit check that has just ended; a failed one pauses the run."""
+        check = state.short_check
+        recipe = check.due
+        figures = relaxation.figures_of(check.relaxation)
+        judgement = relaxation.judge(figures, check.rests)
+        if judgement.passed:
+            verdict = "passed"
+            check.due = ""
+        elif judgement.conclusive:
+            verdict = "failed"
+            check.short_sign = True
+            state.treatments_harmful[recipe] = state.treatments_harmful.get(recipe, 0) + 1
+            self._spoil(state, "treatment-harmful")
+        else:
+            verdict = "could not be judged"
+        words = f"open-circuit check after {recipe} {verdict}: {judgement.reason}"
+        if not judgement.passed:
+            words += (
+                "; paused at 0 A. Look at the cell, then `reactivate resume` repeats the check: "
+                "nothing is charged before one has passed"
+            )
+        report.events.append(
+            Event(
+                kind=EventKind.TREATMENT,
+                t_s=sample.t_host_s,
+                sequence=sample.sequence,
+                message=words,
+                data={
+                    "recipe": recipe,
+                    "cycle": state.cycle,
+                    "passed": judgement.passed,
+                    "conclusive": judgement.conclusive,
+                    "decay_V_per_h": figures.decay_V_per_h,
+                    "decay_limit_V_per_h": judgement.limits.decay_V_per_h,
+                    "noise_V": figures.noise_V,
+                    "noise_limit_V": judgement.limits.noise_V,
+                    "readings": figures.readings,
+                    "baseline_rests": len(check.rests),
+                    "times_harmful": state.treatments_harmful.get(recipe, 0),
+                },
+            )
+        )
+        return judgement.passed
+
+    def _pause_unpassed(self, state: CoreState, sample: Sample, report: Report) -> None:
+        """Stop before anything else: the check stays owed, in front of the step that follows."""
+        if not state.short_check.inserted:
+            self._skip_treatment(state, sample, report)
+        state.progress = Progress()
+        state.short_check.watching = False
+        report.events.append(self.trigger(state, Trigger.PAUSE, sample))
+
+    def _polarity_proven(self, state: CoreState, sample: Sample, report: Report) -> bool:
+        """Compare the probe's response with its current; without proof the treatment ends."""
+        asked_A = self.current(state).step.current_A
+        proven, moved_V, needed_V = polarity(state.short_check.probe, asked_A)
+        said = f"the voltage moved {moved_V * 1e3:+.3g} mV with the current"
+        report.events.append(
+            Event(
+                kind=EventKind.TREATMENT,
+                t_s=sample.t_host_s,
+                sequence=sample.sequence,
+                message=f"polarity {'proven' if proven else 'not proven'}: {said}",
+                data={
+                    "recipe": state.key.recipe,
+                    "cycle": state.cycle,
+                    "passed": proven,
+                    "current_A": asked_A,
+                    "response_V": moved_V,
+                    "response_needed_V": needed_V,
+                },
+            )
+        )
+        if not proven:
+            why = f"polarity not proven: {said}, more than {needed_V * 1e3:.3g} mV is proof"
+            self._abandon(state, sample, why, report)
+        return proven
+
+    def _settle(self, state: CoreState, sample: Sample, report: Report) -> bool:
+        """Draw the conclusions of the step that has ended; return whether the plan goes on."""
+        check, step = state.short_check, self.current(state).step
+        if check.due and is_check(step):
+            if not self._judge(state, sample, report):
+                self._pause_unpassed(state, sample, report)
+                return False
+        elif check.watching:
+            relaxation.learn(check.rests, relaxation.figures_of(check.relaxation))
+        check.watching = False
+        if check.inserted:
+            check.inserted = False
+        elif not step.polarity_probe or self._polarity_proven(state, sample, report):
+            return True
+        self._enter_step(state, sample, report)
+        return False
+
+    def _watch(self, state: CoreState, sample: Sample) -> None:
+        """Prepare the sums of the step that begins."""
+        check, step = state.short_check, self.current(state).step
+        untreated = not state.key.treated and not check.short_sign
+        if is_check(step) and (check.due or untreated):
+            check.relaxation = relaxation.Relaxation(step.max_duration_s)
+            check.watching = True
+        elif untreated and not check.inserted and teaches(self.plan(state), state.step_index):
+            check.relaxation = relaxation.Relaxation(OCV_CHECK_S)
+            check.watching = True
+        else:
+            check.watching = False
+        if step.polarity_probe:
+            check.probe = Probe(sample.voltage_V)
 
     # --- steps ----------------------------------------------------------------------------------
 
@@ -294,11 +466,18 @@ class Core:
         self, state: CoreState, sample: Sample, report: Report, *, fresh: bool = True
     ) -> None:
         planned = self.current(state)
+        check = state.short_check
+        if not check.inserted and comes_too_early(check.due, self._before(state), planned):
+            check.inserted = fresh = True
+            planned = self.current(state)
+        if owes_check(planned.step, self.config.cell, self._base_A):
+            check.due = state.key.recipe
         edge_s = state.progress.edge_s if _same_current(self._before(state), planned) else 0.0
         if fresh:
             state.progress = Progress()
             state.progress.edge_s = edge_s
         state.progress.last_t_s = sample.t_host_s
+        self._watch(state, sample)
         stage = planned.step.stage
         trigger = Trigger(stage.value)
         if trigger.value != state.run_state.value:
@@ -346,6 +525,8 @@ class Core:
                 },
             )
         )
+        if not self._settle(state, sample, report):
+            return
         if planned.step.closes_half_cycle:
             online.end_of_discharge(state.estimator, self.config.estimator)
         state.step_index += 1
@@ -429,7 +610,17 @@ class Core:
             return CycleKey(kind=following, part=state.formation_done)
         if following is CycleKind.REFERENCE:
             return CycleKey(kind=following, part=state.reference_part)
-        return state.next_key or CycleKey(kind=following)
+        return state.next_key or CycleKey(
+            kind=following, part=BASELINE_REST if self._wants_baseline(state) else 0
+        )
+
+    def _wants_baseline(self, state: CoreState) -> bool:
+        """Return whether a scheduled recipe waits for this cell's own rests."""
+        return (
+            bool(self._need_check)
+            and not state.short_check.short_sign
+            and len(state.short_check.rests) < relaxation.BASELINE_LEAST_RESTS
+        )
 
     def _following(self, state: CoreState, *, running_is_done: bool) -> CycleKind | None:
         """Return what follows: formation, a reference test, base cycles with a test every N.
@@ -489,7 +680,7 @@ class Core:
             # what came off the negative electrode was there; more may be
             active_lithium_lower_Ah=max(now.discharge_Ah - 2.0 * now.u_discharge_Ah, 0.0),
             anode_limited_end=now.discharge_end is DischargeEnd.ANODE,
-            short_sign=scheduler.soft_short_suspected(history),
+            short_sign=state.short_check.short_sign or scheduler.soft_short_suspected(history),
             cycles_done=state.base_done,
             formation_over=True,  # the scheduler waits for the drift to end by itself
             since_charge_end_s=0.0,  # the plan puts an after-charge treatment right there
@@ -508,8 +699,11 @@ class Core:
                 temperature_source=config.temperature_source,
                 state=facts,
             )
-            if reasons:
-                refused[name] = reasons[0].reason
+            reason = reasons[0].reason if reasons else self._unchecked(state, name)
+            if state.treatments_harmful.get(name):
+                reason = "an open-circuit check after it failed: it is not given to this cell again"
+            if reason:
+                refused[name] = reason
             else:
                 candidates.append(
                     scheduler.Candidate(
@@ -519,6 +713,16 @@ class Core:
                     )
                 )
         return candidates, refused
+
+    def _unchecked(self, state: CoreState, name: str) -> str:
+        """Return why the check after a recipe could not be judged yet; empty if it could."""
+        known, needed = len(state.short_check.rests), relaxation.BASELINE_LEAST_RESTS
+        if name not in self._need_check or known >= needed:
+            return ""
+        return (
+            f"the open-circuit check after it compares with {needed} untreated rests of this "
+            f"cell; {known} are known"
+        )
 
 
 def _prior_gain_Ah(recipe: Recipe, cell: CellSpec) -> float:

@@ -83,6 +83,8 @@ class Step:
     ocv_check : bool
         A rest whose decay and noise must lie within the cell's own baseline before it is charged
         again.
+    polarity_probe : bool
+        The voltage must move with this step's current, or the treatment ends here.
     """
 
     name: str
@@ -101,6 +103,7 @@ class Step:
     anchor: bool = False
     closes_half_cycle: bool = False
     ocv_check: bool = False
+    polarity_probe: bool = False
 
 
 __all__ = [
