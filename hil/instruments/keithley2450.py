@@ -10,6 +10,7 @@ from __future__ import annotations
 import math
 from collections import deque
 from collections.abc import Callable, Iterable
+from copy import deepcopy
 from dataclasses import asdict, dataclass, field, fields
 from typing import Any, Final, NamedTuple, Protocol
 
@@ -237,6 +238,19 @@ class EmulatedKeithley2450:
             self.settings.current_limit_A = 1e-4
             self.output_on = True
         self._apply()
+
+    def __deepcopy__(self, memo: dict[int, Any]) -> EmulatedKeithley2450:
+        """Copy the instrument with all it is doing; the table of commands is bound anew."""
+        twin: EmulatedKeithley2450 = EmulatedKeithley2450.__new__(EmulatedKeithley2450)
+        memo[id(self)] = twin
+        bound = {"_commands", "_compiled", "_vocabulary"}  # hold this one's own methods, or nothing
+        for name, value in self.__dict__.items():
+            if name not in bound:
+                setattr(twin, name, deepcopy(value, memo))
+        twin._vocabulary = self._vocabulary
+        twin._compiled = {}
+        twin._commands = twin._command_table()
+        return twin
 
     # -- bytes --------------------------------------------------------------------------------
 
