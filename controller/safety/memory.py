@@ -67,7 +67,7 @@ class Memory:
     latched : int
         Causes that tripped and wait for acknowledgement.
     pending : int
-        Conditions present at the last review, active or not yet.
+        Debounced conditions present at the last review, active or not yet.
     fault_counts, fault_s : list
         Consecutive samples and time for which each row's condition has stood.
     """

@@ -163,19 +163,16 @@ UNUSABLE_ROWS: Final = (
 
 def advance_time(m: Memory, sequence: int, t_host_s: float, t_device_s: float) -> int:
     """Take a sample's times into the memory; return the rows about time."""
-    if m.started == 0:
-        m.started = 1
-        m.sequence = sequence
-        m.t_host_s = t_host_s
-        m.t_device_s = t_device_s
-        m.long_s = 0.0
-        return 0 if t_host_s - t_host_s == 0.0 else TIME_STOPPED
     host_s = t_host_s - m.t_host_s
     device_s = t_device_s - m.t_device_s
     sequence_step = sequence - m.sequence
     m.sequence = sequence
     m.t_host_s = t_host_s
     m.t_device_s = t_device_s
+    if m.started == 0:
+        m.started = 1
+        m.long_s = 0.0
+        return 0 if t_host_s - t_host_s == 0.0 else TIME_STOPPED
     rows = 0
     if sequence_step <= 0 or device_s <= 0.0:
         rows = DUPLICATE
@@ -191,10 +188,8 @@ def advance_time(m: Memory, sequence: int, t_host_s: float, t_device_s: float) -
             rows |= CLOCKS_DISAGREE
         if not 0.0 < device_s < INTERVAL_MAX_S:
             device_s = 0.0
-        if device_s > host_s:
-            long_s = device_s
-        else:
-            short_s = device_s
+        long_s = max(host_s, device_s)
+        short_s = min(host_s, device_s)
     m.long_s = long_s
     m.clock_s += short_s
     m.force_s += long_s
@@ -205,7 +200,7 @@ def quality_conditions(quality: int) -> int:
     """Return the rows that the driver itself has seen."""
     rows = 0
     if quality & QUALITY_NO_REPLY:
-        rows |= NO_REPLY
+        rows = NO_REPLY
     if quality & QUALITY_STALE:
         rows |= STALE
     if quality & QUALITY_DUPLICATE:
@@ -235,19 +230,20 @@ def output_conditions(output: int, expected: int) -> int:
 def voltage_conditions(m: Memory, voltage_V: float, limits: LimitsRecord) -> int:
     """Return the rows about a valid cell voltage."""
     rows = 0
+    active = m.active
     if m.open_envelope == 0:
         low_V = limits.voltage_min_warn_V
         high_V = limits.voltage_max_warn_V
-        if m.active & VOLTAGE_LOW_WARN:
+        if active & VOLTAGE_LOW_WARN:
             low_V += VOLTAGE_HYSTERESIS_V
-        if m.active & VOLTAGE_HIGH_WARN:
+        if active & VOLTAGE_HIGH_WARN:
             high_V -= VOLTAGE_HYSTERESIS_V
         if voltage_V < low_V:
-            rows |= VOLTAGE_LOW_WARN
+            rows = VOLTAGE_LOW_WARN
             if not voltage_V >= limits.voltage_min_trip_V:
                 rows |= VOLTAGE_LOW_TRIP
         elif voltage_V > high_V:
-            rows |= VOLTAGE_HIGH_WARN
+            rows = VOLTAGE_HIGH_WARN
             if not voltage_V <= limits.voltage_max_trip_V:
                 rows |= VOLTAGE_HIGH_TRIP
     else:
@@ -257,9 +253,9 @@ def voltage_conditions(m: Memory, voltage_V: float, limits: LimitsRecord) -> int
             <= voltage_V
             <= pulse.max_voltage_V + ENVELOPE_TOLERANCE_V
         ):
-            rows |= ENVELOPE_VOLTAGE
+            rows = ENVELOPE_VOLTAGE
     copper_V = limits.copper_floor_operate_V
-    if not m.active & COPPER_WARN:
+    if not active & COPPER_WARN:
         copper_V -= VOLTAGE_HYSTERESIS_V
     if voltage_V < copper_V:
         rows |= COPPER_WARN
@@ -270,36 +266,35 @@ def voltage_conditions(m: Memory, voltage_V: float, limits: LimitsRecord) -> int
 
 def current_conditions(m: Memory, current_A: float, limits: LimitsRecord) -> int:
     """Return the rows about a valid current against the envelope in force."""
-    magnitude_A = fabs(current_A)
     if m.open_envelope != 0:
         pulse = limits.pulses[m.open_envelope - 1]
         most_A = pulse.max_current_A * (1.0 + ENVELOPE_TOLERANCE) + limits.zero_current_A
-        return 0 if magnitude_A <= most_A else ENVELOPE_CURRENT
-    rows = 0
-    if current_A >= 0.0:
-        if current_A > limits.charge_warn_A:
-            rows = CHARGE_CURRENT_WARN
-            if not current_A <= limits.charge_trip_A:
-                rows |= CHARGE_CURRENT_TRIP
-    elif magnitude_A > limits.discharge_warn_A:
-        rows = DISCHARGE_CURRENT_WARN
-        if not magnitude_A <= limits.discharge_trip_A:
-            rows |= DISCHARGE_CURRENT_TRIP
-    return rows
+        return 0 if fabs(current_A) <= most_A else ENVELOPE_CURRENT
+    if current_A > limits.charge_warn_A:
+        if current_A <= limits.charge_trip_A:
+            return CHARGE_CURRENT_WARN
+        return CHARGE_CURRENT_WARN | CHARGE_CURRENT_TRIP
+    if -current_A > limits.discharge_warn_A:
+        if -current_A <= limits.discharge_trip_A:
+            return DISCHARGE_CURRENT_WARN
+        return DISCHARGE_CURRENT_WARN | DISCHARGE_CURRENT_TRIP
+    return 0
 
 
 def plausible_current(m: Memory, current_A: float, limits: LimitsRecord) -> int:
     """Return the rows about a valid current against the command in force."""
-    magnitude_A = fabs(current_A)
-    if magnitude_A <= limits.zero_current_A:
-        return 0
+    zero_A = limits.zero_current_A
     force_A = m.force_current_A
-    if force_A == 0.0:
-        return CURRENT_WITHOUT_COMMAND
+    if force_A > 0.0:
+        along_A = current_A
+    elif force_A < 0.0:
+        along_A = -current_A
+    else:
+        return 0 if fabs(current_A) <= zero_A else CURRENT_WITHOUT_COMMAND
     rows = 0
-    if (current_A > 0.0) != (force_A > 0.0):
+    if along_A < -zero_A:
         rows = CURRENT_WRONG_SIGN
-    if magnitude_A > fabs(force_A) * (1.0 + CURRENT_TOLERANCE) + limits.zero_current_A:
+    if fabs(current_A) > fabs(force_A) * (1.0 + CURRENT_TOLERANCE) + zero_A:
         rows |= CURRENT_ABOVE_COMMAND
     return rows
 
@@ -309,16 +304,17 @@ def temperature_conditions(m: Memory, temperature_K: float, limits: LimitsRecord
     rows = 0
     low_K = limits.temperature_min_warn_K
     high_K = limits.temperature_max_warn_K
-    if m.active & TEMPERATURE_LOW_WARN:
+    active = m.active
+    if active & TEMPERATURE_LOW_WARN:
         low_K += TEMPERATURE_HYSTERESIS_K
-    if m.active & TEMPERATURE_HIGH_WARN:
+    if active & TEMPERATURE_HIGH_WARN:
         high_K -= TEMPERATURE_HYSTERESIS_K
     if temperature_K < low_K:
-        rows |= TEMPERATURE_LOW_WARN
+        rows = TEMPERATURE_LOW_WARN
         if not temperature_K >= limits.temperature_min_trip_K:
             rows |= TEMPERATURE_LOW_TRIP
-    if temperature_K > high_K:
-        rows |= TEMPERATURE_HIGH_WARN
+    elif temperature_K > high_K:
+        rows = TEMPERATURE_HIGH_WARN
         if not temperature_K <= limits.temperature_max_trip_K:
             rows |= TEMPERATURE_HIGH_TRIP
     return rows
@@ -342,13 +338,11 @@ def reading_conditions(
     `voltage_V` and `current_A` are the sample's where it carries the cell's, else NaN.
     """
     quality = sample.quality
-    rows = 0
-    if quality != 0:
-        rows = quality_conditions(quality)
     output = sample.output
     expected = m.output_expected
-    if output != OUTPUT_ON or expected != EXPECT_ON:
-        rows |= output_conditions(output, expected)
+    rows = output_conditions(output, expected)
+    if quality:
+        rows |= quality_conditions(quality)
     # Output off where it may be off: there is nothing to see, and that is no fault.
     dark = output == OUTPUT_OFF and expected != EXPECT_ON
     if voltage_V - voltage_V == 0.0:
@@ -373,7 +367,7 @@ def watch_voltage(
     m: Memory, voltage_V: float, current_A: float, limit_status: int, limits: LimitsRecord
 ) -> int:
     """Compare a valid voltage with the one before; return rows, keep the reference."""
-    at_rest = 1 if fabs(current_A) <= limits.zero_current_A else 0
+    zero_A = limits.zero_current_A
     rows = 0
     if m.reference_valid == 1:
         step_V = voltage_V - m.reference_V
@@ -384,13 +378,15 @@ def watch_voltage(
                     rows = VOLTAGE_FROZEN
         else:
             m.unchanged_charge_Ah = 0.0
-            along_V = step_V if current_A > 0.0 else -step_V
-            if along_V < -AGAINST_CURRENT_V and m.reference_at_rest == 1 and at_rest == 0:
+            if m.reference_at_rest == 1 and (
+                (current_A > zero_A and step_V < -AGAINST_CURRENT_V)
+                or (current_A < -zero_A and step_V > AGAINST_CURRENT_V)
+            ):
                 rows = VOLTAGE_AGAINST_CURRENT
             if fabs(step_V) > limits.step_jump_V:
                 rows |= VOLTAGE_JUMP
     m.reference_valid = 1
-    m.reference_at_rest = at_rest
+    m.reference_at_rest = 1 if fabs(current_A) <= zero_A else 0
     m.reference_V = voltage_V
     return rows
 
@@ -424,8 +420,7 @@ def count_charge(m: Memory, output: int, measured_A: float, limits: LimitsRecord
     if output == OUTPUT_OFF and m.force_device_timed_s > 0.0:
         # The device ended the pulse: it has not lasted longer than the device was told.
         left_s = m.force_device_timed_s - (m.force_s - interval_s)
-        if left_s < interval_s:
-            interval_s = max(0.0, left_s)
+        interval_s = max(0.0, min(interval_s, left_s))
         m.last_current_A = 0.0
     elif measured_A - measured_A == 0.0:
         current_A = measured_A
@@ -449,28 +444,27 @@ def count_half_cycle(
     Charge counts up while charging and down while discharging, so that short reversals give
     back only their own charge; likewise the other way round.
     """
-    rows = 0
+    # NaN stays NaN: `max` keeps its first argument unless the second is larger.
+    climb_Ah = max(m.climb_Ah + charge_Ah, 0.0)
+    fall_Ah = max(m.fall_Ah - charge_Ah, 0.0)
+    m.climb_Ah = climb_Ah
+    m.fall_Ah = fall_Ah
     zero_A = limits.zero_current_A
-    if charge_Ah > 0.0:
-        m.fall_Ah = m.fall_Ah - charge_Ah if m.fall_Ah > charge_Ah else 0.0
-        m.climb_Ah += charge_Ah
-        m.climb_peak_Ah = max(m.climb_peak_Ah, m.climb_Ah)
-        if current_A > zero_A:
-            m.climb_s += interval_s
-            if not m.climb_Ah <= limits.max_half_cycle_charge_Ah:
-                rows = HALF_CYCLE_CHARGE
-            if not m.climb_s <= limits.max_half_cycle_s:
-                rows |= HALF_CYCLE_TIME
-    elif charge_Ah < 0.0:
-        m.climb_Ah = m.climb_Ah + charge_Ah if m.climb_Ah > -charge_Ah else 0.0
-        m.fall_Ah -= charge_Ah
-        m.fall_peak_Ah = max(m.fall_peak_Ah, m.fall_Ah)
-        if -current_A > zero_A:
-            m.fall_s += interval_s
-            if not m.fall_Ah <= limits.max_half_cycle_charge_Ah:
-                rows = HALF_CYCLE_CHARGE
-            if not m.fall_s <= limits.max_half_cycle_s:
-                rows |= HALF_CYCLE_TIME
+    rows = 0
+    if current_A > zero_A:
+        m.climb_peak_Ah = max(m.climb_peak_Ah, climb_Ah)
+        m.climb_s += interval_s
+        if not climb_Ah <= limits.max_half_cycle_charge_Ah:
+            rows = HALF_CYCLE_CHARGE
+        if not m.climb_s <= limits.max_half_cycle_s:
+            rows |= HALF_CYCLE_TIME
+    elif current_A < -zero_A:
+        m.fall_peak_Ah = max(m.fall_peak_Ah, fall_Ah)
+        m.fall_s += interval_s
+        if not fall_Ah <= limits.max_half_cycle_charge_Ah:
+            rows = HALF_CYCLE_CHARGE
+        if not m.fall_s <= limits.max_half_cycle_s:
+            rows |= HALF_CYCLE_TIME
     return rows
 
 
@@ -502,10 +496,15 @@ def _longest_s(pulse: PulseRecord) -> float:
     return pulse.max_on_s * (1.0 + ENVELOPE_TOLERANCE) + ENVELOPE_JITTER_S
 
 
-def command_conditions(
-    m: Memory, command: Command, limits: LimitsRecord, temperature_K: float, voltage_V: float
+def command_conditions(  # noqa: C901 -- one call a reading; split, it costs more
+    m: Memory,
+    command: Command,
+    limits: LimitsRecord,
+    temperature_K: float,
+    voltage_V: float,
+    present: int,
 ) -> int:
-    """Return the rows about a command other than `OPEN`."""
+    """Return the rows about a command other than `OPEN`; `present` are the sample's."""
     kind, current_A, bound_V, period_s, valid_for_s, device_timed_s, envelope, tag = command
     unchanged_s = limits.max_unchanged_s
     rows = 0
@@ -532,6 +531,12 @@ def command_conditions(
             rows |= COMMAND_VOLTAGE
         if not -limits.discharge_operate_A <= current_A <= limits.charge_operate_A:
             rows |= COMMAND_CURRENT
+        # A current that would push a voltage beyond warn further out.
+        if kind == CHARGE:
+            if present & VOLTAGE_HIGH_WARN:
+                rows |= CHARGE_ABOVE_WARN
+        elif present & (VOLTAGE_LOW_WARN | COPPER_WARN):
+            rows |= DISCHARGE_BELOW_WARN
     if voltage_V - voltage_V != 0.0:
         rows |= COMMAND_BLIND
     if limits.temperature_declared:
@@ -550,7 +555,7 @@ def warmth_conditions(
         <= temperature_K
         <= limits.temperature_max_operate_K - back_K
     ):
-        rows |= TEMPERATURE_OUTSIDE_OPERATE
+        rows = TEMPERATURE_OUTSIDE_OPERATE
     if command.kind == CHARGE:
         full_A = limits.charge_operate_A
         if 0 < command.envelope <= len(limits.pulses):
@@ -565,17 +570,6 @@ def warmth_conditions(
     return rows
 
 
-def direction_conditions(command: Command, rows: int) -> int:
-    """Return the rows about a current that would push a voltage beyond warn further out."""
-    if command.envelope != 0:
-        return 0
-    if command.kind == CHARGE and rows & VOLTAGE_HIGH_WARN:
-        return CHARGE_ABOVE_WARN
-    if command.kind == DISCHARGE and rows & (VOLTAGE_LOW_WARN | COPPER_WARN):
-        return DISCHARGE_BELOW_WARN
-    return 0
-
-
 def _same(a: float, b: float) -> bool:
     """Return whether two values are equal, or both NaN."""
     return a == b or not (a - a == 0.0 or b - b == 0.0)
@@ -583,11 +577,12 @@ def _same(a: float, b: float) -> bool:
 
 def same_command(m: Memory, command: Command) -> bool:
     """Return whether `command` is the one in force."""
+    kind, current_A, bound_V, _, _, device_timed_s, _, _ = command
     return (
-        command.kind == m.force_kind
-        and command.current_A == m.force_current_A
-        and _same(command.voltage_bound_V, m.force_bound_V)
-        and _same(command.device_timed_s, m.force_device_timed_s)
+        kind == m.force_kind
+        and current_A == m.force_current_A
+        and _same(bound_V, m.force_bound_V)
+        and _same(device_timed_s, m.force_device_timed_s)
     )
 
 
@@ -608,24 +603,25 @@ def envelope_conditions(
         rows = ENVELOPE_COMMAND
     if limits.temperature_declared and not temperature_K <= pulse.max_temperature_K:
         rows |= ENVELOPE_TEMPERATURE
-    next_s = command.period_s
+    ahead_s = command.period_s
     if command.device_timed_s > 0.0:
-        next_s = command.device_timed_s
+        ahead_s = command.device_timed_s
         if m.open_envelope == number and same_command(m, command):
-            next_s = next_s - m.force_s if next_s > m.force_s else 0.0
+            ahead_s = max(0.0, ahead_s - m.force_s)
+    open_s = ahead_s
+    charge_Ah = magnitude_A * ahead_s / SECONDS_PER_HOUR
     if m.open_envelope == number:
-        next_s += m.open_s
-        used_Ah = m.open_charge_Ah + magnitude_A * (next_s - m.open_s) / SECONDS_PER_HOUR
+        open_s += m.open_s
+        charge_Ah += m.open_charge_Ah
     else:
-        used_Ah = magnitude_A * next_s / SECONDS_PER_HOUR
         opened = m.envelope_counts[number - 1]
         if opened >= pulse.max_count:
             rows |= ENVELOPE_COUNT
         if opened > 0 and not m.clock_s - m.envelope_closed_s[number - 1] >= pulse.min_off_s:
             rows |= ENVELOPE_OFF_TIME
-    if not next_s <= _longest_s(pulse):
+    if not open_s <= _longest_s(pulse):
         rows |= ENVELOPE_TIME
-    if not used_Ah <= pulse.max_charge_Ah * (1.0 + ENVELOPE_TOLERANCE):
+    if not charge_Ah <= pulse.max_charge_Ah * (1.0 + ENVELOPE_TOLERANCE):
         rows |= ENVELOPE_CHARGE
     return rows
 
@@ -641,11 +637,11 @@ def fresh_conditions(m: Memory, present: int, limits: LimitsRecord) -> int:
     return rows
 
 
-def debounce(m: Memory, present: int) -> int:
-    """Return which of the conditions present have stood for long enough to be active."""
-    active = present & ~DEBOUNCED_ROWS
+def debounce(m: Memory, waiting: int) -> int:
+    """Return which of the debounced conditions present have stood for long enough."""
+    active = 0
     for row in range(ROWS):
-        if present >> row & 1:
+        if waiting >> row & 1:
             m.fault_counts[row] += 1
             if m.fault_counts[row] > 1:
                 m.fault_s[row] += m.long_s
@@ -668,9 +664,9 @@ def close_envelope(m: Memory) -> None:
 
 def put_in_force(m: Memory, command: Command) -> None:
     """Remember a command that was let pass, and open or close its envelope."""
+    m.output_expected = EXPECT_EITHER if command.device_timed_s > 0.0 else EXPECT_ON
     if m.open_envelope == command.envelope and same_command(m, command):
         m.force_changed = 0
-        m.output_expected = EXPECT_EITHER if command.device_timed_s > 0.0 else EXPECT_ON
         return
     m.force_changed = 1
     m.force_s = 0.0
@@ -678,7 +674,6 @@ def put_in_force(m: Memory, command: Command) -> None:
     m.force_current_A = command.current_A
     m.force_bound_V = command.voltage_bound_V
     m.force_device_timed_s = command.device_timed_s
-    m.output_expected = EXPECT_EITHER if command.device_timed_s > 0.0 else EXPECT_ON
     if m.open_envelope != command.envelope:
         close_envelope(m)
         if command.envelope != 0:
@@ -716,30 +711,41 @@ def review(m: Memory, sample: Sample, command: Command, limits: LimitsRecord) ->
         `ALLOW` or `WARN`: the command stands. `HOLD`, `REST`: hold_0A instead. `TRIP`: open,
         until `acknowledge`. An `OPEN` command is never turned into anything that energises.
     """
-    sequence, _, t_host_s, t_device_s, _, voltage_V, current_A, temperature_K, _, _, _, _, _ = (
-        sample
-    )
-    if sample.quality != 0:
+    (
+        sequence,
+        _,
+        t_host_s,
+        t_device_s,
+        _,
+        voltage_V,
+        current_A,
+        temperature_K,
+        output,
+        limit_status,
+        _,
+        _,
+        quality,
+    ) = sample
+    if quality:
         voltage_V = cell_voltage_V(sample)
         current_A = cell_current_A(sample)
     present = advance_time(m, sequence, t_host_s, t_device_s)
     present |= reading_conditions(m, sample, limits, voltage_V, current_A)
     present |= fresh_conditions(m, present, limits)
-    present |= count_charge(m, sample.output, current_A, limits)
+    present |= count_charge(m, output, current_A, limits)
     # A difference of a number with itself is 0 unless it is NaN or infinite.
     if voltage_V - voltage_V == 0.0 and current_A - current_A == 0.0 and m.open_envelope == 0:
-        present |= watch_voltage(m, voltage_V, current_A, sample.limit_status, limits)
+        present |= watch_voltage(m, voltage_V, current_A, limit_status, limits)
         close_half_cycle(m, current_A, voltage_V, limits)
     else:
         forget_voltage(m)
     if command.kind != OPEN:
-        present |= command_conditions(m, command, limits, temperature_K, voltage_V)
-        if present & (VOLTAGE_HIGH_WARN | VOLTAGE_LOW_WARN | COPPER_WARN):
-            present |= direction_conditions(command, present)
-    active = present
-    if (present | m.pending) & DEBOUNCED_ROWS:
-        active = debounce(m, present)
-    m.pending = present
+        present |= command_conditions(m, command, limits, temperature_K, voltage_V, present)
+    waiting = present & DEBOUNCED_ROWS
+    active = present ^ waiting
+    if waiting or m.pending:
+        active |= debounce(m, waiting)
+    m.pending = waiting
     m.active = active
     m.latched |= active & TRIP_ROWS
     if m.latched:

@@ -80,7 +80,7 @@ TIMED_COMMAND = PULSE_COMMAND._replace(device_timed_s=10.0)
 
 def changed(cell: CellSpec = CELL, limits: CellLimits = LIMITS, **values: Any) -> LimitsRecord:
     """Return a record with some fields of the flat record replaced."""
-    return flatten(limits, cell, temperature_declared=True)._replace(**values)
+    return dataclasses.replace(flatten(limits, cell, temperature_declared=True), **values)
 
 
 def reading(**values: Any) -> Sample:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -28,6 +29,7 @@ from controller.safety.supervisor import acknowledge
 from tests.safety.build import (
     CHARGE_COMMAND,
     DISCHARGE_COMMAND,
+    OPEN_COMMAND,
     PULSE_COMMAND,
     RECORD,
     REST_COMMAND,
@@ -161,7 +163,7 @@ def test_an_envelope_is_overrun_only_beyond_its_tolerance() -> None:
 
 def test_a_request_fits_exactly_up_to_the_tolerance() -> None:
     m = new_memory(RECORD)
-    room = RECORD._replace(pulses=(RECORD.pulses[0]._replace(max_charge_Ah=1.0),))
+    room = replace(RECORD, pulses=(RECORD.pulses[0]._replace(max_charge_Ah=1.0),))
     longest_s = supervisor._longest_s(room.pulses[0])
     for timed_s, rows in ((longest_s, 0), (math.nextafter(longest_s, 1e9), faults.ENVELOPE_TIME)):
         command = PULSE_COMMAND._replace(device_timed_s=timed_s)
@@ -173,7 +175,7 @@ def test_a_request_fits_exactly_up_to_the_tolerance() -> None:
         (used_Ah / 1.02 * (1.0 + 1e-12), 0),
         (used_Ah / 1.02 * (1.0 - 1e-12), faults.ENVELOPE_CHARGE),
     ):
-        tight = RECORD._replace(pulses=(RECORD.pulses[0]._replace(max_charge_Ah=most_Ah),))
+        tight = replace(RECORD, pulses=(RECORD.pulses[0]._replace(max_charge_Ah=most_Ah),))
         assert supervisor.envelope_conditions(m, command, tight, 298.15) == rows
 
 
@@ -287,7 +289,7 @@ def test_a_pulse_in_progress_needs_only_what_is_left_of_it() -> None:
     assert supervisor.envelope_conditions(new_memory(RECORD), brief, SMALL, 298.15) == 0
 
 
-SMALL = RECORD._replace(pulses=(RECORD.pulses[0]._replace(max_charge_Ah=1e-5),))
+SMALL = replace(RECORD, pulses=(RECORD.pulses[0]._replace(max_charge_Ah=1e-5),))
 
 
 def test_each_opening_starts_from_nothing() -> None:
@@ -320,7 +322,7 @@ def test_warn_and_trip_stand_together() -> None:
 
 def test_the_open_envelope_is_the_one_that_judges() -> None:
     pulses = (RECORD.pulses[0], RECORD.pulses[1]._replace(min_voltage_V=3.5, max_voltage_V=3.6))
-    limits = RECORD._replace(pulses=pulses)
+    limits = replace(RECORD, pulses=pulses)
     m = new_memory(limits)
     for number, voltage_V, rows in (
         (1, 3.3, 0),
@@ -393,9 +395,9 @@ def test_a_pulse_that_the_device_ended_early_or_late() -> None:
 
 def test_rows_of_a_command_add_up() -> None:
     m = new_memory(RECORD)
-    limits = RECORD._replace(copper_floor_operate_V=3.1)
+    limits = replace(RECORD, copper_floor_operate_V=3.1)
     wrong = DISCHARGE_COMMAND._replace(current_A=-1.0, voltage_bound_V=2.0, period_s=0.0)
-    assert supervisor.command_conditions(m, wrong, limits, 298.15, math.nan) == (
+    assert supervisor.command_conditions(m, wrong, limits, 298.15, math.nan, 0) == (
         faults.PERMISSION_TOO_LONG
         | faults.COMMAND_COPPER
         | faults.COMMAND_VOLTAGE
@@ -403,7 +405,7 @@ def test_rows_of_a_command_add_up() -> None:
         | faults.COMMAND_BLIND
     )
     unknown = wrong._replace(envelope=9, voltage_bound_V=3.2)
-    assert supervisor.command_conditions(m, unknown, limits, 298.15, 3.7) == (
+    assert supervisor.command_conditions(m, unknown, limits, 298.15, 3.7, 0) == (
         faults.PERMISSION_TOO_LONG | faults.ENVELOPE_UNKNOWN
     )
 
@@ -424,7 +426,7 @@ def test_the_same_command_is_the_same_in_every_field() -> None:
 
 
 def test_a_short_pulse_timed_by_the_device_may_end_with_output_off() -> None:
-    for timed_s, expected in ((0.5, -1), (1.0, -1), (math.nan, 1)):
+    for timed_s, expected in ((0.5, -1), (1.0, -1), (0.0, 1), (math.nan, 1)):
         m = new_memory(RECORD)
         command = PULSE_COMMAND._replace(device_timed_s=timed_s)
         for _ in range(2):
@@ -463,3 +465,128 @@ def test_rows_of_one_function_do_not_hide_each_other() -> None:
     sample = Bench().sample(voltage_V=4.5, temperature_K=math.nan)
     got = supervisor.reading_conditions(m, sample, RECORD, 4.5, 0.0)
     assert got == faults.VOLTAGE_HIGH_WARN | faults.VOLTAGE_HIGH_TRIP | faults.TEMPERATURE_INVALID
+
+
+def test_clocks_may_differ_by_exactly_their_tolerance() -> None:
+    # 1 s and 5 % of 20 s is 2 s, to the bit.
+    for device_s, rows in (
+        (22.0, 0),
+        (math.nextafter(22.0, 99.0), faults.CLOCKS_DISAGREE),
+        (18.0, 0),
+        (math.nextafter(18.0, 0.0), faults.CLOCKS_DISAGREE),
+    ):
+        m = new_memory(RECORD)
+        supervisor.advance_time(m, 0, 0.0, 0.0)
+        assert supervisor.advance_time(m, 1, 20.0, device_s) == rows
+        assert (m.long_s, m.clock_s) == (max(20.0, device_s), min(20.0, device_s))
+
+
+def test_a_step_against_the_current_needs_more_than_50_mV_and_a_current() -> None:
+    zero_A = RECORD.zero_current_A
+    some_A = math.nextafter(zero_A, 1.0)
+    for sign in (1.0, -1.0):
+        for current_A, step_V, rows in (
+            (some_A, -0.05, 0),
+            (some_A, math.nextafter(-0.05, -1.0), faults.VOLTAGE_AGAINST_CURRENT),
+            (some_A, 0.06, 0),
+            (zero_A, -0.06, 0),
+            (zero_A, 0.06, 0),
+        ):
+            m = new_memory(RECORD)
+            m.reference_valid, m.reference_at_rest, m.reference_V = 1, 1, 0.0
+            got = supervisor.watch_voltage(m, sign * step_V, sign * current_A, 1, RECORD)
+            assert got == rows
+            assert m.reference_at_rest == (current_A == zero_A)
+
+
+def test_a_pulse_of_no_duration_is_timed_by_the_host() -> None:
+    m = new_memory(RECORD)
+    command = PULSE_COMMAND._replace(device_timed_s=0.0, period_s=200.0, current_A=-1e-3)
+    got = supervisor.envelope_conditions(m, command, RECORD, 298.15)
+    assert got == faults.ENVELOPE_TIME
+    m.force_device_timed_s, m.force_current_A, m.long_s = 0.0, -1e-3, 36.0
+    supervisor.count_charge(m, OUTPUT_OFF, -1e-3, RECORD)
+    assert m.fall_Ah == pytest.approx(1e-5)
+
+
+def test_a_request_may_take_exactly_the_charge_with_its_tolerance() -> None:
+    pulse = RECORD.pulses[0]._replace(max_charge_Ah=1.0, max_current_A=2.0, max_on_s=3600.0)
+    limits = replace(RECORD, pulses=(pulse,))
+    for current_A, rows in ((-1.02, 0), (math.nextafter(-1.02, -2.0), faults.ENVELOPE_CHARGE)):
+        command = PULSE_COMMAND._replace(current_A=current_A, device_timed_s=3600.0)
+        got = supervisor.envelope_conditions(new_memory(limits), command, limits, 298.15)
+        assert got == rows
+
+
+def test_a_voltage_beyond_warn_bars_only_what_leads_further_out() -> None:
+    m = new_memory(RECORD)
+    high, low = faults.VOLTAGE_HIGH_WARN, faults.VOLTAGE_LOW_WARN
+    for command, present, rows in (
+        (CHARGE_COMMAND, high, faults.CHARGE_ABOVE_WARN),
+        (CHARGE_COMMAND, low | faults.COPPER_WARN, 0),
+        (DISCHARGE_COMMAND, high, 0),
+        (DISCHARGE_COMMAND, low, faults.DISCHARGE_BELOW_WARN),
+        (DISCHARGE_COMMAND, faults.COPPER_WARN, faults.DISCHARGE_BELOW_WARN),
+        (DISCHARGE_COMMAND, 0, 0),
+        (PULSE_COMMAND, low | faults.COPPER_WARN, 0),
+    ):
+        got = supervisor.command_conditions(m, command, RECORD, 298.15, 3.7, present)
+        assert got == rows
+    wrong = CHARGE_COMMAND._replace(current_A=1.0)
+    assert supervisor.command_conditions(m, wrong, RECORD, 298.15, 3.7, high) == (
+        faults.COMMAND_CURRENT | faults.CHARGE_ABOVE_WARN
+    )
+    wrong = DISCHARGE_COMMAND._replace(current_A=-1.0)
+    assert supervisor.command_conditions(m, wrong, RECORD, 298.15, 3.7, low) == (
+        faults.COMMAND_CURRENT | faults.DISCHARGE_BELOW_WARN
+    )
+
+
+def test_what_is_in_force_after_an_open_command_is_open() -> None:
+    bench = Bench().settle(CHARGE_COMMAND)
+    bench.step(OPEN_COMMAND)
+    assert (bench.m.force_kind, bench.m.force_current_A, bench.m.output_expected) == (OPEN, 0.0, 0)
+
+
+def test_a_current_is_judged_against_its_own_direction() -> None:
+    zero_A = RECORD.zero_current_A
+    beyond_A = math.nextafter(zero_A, 1.0)
+    for force_A, current_A, rows in (
+        (0.0, zero_A, 0),
+        (0.0, -zero_A, 0),
+        (0.0, beyond_A, faults.CURRENT_WITHOUT_COMMAND),
+        (0.0, -beyond_A, faults.CURRENT_WITHOUT_COMMAND),
+        (math.nan, beyond_A, faults.CURRENT_WITHOUT_COMMAND),
+        (1e-3, -zero_A, 0),
+        (1e-3, -beyond_A, faults.CURRENT_WRONG_SIGN),
+        (-1e-3, zero_A, 0),
+        (-1e-3, beyond_A, faults.CURRENT_WRONG_SIGN),
+        (5e-324, -beyond_A, faults.CURRENT_WRONG_SIGN | faults.CURRENT_ABOVE_COMMAND),
+    ):
+        m = new_memory(RECORD)
+        m.force_current_A = force_A
+        assert supervisor.plausible_current(m, current_A, RECORD) == rows
+
+
+def test_nan_in_a_count_stays_until_its_half_cycle_ends() -> None:
+    for name, current_A in (("climb_Ah", 1e-3), ("fall_Ah", -1e-3)):
+        m = new_memory(RECORD)
+        setattr(m, name, math.nan)
+        for _ in range(2):
+            assert supervisor.count_half_cycle(m, 0.0, 0.0, 1.0, RECORD) == 0
+            assert supervisor.count_half_cycle(m, -current_A, -current_A, 1.0, RECORD) == 0
+        got = supervisor.count_half_cycle(m, current_A, current_A, 1.0, RECORD)
+        assert got == faults.HALF_CYCLE_CHARGE
+
+
+def test_a_peak_is_the_highest_while_current_flows() -> None:
+    for sign, name in ((1.0, "climb_peak_Ah"), (-1.0, "fall_peak_Ah")):
+        m = new_memory(RECORD)
+        for charge_Ah, current_A, peak_Ah in (
+            (1e-5, 1e-3, 1e-5),
+            (1e-5, 1e-6, 1e-5),
+            (-1e-5, -1e-3, 1e-5),
+            (1e-5, 1e-3, 2e-5),
+        ):
+            supervisor.count_half_cycle(m, sign * charge_Ah, sign * current_A, 1.0, RECORD)
+            assert getattr(m, name) == pytest.approx(peak_Ah)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import math
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -100,9 +101,9 @@ def test_every_number_arrives_in_its_field() -> None:
             PulseRecord(6e-3, 2.9, 4.4, 10.0, 60.0, 2e-4, 100, 313.15),
         ),
     }
-    assert RECORD._asdict() == flat
+    assert dataclasses.asdict(RECORD) == flat
     plain = flatten(LIMITS, CELL, temperature_declared=False, step_jump_V=1.7)
-    assert plain == RECORD._replace(temperature_declared=False, step_jump_V=1.7)
+    assert plain == replace(RECORD, temperature_declared=False, step_jump_V=1.7)
 
 
 @pytest.mark.parametrize(
@@ -365,3 +366,167 @@ def test_all_faults_come_in_one_message_with_remedies() -> None:
     assert "(4.502 or beyond)" in text
     assert "voltage_max_V.trip: 4.4 is not beyond warn 4.5 (4.5 or beyond)" in text
     assert "'lhce' allows (4.4 V or less, or declare the family)" in text
+
+
+CROSSED = limits_with(
+    voltage_min_V=Levels(operate=4.3, warn=2.95, trip=2.5),
+    temperature_max_K=Levels(operate=273.15, warn=323.15, trip=333.15),
+    pulse_envelopes=(),
+)
+
+
+@pytest.mark.parametrize(
+    ("limits", "cell", "lines"),
+    [
+        (
+            limits_with(max_unchanged_s=NAN),
+            CELL,
+            ["max_unchanged_s: nan is not a finite number"],
+        ),
+        (
+            pulse_with(min_off_s=-1.0),
+            CELL,
+            [
+                (
+                    "pulse_envelopes.strip.min_off_s: -1.0 is no magnitude "
+                    "(give a magnitude of 0 or more)"
+                )
+            ],
+        ),
+        (
+            pulse_with(max_on_s=0.0),
+            CELL,
+            ["pulse_envelopes.strip.max_on_s: 0.0 is no magnitude (give a magnitude above 0)"],
+        ),
+        (
+            limits_with(charge_current_max_A=Levels(operate=2e-3, warn=1e-3, trip=4e-3)),
+            CELL,
+            ["charge_current_max_A.warn: 0.001 is not beyond operate 0.002 (0.002 or beyond)"],
+        ),
+        (
+            limits_with(voltage_min_V=Levels(operate=3.0, warn=3.0, trip=3.1)),
+            CELL,
+            [
+                (
+                    "voltage_min_V.warn: 3.0 is not beyond operate 3.0 by 2 mV, "
+                    "as the noise on the device's bound needs (2.998 or beyond)"
+                ),
+                "voltage_min_V.trip: 3.1 is not beyond warn 3.0 (3 or beyond)",
+            ],
+        ),
+        (
+            CROSSED,
+            CELL,
+            [
+                (
+                    "voltage_max_V.operate: 4.3 is not above the lower limit 4.3 "
+                    "(exchange the two or widen the window)"
+                ),
+                (
+                    "temperature_max_K.operate: 273.15 is not above the lower limit 273.15 "
+                    "(exchange the two or widen the window)"
+                ),
+                (
+                    "lower_cut_off_V: cut-off 3.0 V is outside operate, 4.3 to 4.3 V "
+                    "(4.3 V, or widen operate)"
+                ),
+            ],
+        ),
+        (
+            LIMITS,
+            dataclasses.replace(CELL, upper_cut_off_V=4.5),
+            [
+                (
+                    "upper_cut_off_V: cut-off 4.5 V is outside operate, 3.0 to 4.3 V "
+                    "(4.3 V, or widen operate)"
+                )
+            ],
+        ),
+        (
+            LIMITS,
+            dataclasses.replace(CELL, upper_cut_off_V=3.0),
+            ["upper_cut_off_V: 3.0 V is not above lower_cut_off_V 3.0 V"],
+        ),
+        (
+            dataclasses.replace(NO_COPPER, pulse_envelopes=()),
+            CELL,
+            [
+                (
+                    "copper_potential_operate_V: nan: format 'anode-free' needs a finite value "
+                    "(at most 1.5 V)"
+                ),
+                (
+                    "copper_potential_trip_V: nan: format 'anode-free' needs a finite value "
+                    "(at most 2.5 V)"
+                ),
+                "cathode_ocv_upper_V: nan: format 'anode-free' needs a finite value",
+            ],
+        ),
+        (
+            limits_with(copper_potential_trip_V=2.6),
+            CELL,
+            ["copper_potential_trip_V: 2.6 V is too high for format 'anode-free' (2.5 V or less)"],
+        ),
+        (
+            limits_with(copper_potential_operate_V=1.5, copper_potential_trip_V=1.4),
+            CELL,
+            ["copper_potential_trip_V: 1.4 V is not above operate 1.5 V"],
+        ),
+        (
+            limits_with(copper_potential_operate_V=1.34, pulse_envelopes=(PULSE,)),
+            CELL,
+            [
+                "lower_cut_off_V: 3.0 V lets the Cu potential rise above 1.34 V (3.01 V or more)",
+                (
+                    "pulse_envelopes.strip.min_voltage_V: 2.9 V lets the Cu potential rise above "
+                    "operate (3.01 V or more)"
+                ),
+            ],
+        ),
+        (
+            pulse_with(max_voltage_V=2.9),
+            CELL,
+            ["pulse_envelopes.strip.max_voltage_V: 2.9 is not above min_voltage_V 2.9"],
+        ),
+        (
+            pulse_with(max_voltage_V=4.5),
+            CELL,
+            [
+                (
+                    "pulse_envelopes.strip.max_voltage_V: 4.5 V is above what electrolyte family "
+                    "'lhce' allows (4.4 V or less)"
+                )
+            ],
+        ),
+        (
+            limits_with(pulse_envelopes=(PULSE, PULSE)),
+            CELL,
+            [
+                (
+                    "pulse_envelopes: the name 'strip' is empty or used twice "
+                    "(give each envelope a name of its own)"
+                )
+            ],
+        ),
+    ],
+)
+def test_a_refusal_says_what_is_wrong_and_what_would_do(
+    limits: CellLimits, cell: CellSpec, lines: list[str]
+) -> None:
+    with pytest.raises(ConfigurationError) as caught:
+        flatten(limits, cell, temperature_declared=True)
+    assert str(caught.value).splitlines() == [f"limits: {line}" for line in lines]
+
+
+def test_the_copper_floor_is_rounded_to_1_nV() -> None:
+    fine = limits_with(copper_potential_operate_V=1.4999999996)
+    assert flatten(fine, CELL, temperature_declared=True).copper_floor_operate_V == 2.85
+    fine = limits_with(copper_potential_operate_V=1.499999999)
+    assert flatten(fine, CELL, temperature_declared=True).copper_floor_operate_V == 2.850000001
+
+
+def test_the_rounding_that_an_order_forgives_is_1e_9_inclusive() -> None:
+    # 2e-9 - 1e-9 is 1e-9 to the bit.
+    for warn_A, refused in ((1e-9, []), (0.9e-9, ["charge_current_max_A.warn"])):
+        levels = Levels(operate=2e-9, warn=warn_A, trip=1.0)
+        assert keys(limits_with(charge_current_max_A=levels)) == refused

@@ -7,7 +7,9 @@ from typing import Any
 
 import pytest
 
+from controller.domain.command import HOLD_0A
 from controller.domain.errors import ConfigurationError
+from controller.safety.faults import COPPER_TRIP, NO_REPLY, ROWS
 from controller.safety.memory import Memory, memory_from_dict, memory_to_dict, new_memory
 from tests.safety.build import PULSE_COMMAND, RECORD, Bench
 
@@ -87,3 +89,72 @@ def test_all_faults_at_once() -> None:
 
 def test_open_envelope_of_the_last_is_accepted() -> None:
     assert memory_from_dict({**GOOD, "open_envelope": 2}, RECORD).open_envelope == 2
+
+
+def test_a_new_memory_has_seen_nothing() -> None:
+    fresh: dict[str, Any] = dict.fromkeys(Memory.__slots__, 0)
+    fresh.update(
+        schema=1,
+        sequence=-1,
+        t_host_s=None,
+        t_device_s=None,
+        force_kind=HOLD_0A,
+        force_bound_V=None,
+        force_device_timed_s=None,
+        force_changed=1,
+        output_expected=-1,
+        envelope_counts=[0, 0],
+        envelope_closed_s=[0.0, 0.0],
+        fault_counts=[0] * ROWS,
+        fault_s=[0.0] * ROWS,
+        active=[],
+        latched=[],
+        pending=[],
+    )
+    data = memory_to_dict(new_memory(RECORD))
+    assert data == fresh
+    assert list(data) == ["schema", *Memory.__slots__]
+
+
+@pytest.mark.parametrize(
+    ("values", "text"),
+    [
+        ({"schema": 7}, "run.sqlite: schema: 7 is not known (this version reads 1)"),
+        ({"climbed_Ah": 1.0}, "run.sqlite: climbed_Ah: unknown key (did you mean 'climb_Ah'?)"),
+        ({"open_envelope": 3}, "run.sqlite: open_envelope: 3 does not exist"),
+        ({"clock_s": "1"}, "run.sqlite: clock_s: '1' is not a number"),
+        ({"sequence": 1.5}, "run.sqlite: sequence: 1.5 is not a whole number"),
+        ({"fault_s": [0.0]}, f"run.sqlite: fault_s: must be a list of {ROWS} numbers"),
+        (
+            {"envelope_closed_s": [0.0, None]},
+            "run.sqlite: envelope_closed_s: holds something that is not a number",
+        ),
+        ({"latched": "stale"}, "run.sqlite: latched: must be a list of fault names"),
+        (
+            {"latched": ["stael"]},
+            "run.sqlite: latched: unknown fault 'stael' (did you mean 'stale'?)",
+        ),
+    ],
+)
+def test_a_refusal_says_where_what_and_what_instead(values: dict[str, Any], text: str) -> None:
+    assert refused(**values) == text
+
+
+def test_every_missing_field_is_named() -> None:
+    data = {name: GOOD[name] for name in GOOD if name not in {"active", "clock_s", "unseen_s"}}
+    with pytest.raises(ConfigurationError) as caught:
+        memory_from_dict(data, RECORD)
+    assert [fault.key for fault in caught.value.faults] == ["active", "clock_s", "unseen_s"]
+
+
+def test_lists_come_back_with_their_own_kind_of_number() -> None:
+    whole = memory_from_dict({**GOOD, "envelope_closed_s": [1, 2], "fault_s": [0] * ROWS}, RECORD)
+    assert [type(x) for x in whole.envelope_closed_s] == [float, float]
+    assert {type(x) for x in whole.fault_s} == {float}
+    assert {type(x) for x in whole.envelope_counts} == {int}
+    assert {type(x) for x in whole.fault_counts} == {int}
+
+
+def test_causes_come_back_all_of_them() -> None:
+    m = memory_from_dict({**GOOD, "latched": ["copper_trip", "no_reply"]}, RECORD)
+    assert m.latched == COPPER_TRIP | NO_REPLY

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any, NamedTuple
 
 import pytest
@@ -227,15 +228,16 @@ class Case(NamedTuple):
     note: str = ""
 
 
-HALF = RECORD._replace(max_half_cycle_charge_Ah=0.5e-3)
-HOUR = RECORD._replace(max_half_cycle_s=1800.0)
-WIDE = RECORD._replace(
+HALF = replace(RECORD, max_half_cycle_charge_Ah=0.5e-3)
+HOUR = replace(RECORD, max_half_cycle_s=1800.0)
+WIDE = replace(
+    RECORD,
     voltage_min_warn_V=1.0,
     voltage_min_trip_V=1.0,
     copper_floor_operate_V=-INF,
     copper_floor_trip_V=-INF,
 )
-SMALL_DOSE = RECORD._replace(pulses=(RECORD.pulses[0]._replace(max_charge_Ah=1.6e-4),))
+SMALL_DOSE = replace(RECORD, pulses=(RECORD.pulses[0]._replace(max_charge_Ah=1.6e-4),))
 SUB_ZERO = charge(current_A=0.5 * ZERO_A)
 COLD_A = 1e-3  # half of operate: allowed from 7.5 degC
 MID_K = 273.15 + 7.5
@@ -251,7 +253,7 @@ CASES = [
     Case("current_invalid", rest(), rest(quality=QUALITY_CURRENT_INVALID), "bit"),
     Case(
         "temperature_invalid",
-        rest(limits=RECORD._replace(temperature_declared=False), temperature_K=NAN),
+        rest(limits=replace(RECORD, temperature_declared=False), temperature_K=NAN),
         rest(temperature_K=NAN),
     ),
     Case("temperature_invalid", rest(), rest(quality=QUALITY_TEMPERATURE_INVALID), "bit"),
@@ -302,7 +304,7 @@ CASES = [
         asked(charge(), voltage_V=2.949),
         asked(
             discharge(voltage_bound_V=3.1),
-            limits=RECORD._replace(copper_floor_operate_V=3.0),
+            limits=replace(RECORD, copper_floor_operate_V=3.0),
             voltage_V=2.96,
         ),
         "Cu",
@@ -422,10 +424,10 @@ CASES = [
     Case("command_voltage", asked(charge()), asked(charge(voltage_bound_V=2.9)), "would discharge"),
     Case(
         "command_copper",
-        asked(discharge(voltage_bound_V=3.1), limits=RECORD._replace(copper_floor_operate_V=3.1)),
+        asked(discharge(voltage_bound_V=3.1), limits=replace(RECORD, copper_floor_operate_V=3.1)),
         asked(
             discharge(voltage_bound_V=down(3.1)),
-            limits=RECORD._replace(copper_floor_operate_V=3.1),
+            limits=replace(RECORD, copper_floor_operate_V=3.1),
         ),
     ),
     Case("command_copper", asked(pulse()), asked(pulse(voltage_bound_V=2.849)), "also in a pulse"),
@@ -510,8 +512,8 @@ CASES = [
     Case("copper_warn", rest(voltage_V=2.845), rest(voltage_V=2.845 - 1e-9)),
     Case(
         "copper_trip",
-        rest(voltage_V=up(1.85), limits=RECORD._replace(voltage_min_trip_V=1.0)),
-        rest(voltage_V=1.85, limits=RECORD._replace(voltage_min_trip_V=1.0)),
+        rest(voltage_V=up(1.85), limits=replace(RECORD, voltage_min_trip_V=1.0)),
+        rest(voltage_V=1.85, limits=replace(RECORD, voltage_min_trip_V=1.0)),
     ),
     Case("envelope_unknown", asked(pulse(envelope=2, current_A=-6e-3)), asked(pulse(envelope=3))),
     Case("envelope_unknown", asked(pulse(envelope=1)), asked(pulse(envelope=-1))),

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+from dataclasses import replace
 
 import pytest
 
@@ -111,7 +112,7 @@ def test_nothing_latched_nothing_is_reset() -> None:
 
 
 def test_acknowledging_overcharge_lets_the_cell_only_discharge() -> None:
-    limits = RECORD._replace(max_half_cycle_charge_Ah=0.5e-3)
+    limits = replace(RECORD, max_half_cycle_charge_Ah=0.5e-3)
     bench = Bench(limits).settle(SLOW_CHARGE)
     assert run(bench, SLOW_CHARGE, 1.0) < 35
     sample = bench.sample()
@@ -195,7 +196,7 @@ def test_voltage_warnings_clear_5_mV_inside() -> None:
 
 
 def test_copper_warning_clears_inside_operate() -> None:
-    bench = Bench(RECORD._replace(voltage_min_warn_V=2.0)).settle()
+    bench = Bench(replace(RECORD, voltage_min_warn_V=2.0)).settle()
     for voltage_V, action in ((2.846, ALLOW), (2.844, WARN), (2.849, WARN), (2.8501, ALLOW)):
         assert bench.step(REST_COMMAND, voltage_V=voltage_V).action == action
 
@@ -449,14 +450,14 @@ def test_frozen_while_discharging_counts_too() -> None:
 
 
 def test_no_voltage_in_between_nothing_to_compare_with() -> None:
-    bench = Bench(RECORD._replace(step_jump_V=0.1)).settle()
+    bench = Bench(replace(RECORD, step_jump_V=0.1)).settle()
     assert names(bench.step(REST_COMMAND, voltage_V=3.9)) == ["voltage_jump"]
     bench.step(REST_COMMAND, voltage_V=NAN)
     assert bench.step(REST_COMMAND, voltage_V=3.5) == (ALLOW, 0)
 
 
 def test_voltage_in_a_pulse_is_not_compared() -> None:
-    bench = Bench(RECORD._replace(step_jump_V=0.1)).settle(PULSE_COMMAND, samples=1)
+    bench = Bench(replace(RECORD, step_jump_V=0.1)).settle(PULSE_COMMAND, samples=1)
     assert bench.step(PULSE_COMMAND, voltage_V=3.2) == (ALLOW, 0)
     assert bench.step(REST_COMMAND, voltage_V=3.2) == (ALLOW, 0)
     assert bench.step(REST_COMMAND, voltage_V=3.7) == (ALLOW, 0)
