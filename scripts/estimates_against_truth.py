@@ -240,8 +240,10 @@ def _share(hits: Sequence[bool]) -> str:
 def efficiency_table(lives: Sequence[Life]) -> list[str]:
     """Return CE errors by kind of cycle: ppm, coverage of 95 %, the plain baseline's error."""
     out = [
-        ("| cycles | n | median error, ppm | p95 of its magnitude | median stated u | "
-        "inside 95 % | plain sum: median / p95 |"),
+        (
+            "| cycles | n | median error, ppm | p95 of its magnitude | median stated u | "
+            "inside 95 % | plain sum: median / p95 |"
+        ),
         "|---|---|---|---|---|---|---|",
     ]
     groups = {
@@ -278,9 +280,11 @@ def _p95(values: Sequence[float]) -> float:
 def lost_table(lives: Sequence[Life]) -> list[str]:
     """Return lithium lost against truth, at measured cycles and once per life at the last."""
     out = [
-        ("| arm | lives | measured cycles | median error, uAh | p95 of its magnitude | median stated u"
-        " | inside 95 %, cycles | inside 95 %, last of each life | 1 - CE summed: median / p95 |"
-        " last value: median / p95 |"),
+        (
+            "| arm | lives | measured cycles | median error, uAh | p95 of its magnitude | median stated u"
+            " | inside 95 %, cycles | inside 95 %, last of each life | 1 - CE summed: median / p95 |"
+            " last value: median / p95 |"
+        ),
         "|---|---|---|---|---|---|---|---|---|---|",
     ]
     for arm in ARMS:
@@ -344,8 +348,10 @@ def end_table(lives: Sequence[Life]) -> list[str]:
 def recovered_table(lives: Sequence[Life]) -> list[str]:
     """Return recovered_mAh by life and, per recipe, its bias and coverage."""
     out = [
-        ("| recipe | seed | treated / withheld | said, uAh | u | twins: mean (sd) | error | "
-        "inside 95 % | before-after |"),
+        (
+            "| recipe | seed | treated / withheld | said, uAh | u | twins: mean (sd) | error | "
+            "inside 95 % | before-after |"
+        ),
         "|---|---|---|---|---|---|---|---|---|",
     ]
     for recipe in ARMS[1:]:

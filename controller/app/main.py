@@ -48,7 +48,11 @@ def run(
     ] = False,
     as_json: AsJson = False,
 ) -> None:
-    """Run a cell: cycle it, watch it, treat it where it is worth it, judge the treatment."""
+    """Cycle a cell, watch it, treat it where it pays.
+
+    Without a file the built-in simulated example runs. An interrupted run goes on with the same
+    --out.
+    """
     from controller.app.run import RunOptions, dry, start
 
     options = RunOptions(run_file=run_file, cycles=cycles, seed=seed, out=out, as_json=as_json)
@@ -57,7 +61,7 @@ def run(
 
 @app.command()
 def config() -> None:
-    """Print the built-in example as commented TOML, to start a run file from."""
+    """Print the example run file, commented, to start from."""
     from controller.app.config import example_text
 
     print(example_text(), end="")
@@ -77,7 +81,10 @@ def replay(
     ] = False,
     as_json: AsJson = False,
 ) -> None:
-    """Analyse measured files: charge, efficiency with uncertainty, resistance, defects."""
+    """Analyse measured files of cyclers.
+
+    Charge, Coulombic efficiency with its uncertainty, resistance, and the files' defects.
+    """
     from controller.app import replay as body
 
     raise typer.Exit(
@@ -87,7 +94,7 @@ def replay(
 
 @app.command()
 def report(run_dir: RunDir) -> None:
-    """Write report.html and the Battery Data Format file of a run again."""
+    """Write report and BDF file of a run again."""
     from controller.app.run import rewrite_report
 
     rewrite_report(run_dir)
@@ -106,7 +113,10 @@ def emulate(
     seed: Annotated[int, typer.Option(help="Of the cell and the noise.")] = 1,
     preset: Annotated[str, typer.Option(help="Which simulated cell.")] = "anode-free",
 ) -> None:
-    """Run the emulated instrument, a simulated cell behind it, in a process of its own."""
+    """Emulate an instrument with a cell, for tests.
+
+    The instrument listens on TCP in this process; its thermometer on the next port.
+    """
     from controller.app.emulate import serve_instrument
 
     serve_instrument(instrument, tcp=tcp, speed=speed, state=state, seed=seed, preset=preset)
@@ -114,13 +124,13 @@ def emulate(
 
 @app.command()
 def stop(run_dir: RunDir) -> None:
-    """Rest the cell and stop the run; running again with the same --out resumes it."""
+    """Rest the cell and stop the run (it can be resumed)."""
     _order(run_dir, "stop")
 
 
 @app.command()
 def pause(run_dir: RunDir) -> None:
-    """Hold the cell at zero current, voltage measured, until `resume`."""
+    """Hold the cell at zero current until `resume`."""
     _order(run_dir, "pause")
 
 
@@ -136,7 +146,10 @@ def acknowledge(
     cause: Annotated[str, typer.Option(help="What caused the fault and why it is gone.")],
     name: Annotated[str, typer.Option(help="Who says so.")],
 ) -> None:
-    """Clear a latched fault, if its condition is gone; then `reactivate run --out` goes on."""
+    """Clear a latched fault whose condition is gone.
+
+    It is examined when `reactivate run --out RUN_DIR` goes on.
+    """
     _order(run_dir, "acknowledge", cause=cause, name=name)
 
 
