@@ -1,12 +1,53 @@
 """The functions that touch every sample, by name.
 
-They keep to a subset of Python (no exceptions, strings, allocation or globals other than numeric
-constants) so that the same source can be compiled; `tests/unit/test_kernels.py` checks the syntax
-tree of each. The live path runs them as plain Python.
+They keep to a subset of Python so that the same source can be compiled, and so that nothing in them
+can raise: assignments, `if`, `for ... in range`, arithmetic and comparisons; calls only to each
+other, to `math.fabs`, to ``abs``, ``min``, ``max`` and ``len``, and to the named tuple of numbers
+that is the result; of globals only numbers and tuples of numbers. They write to nothing but their
+own variables and their first parameter, the state. `tests/unit/test_kernels.py` checks the syntax
+tree of each, and that the list is complete under calls. The live path runs them as plain Python.
+
+``len`` stands for the number of pulse envelopes, which is fixed with the limits.
+
+Not listed, though called in the course of a run: `acknowledge` and `start_again` of the supervisor
+and what makes steps and commands (`numbers_of`, `command_for`), which run once per event, and
+`controller.core.step`, which decides and speaks in words.
 """
 
 from __future__ import annotations
 
 from typing import Final
 
-KERNELS: Final[tuple[str, ...]] = ()
+KERNELS: Final[tuple[str, ...]] = (
+    "controller.core.execute:advance",
+    "controller.core.execute:period_s",
+    "controller.estimation.charge:interval_charge",
+    "controller.safety.supervisor:_longest_s",
+    "controller.safety.supervisor:_same",
+    "controller.safety.supervisor:advance_time",
+    "controller.safety.supervisor:cell_current_A",
+    "controller.safety.supervisor:cell_voltage_V",
+    "controller.safety.supervisor:close_envelope",
+    "controller.safety.supervisor:close_half_cycle",
+    "controller.safety.supervisor:command_conditions",
+    "controller.safety.supervisor:count_charge",
+    "controller.safety.supervisor:count_envelope",
+    "controller.safety.supervisor:count_half_cycle",
+    "controller.safety.supervisor:current_conditions",
+    "controller.safety.supervisor:debounce",
+    "controller.safety.supervisor:envelope_conditions",
+    "controller.safety.supervisor:forget_voltage",
+    "controller.safety.supervisor:fresh_conditions",
+    "controller.safety.supervisor:output_conditions",
+    "controller.safety.supervisor:plausible_current",
+    "controller.safety.supervisor:put_at_rest",
+    "controller.safety.supervisor:put_in_force",
+    "controller.safety.supervisor:quality_conditions",
+    "controller.safety.supervisor:reading_conditions",
+    "controller.safety.supervisor:review",
+    "controller.safety.supervisor:same_command",
+    "controller.safety.supervisor:temperature_conditions",
+    "controller.safety.supervisor:voltage_conditions",
+    "controller.safety.supervisor:warmth_conditions",
+    "controller.safety.supervisor:watch_voltage",
+)

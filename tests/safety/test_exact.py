@@ -590,3 +590,16 @@ def test_a_peak_is_the_highest_while_current_flows() -> None:
         ):
             supervisor.count_half_cycle(m, sign * charge_Ah, sign * current_A, 1.0, RECORD)
             assert getattr(m, name) == pytest.approx(peak_Ah)
+
+
+def test_what_the_driver_saw_stands_beside_the_state_of_the_output() -> None:
+    sample = Bench().sample(output=7, quality=QUALITY_STALE | QUALITY_SATURATED)
+    got = supervisor.reading_conditions(new_memory(RECORD), sample, RECORD, 3.7, 0.0)
+    assert got == faults.OUTPUT_UNKNOWN_STATE | faults.STALE | faults.SATURATED
+
+
+def test_two_rows_that_have_waited_are_active_together() -> None:
+    m = new_memory(RECORD)
+    both = faults.STALE | faults.DUPLICATE
+    assert supervisor.debounce(m, both) == 0
+    assert supervisor.debounce(m, both) == both
