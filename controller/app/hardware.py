@@ -147,7 +147,7 @@ def _real(
             thermometer_transport = SerialTransport(config.file.temperature.address)
             opened.callback(thermometer_transport.close)
         driver = _driver(transport, thermometer_transport, clock, on_exchange)
-        _check_speed(driver.identify().firmware, speed, config.where)
+        check_speed(driver.identify().firmware, speed, config.where)
         guard = _guard(config, driver, clock, past, on_report)
         watchdog = ExpiryThread(guard, clock, interval_s=WATCHDOG_PERIOD_S)
         opened.enter_context(watchdog)
@@ -216,7 +216,7 @@ def _driver(
     return Keithley2450(transport, clock, thermometer=thermometer, on_exchange=on_exchange)
 
 
-def _check_speed(firmware: str, speed: float, where: str) -> None:
+def check_speed(firmware: str, speed: float, where: str) -> None:
     """Refuse an accelerated clock on a physical instrument, and two clocks that differ."""
     emulated = firmware.partition(EMULATED_MARK)[2]
     if not emulated:

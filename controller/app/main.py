@@ -60,6 +60,20 @@ def run(
 
 
 @app.command()
+def doctor(
+    run_file: Annotated[
+        Path | None, typer.Argument(metavar="[RUN.toml]", help="None: the built-in example.")
+    ] = None,
+    out: Annotated[Path | None, typer.Option(help="Run directory that is meant.")] = None,
+    as_json: AsJson = False,
+) -> None:
+    """Look at run file, computer and instruments without writing a setting; say what to do."""
+    from controller.app import doctor as body
+
+    raise typer.Exit(body.doctor(run_file, out, as_json=as_json))
+
+
+@app.command()
 def config() -> None:
     """Print the example run file, commented, to start from."""
     from controller.app.config import example_text

@@ -470,7 +470,8 @@ class Core:
         if not check.inserted and comes_too_early(check.due, self._before(state), planned):
             check.inserted = fresh = True
             planned = self.current(state)
-        if owes_check(planned.step, self.config.cell, self._base_A):
+        written_check = is_check(planned.step) and state.key.treated and not check.inserted
+        if written_check or owes_check(planned.step, self.config.cell, self._base_A):
             check.due = state.key.recipe
         edge_s = state.progress.edge_s if _same_current(self._before(state), planned) else 0.0
         if fresh:
@@ -482,8 +483,10 @@ class Core:
         trigger = Trigger(stage.value)
         if trigger.value != state.run_state.value:
             report.events.append(self.trigger(state, trigger, sample))
-        if fresh and planned.step.envelope:
-            name = planned.step.envelope
+        name = planned.step.envelope
+        before = self._before(state)
+        same_opening = before is not None and before.step.envelope == name
+        if fresh and name and not same_opening:
             state.envelope_openings[name] = state.envelope_openings.get(name, 0) + 1
         if fresh:
             report.events.append(

@@ -23,7 +23,6 @@ KERNELS: Final[tuple[str, ...]] = (
     "controller.core.execute:period_s",
     "controller.estimation.charge:interval_charge",
     "controller.safety.supervisor:_longest_s",
-    "controller.safety.supervisor:_same",
     "controller.safety.supervisor:advance_time",
     "controller.safety.supervisor:cell_current_A",
     "controller.safety.supervisor:cell_voltage_V",

@@ -175,9 +175,8 @@ def figures_of(r: Relaxation) -> RestFigures:
     n = float(r.readings)
     slope = safe_divide(n * r.sum_tV - r.sum_t * r.sum_v, n * r.sum_t2 - r.sum_t * r.sum_t)
     residual = r.sum_dV2 - 2.0 * slope * r.sum_dt_dV + slope * slope * r.sum_dt2
-    if residual < 0.0:  # rounding about a perfect line
-        residual = 0.0
-    noise_V = safe_sqrt(safe_divide(residual, 2.0 * r.differences))
+    # rounding about a perfect line may leave it below 0
+    noise_V = safe_sqrt(safe_divide(max(residual, 0.0), 2.0 * r.differences))
     return RestFigures(-slope, noise_V, r.readings, span_s)
 
 

@@ -151,6 +151,8 @@ PERMISSION_FACTOR: Final = 2.0
 # Plating current rises from 0 at 0 degC over this many kelvin. Assumed, 10-20 K.
 PLATING_SPAN_K: Final = 15.0
 SECONDS_PER_HOUR: Final = 3600.0
+# The answer to almost every reading, made once.
+ALL_GOOD: Final = Verdict(ALLOW, 0)
 
 # Quality bits with which a value is not the cell's.
 NO_VOLTAGE: Final = QUALITY_VOLTAGE_INVALID | QUALITY_NO_CELL_VOLTAGE | QUALITY_NO_REPLY
@@ -340,7 +342,9 @@ def reading_conditions(
     quality = sample.quality
     output = sample.output
     expected = m.output_expected
-    rows = output_conditions(output, expected)
+    rows = 0
+    if output != OUTPUT_ON or expected != EXPECT_ON:
+        rows = output_conditions(output, expected)
     if quality:
         rows |= quality_conditions(quality)
     # Output off where it may be off: there is nothing to see, and that is no fault.
@@ -548,6 +552,7 @@ def warmth_conditions(
     m: Memory, temperature_K: float, command: Command, limits: LimitsRecord
 ) -> int:
     """Return the rows about a current at this temperature; NaN gives all that apply."""
+    kind, current_A, _, _, _, _, envelope, tag = command
     rows = 0
     back_K = TEMPERATURE_HYSTERESIS_K if m.active & TEMPERATURE_OUTSIDE_OPERATE else 0.0
     if not (
@@ -556,33 +561,31 @@ def warmth_conditions(
         <= limits.temperature_max_operate_K - back_K
     ):
         rows = TEMPERATURE_OUTSIDE_OPERATE
-    if command.kind == CHARGE:
+    if kind == CHARGE:
         full_A = limits.charge_operate_A
-        if 0 < command.envelope <= len(limits.pulses):
-            full_A = limits.pulses[command.envelope - 1].max_current_A
+        if 0 < envelope <= len(limits.pulses):
+            full_A = limits.pulses[envelope - 1].max_current_A
         share = (temperature_K - ZERO_CELSIUS_K) / PLATING_SPAN_K
-        if not (share >= 1.0 or command.current_A <= full_A * share):
+        if not (share >= 1.0 or current_A <= full_A * share):
             rows |= PLATING_TOO_COLD
-    if command.envelope != 0 or command.tag == TAG_TREATMENT:
+    if envelope != 0 or tag == TAG_TREATMENT:
         back_K = TEMPERATURE_HYSTERESIS_K if m.active & TREATMENT_TOO_WARM else 0.0
         if not temperature_K <= limits.treatment_max_K - back_K:
             rows |= TREATMENT_TOO_WARM
     return rows
 
 
-def _same(a: float, b: float) -> bool:
-    """Return whether two values are equal, or both NaN."""
-    return a == b or not (a - a == 0.0 or b - b == 0.0)
-
-
 def same_command(m: Memory, command: Command) -> bool:
-    """Return whether `command` is the one in force."""
+    """Return whether `command` is the one in force; a time that is none is none (NaN, 0)."""
     kind, current_A, bound_V, _, _, device_timed_s, _, _ = command
     return (
         kind == m.force_kind
         and current_A == m.force_current_A
-        and _same(bound_V, m.force_bound_V)
-        and _same(device_timed_s, m.force_device_timed_s)
+        and (bound_V == m.force_bound_V or kind == HOLD_0A)
+        and (
+            device_timed_s == m.force_device_timed_s
+            or not (device_timed_s > 0.0 or m.force_device_timed_s > 0.0)
+        )
     )
 
 
@@ -664,21 +667,22 @@ def close_envelope(m: Memory) -> None:
 
 def put_in_force(m: Memory, command: Command) -> None:
     """Remember a command that was let pass, and open or close its envelope."""
-    m.output_expected = EXPECT_EITHER if command.device_timed_s > 0.0 else EXPECT_ON
-    if m.open_envelope == command.envelope and same_command(m, command):
+    kind, current_A, bound_V, _, _, device_timed_s, envelope, _ = command
+    m.output_expected = EXPECT_EITHER if device_timed_s > 0.0 else EXPECT_ON
+    if m.open_envelope == envelope and same_command(m, command):
         m.force_changed = 0
         return
     m.force_changed = 1
     m.force_s = 0.0
-    m.force_kind = command.kind
-    m.force_current_A = command.current_A
-    m.force_bound_V = command.voltage_bound_V
-    m.force_device_timed_s = command.device_timed_s
-    if m.open_envelope != command.envelope:
+    m.force_kind = kind
+    m.force_current_A = current_A
+    m.force_bound_V = bound_V
+    m.force_device_timed_s = device_timed_s
+    if m.open_envelope != envelope:
         close_envelope(m)
-        if command.envelope != 0:
-            m.open_envelope = command.envelope
-            m.envelope_counts[command.envelope - 1] += 1
+        if envelope != 0:
+            m.open_envelope = envelope
+            m.envelope_counts[envelope - 1] += 1
 
 
 def put_at_rest(m: Memory, kind: int, output_expected: int) -> None:
@@ -739,7 +743,8 @@ def review(m: Memory, sample: Sample, command: Command, limits: LimitsRecord) ->
         close_half_cycle(m, current_A, voltage_V, limits)
     else:
         forget_voltage(m)
-    if command.kind != OPEN:
+    kind = command.kind
+    if kind != OPEN:
         present |= command_conditions(m, command, limits, temperature_K, voltage_V, present)
     waiting = present & DEBOUNCED_ROWS
     active = present ^ waiting
@@ -751,15 +756,15 @@ def review(m: Memory, sample: Sample, command: Command, limits: LimitsRecord) ->
     if m.latched:
         put_at_rest(m, OPEN, EXPECT_OFF)
         return Verdict(TRIP, active | m.latched)
-    if command.kind == OPEN:
+    if kind == OPEN:
         put_at_rest(m, OPEN, EXPECT_OFF)
-        return Verdict(WARN if active else ALLOW, active)
+        return Verdict(WARN, active) if active else ALL_GOOD
     if active & (HOLD_ROWS | REST_ROWS):
         # The guard may open instead of holding 0 A: either is rest.
         put_at_rest(m, HOLD_0A, EXPECT_EITHER)
         return Verdict(REST if active & REST_ROWS else HOLD, active)
     put_in_force(m, command)
-    return Verdict(WARN if active else ALLOW, active)
+    return Verdict(WARN, active) if active else ALL_GOOD
 
 
 def acknowledge(m: Memory, limits: LimitsRecord, sample: Sample) -> tuple[bool, int]:

@@ -411,18 +411,33 @@ def test_rows_of_a_command_add_up() -> None:
 
 
 def test_the_same_command_is_the_same_in_every_field() -> None:
-    nan, inf = math.nan, math.inf
-    for a, b, same in (
-        (1.0, 1.0, True),
-        (nan, nan, True),
-        (1.0, nan, False),
-        (nan, 1.0, False),
-        (0.0, nan, False),
-        (nan, 0.0, False),
-        (1.0, 2.0, False),
-        (1.0, inf, False),
+    nan = math.nan
+    timed = PULSE_COMMAND._replace(device_timed_s=5.0)
+    untimed = PULSE_COMMAND._replace(device_timed_s=0.0)
+    for before, after, same in (
+        (PULSE_COMMAND, PULSE_COMMAND, True),
+        (PULSE_COMMAND, PULSE_COMMAND._replace(period_s=9.0, valid_for_s=9.0, tag=1), True),
+        (PULSE_COMMAND, PULSE_COMMAND._replace(kind=CHARGE_COMMAND.kind), False),
+        (PULSE_COMMAND, PULSE_COMMAND._replace(current_A=-7e-3), False),
+        (PULSE_COMMAND, PULSE_COMMAND._replace(voltage_bound_V=3.1), False),
+        (PULSE_COMMAND, PULSE_COMMAND._replace(voltage_bound_V=nan), False),
+        (PULSE_COMMAND, timed, False),
+        (PULSE_COMMAND, untimed, True),
+        (untimed, PULSE_COMMAND, True),
+        (untimed, timed, False),
+        (timed, timed, True),
+        (timed, PULSE_COMMAND, False),
+        (timed, untimed, False),
+        (timed, timed._replace(device_timed_s=6.0), False),
+        (REST_COMMAND, REST_COMMAND, True),
+        (REST_COMMAND, REST_COMMAND._replace(voltage_bound_V=3.0), True),
+        (REST_COMMAND, PULSE_COMMAND, False),
     ):
-        assert supervisor._same(a, b) == same
+        m = new_memory(RECORD)
+        supervisor.put_in_force(m, before)
+        assert supervisor.same_command(m, after) == same
+        supervisor.put_in_force(m, after)
+        assert m.force_changed == (0 if same and before.envelope == after.envelope else 1)
 
 
 def test_a_short_pulse_timed_by_the_device_may_end_with_output_off() -> None:
@@ -504,7 +519,7 @@ def test_a_pulse_of_no_duration_is_timed_by_the_host() -> None:
     command = PULSE_COMMAND._replace(device_timed_s=0.0, period_s=200.0, current_A=-1e-3)
     got = supervisor.envelope_conditions(m, command, RECORD, 298.15)
     assert got == faults.ENVELOPE_TIME
-    m.force_device_timed_s, m.force_current_A, m.long_s = 0.0, -1e-3, 36.0
+    m.force_device_timed_s, m.force_current_A, m.long_s, m.force_s = 0.0, -1e-3, 36.0, 36.0
     supervisor.count_charge(m, OUTPUT_OFF, -1e-3, RECORD)
     assert m.fall_Ah == pytest.approx(1e-5)
 

@@ -37,7 +37,7 @@ def is_number(value: object) -> bool:
 
 
 def is_numbers(value: object) -> bool:
-    return is_number(value) or (type(value) is tuple and all(map(is_number, value)))
+    return is_number(value) or (isinstance(value, tuple) and all(map(is_number, value)))
 
 
 def is_result(value: object) -> bool:
@@ -138,6 +138,10 @@ class Checker:
             and is_result(self.scope.get(node.func.id))
         ):
             self.arguments(node)
+        elif isinstance(node, ast.IfExp):
+            self.expression(node.test)
+            self.returned(node.body)
+            self.returned(node.orelse)
         elif node is not None:
             self.expression(node)
 
@@ -220,7 +224,9 @@ class Pair(NamedTuple):
 SCOPE: dict[str, object] = {
     "LIMIT": 1.0,
     "TABLE": (1, 2, 3),
+    "NOTHING": Pair(0.0, 0.0),
     "WORDS": {"a": 1},
+    "NAMES": ("a", "b"),
     "Pair": Pair,
     "math": math,
     "fabs": math.fabs,
@@ -238,6 +244,7 @@ SCOPE: dict[str, object] = {
         "a, b = x\n    return a if a > LIMIT else -b",
         "for i in range(3):\n        s.a += TABLE[i]",
         "return Pair(x, math.fabs(x))",
+        "return Pair(x, x) if x else NOTHING",
         "return fabs(max(x, 0.0)) + kernel(s, x)",
         "kernel(s, x)\n    return x.pulses[0].a",
         "'''Words.'''\n    if not x <= 1.0 and True:\n        return x\n    return s.pulses[0]",
@@ -271,6 +278,7 @@ def test_what_a_kernel_may_do(body: str) -> None:
         "return math.sqrt(x)",
         "return math.pi",
         "return WORDS",
+        "return NAMES",
         "return UNKNOWN",
         "return x(1)",
         "return fabs(x=x)",

@@ -35,6 +35,8 @@ class DaqThermometer:
     transport : Transport
     timeout_s : float
         Longest wait for a reply (s).
+    set_up : bool
+        False: write no setting; there are readings only if somebody has set it up before.
 
     Raises
     ------
@@ -46,7 +48,9 @@ class DaqThermometer:
 
     __slots__ = ("_identity", "_in_doubt", "_timeout_s", "_transport")
 
-    def __init__(self, transport: Transport, *, timeout_s: float = 0.5) -> None:
+    def __init__(
+        self, transport: Transport, *, timeout_s: float = 0.5, set_up: bool = True
+    ) -> None:
         self._transport = transport
         self._timeout_s = timeout_s
         self._in_doubt = False
@@ -57,7 +61,8 @@ class DaqThermometer:
                 f"expected a DAQ thermometer at {transport.address}, "
                 f"found {self.identity or 'nothing'}"
             )
-        transport.write(_SETUP)
+        if set_up:
+            transport.write(_SETUP)
 
     @property
     def identity(self) -> str:
