@@ -37,6 +37,7 @@ from controller.core.step import Core
 from controller.domain.cell import ElectrolyteFamily
 from controller.domain.errors import RunDirectoryError, refuse
 from controller.domain.events import Event, EventKind
+from controller.estimation.relaxation import BASELINE_LEAST_RESTS
 from controller.hal.locks import hold_device, hold_run_directory
 from controller.io.bdf import write_bdf
 from controller.io.clock import RealClock
@@ -45,6 +46,7 @@ from controller.io.mailbox import Mailbox, OperatorCommand, OperatorWord
 from controller.io.platform import inhibit_sleep, is_synchronised_folder
 from controller.policy.machine import State
 from controller.safety import supervisor
+from protocols.spec import OCV_CHECK_S
 
 EXIT_DONE, EXIT_FAULT = 0, 3
 # Clocks of one computer may be set back by this much without anybody wondering (s).
@@ -79,6 +81,14 @@ def dry(options: RunOptions) -> int:
     )
     for line in not_enforced(config):
         console.print(f"note: {line}")
+    needing = sorted(Core(prepared.core).needs_check)
+    if needing:
+        console.print(
+            f"note: {', '.join(needing)}: base cycles rest {OCV_CHECK_S / 60.0:g} min after charge "
+            f"until {BASELINE_LEAST_RESTS} such rests are known; an open-circuit check must pass "
+            "before the next charge",
+            soft_wrap=True,
+        )
     book = prepared.core.book
     sections = {
         "formation cycle": list(book.formation[0]),

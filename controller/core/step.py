@@ -106,6 +106,11 @@ class Core:
     """The stateless part: configuration, resolved plans and the table of transitions.
 
     `current` caches the plan that `state.key` names; it is derived, never stored.
+
+    Attributes
+    ----------
+    needs_check : frozenset of str
+        Scheduled recipes after which an open-circuit check has to pass before charging.
     """
 
     def __init__(self, config: CoreConfig) -> None:
@@ -116,7 +121,7 @@ class Core:
         self._command_of: tuple[PlannedStep, float] | None = None
         self._base_A = base_current_A(config.book.base)
         self._inserted_check = inserted_check(config.book.nominal_capacity_Ah)
-        self._need_check = frozenset(
+        self.needs_check: Final = frozenset(
             name
             for name, steps in config.book.treatments.items()
             if any(one.ocv_check or owes_check(one, config.cell, self._base_A) for one in steps)
@@ -620,7 +625,7 @@ class Core:
     def _wants_baseline(self, state: CoreState) -> bool:
         """Return whether a scheduled recipe waits for this cell's own rests."""
         return (
-            bool(self._need_check)
+            bool(self.needs_check)
             and not state.short_check.short_sign
             and len(state.short_check.rests) < relaxation.BASELINE_LEAST_RESTS
         )
@@ -720,7 +725,7 @@ class Core:
     def _unchecked(self, state: CoreState, name: str) -> str:
         """Return why the check after a recipe could not be judged yet; empty if it could."""
         known, needed = len(state.short_check.rests), relaxation.BASELINE_LEAST_RESTS
-        if name not in self._need_check or known >= needed:
+        if name not in self.needs_check or known >= needed:
             return ""
         return (
             f"the open-circuit check after it compares with {needed} untreated rests of this "

@@ -453,6 +453,8 @@ def test_rest_is_in_force_after_a_refusal_and_open_after_a_trip() -> None:
     bench = Bench().settle(CHARGE_COMMAND)
     bench.step(CHARGE_COMMAND, voltage_V=math.nan)
     assert (bench.m.force_kind, bench.m.output_expected) == (HOLD_0A, -1)
+    assert math.isnan(bench.m.force_bound_V)
+    assert math.isnan(bench.m.force_device_timed_s)
     bench.step(CHARGE_COMMAND, voltage_V=4.5)
     assert (bench.m.force_kind, bench.m.output_expected) == (OPEN, 0)
 

@@ -19,7 +19,8 @@ from controller.domain.step import Stage, Step
 from controller.domain.verdict import REST, Verdict
 from controller.policy.machine import State
 from protocols.registry import library
-from protocols.spec import OCV_CHECK_S
+from protocols.resolve import resolve
+from protocols.spec import OCV_CHECK_S, Placement
 from tests.unit.core_rig import QUIET_RESTS, Rig, library_steps, with_recipe
 
 RESTED = Verdict(REST, 1)
@@ -144,8 +145,6 @@ def fast_strip_config() -> CoreConfig:
             }
         }
     )
-    from protocols.resolve import resolve
-
     config = with_recipe("short-strip", resolve(changed, BARE.cell))
     limits = config.limits
     wide = tuple(replace(one, max_current_A=7e-3) for one in limits.pulse_envelopes)
@@ -216,6 +215,32 @@ def test_a_recipe_that_forgot_its_check_gets_one_inserted() -> None:
     assert rig.t_s - before >= OCV_CHECK_S
     rig.until(next_cycle)
     assert rig.charged_too_early == []
+
+
+def test_the_inserted_check_comes_before_anything_else_not_only_before_a_charge() -> None:
+    strip = strip_without_check().book.treatments["bare-strip"]
+    config = with_recipe("bare-strip", strip, Placement.AFTER_CHARGE)
+    rig = started(config, "bare-strip")
+    rig.until(lambda one: one.state.short_check.due != "")
+    names = []
+    rig.until(lambda one: names.append(one.running()) or one.running() not in names[0:1])
+    assert rig.running() == "open-circuit check before charging"
+    rig.until(next_cycle)
+    assert rig.charged_too_early == []
+
+
+def test_the_check_of_a_withheld_control_teaches_and_is_not_judged() -> None:
+    config = heating()
+    sham = resolve(library()["self-heating"], BARE.cell, sham=True)
+    book = replace(config.book, shams={**config.book.shams, "self-heating": sham})
+    rig = Rig(replace(config, book=book))
+    rig.charge_Ah = 1e-3
+    rig.state.short_check.rests = list(QUIET_RESTS)
+    rig.start("self-heating", treated=False)
+    rig.until(next_cycle)
+    assert len(rig.state.short_check.rests) == 4
+    assert checks(rig) == []
+    assert rig.state.short_check.due == ""
 
 
 def test_a_check_that_is_too_short_settles_nothing() -> None:
