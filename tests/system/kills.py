@@ -143,12 +143,13 @@ def run_file(folder: Path, where: Emulator, *, cycles: int) -> Path:
 
 
 def start(path: Path, run_dir: Path) -> subprocess.Popen:
-    return subprocess.Popen(
-        [*REACTIVATE, "run", str(path), "--out", str(run_dir)],
-        cwd=ROOT,
-        stdout=(run_dir.parent / "run.log").open("a"),
-        stderr=subprocess.STDOUT,
-    )
+    with (run_dir.parent / "run.log").open("a") as log:
+        return subprocess.Popen(
+            [*REACTIVATE, "run", str(path), "--out", str(run_dir)],
+            cwd=ROOT,
+            stdout=log,
+            stderr=subprocess.STDOUT,
+        )
 
 
 def last_reading(run_dir: Path) -> tuple[int, float, int] | None:
@@ -193,7 +194,12 @@ class Kill:
 def kill_in(process: subprocess.Popen, run_dir: Path, where: Emulator, *, pulse: bool) -> Kill:
     """Kill the controller while current flows; return when the plant's current stopped."""
     kind, above_A = (DISCHARGE, 3e-3) if pulse else (CHARGE, 5e-4)
-    wait_for(process, run_dir, kind, above_A)
+    try:
+        wait_for(process, run_dir, kind, above_A)
+    except AssertionError:
+        process.kill()
+        process.wait(10)
+        raise
     reading = last_reading(run_dir)
     current_mA = 1e3 * reading[1] if reading else 0.0
     process.send_signal(getattr(signal, "SIGKILL", signal.SIGTERM))

@@ -17,7 +17,8 @@ def test_killed_in_charge_and_in_pulse(tmp_path: Path) -> None:
             kill = kill_in(start(path, run_dir), run_dir, where, pulse=pulse)
             # the emulator ticks every 20 ms of wall time and its state file is as old as that
             assert kill.stopped_after_s <= kill.permitted_s + 0.5
-        assert start(path, run_dir).wait(120) == 0, (tmp_path / "run.log").read_text()
+        last = start(path, run_dir)
+        assert last.wait(120) == 0, (tmp_path / "run.log").read_text()
         result = balance(run_dir, where)
     assert result.unobserved_mAh > 0.0
     assert abs(result.journalled_mAh - result.hidden_mAh) <= 2.0 * result.u_mAh
