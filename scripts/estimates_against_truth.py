@@ -31,6 +31,7 @@ from hil.rig import Rig, build_rig
 ARMS = ("none", "discharged-rest", "short-strip")
 PRESET = "anode-free"
 NORMAL_95 = 1.96
+NOMINAL_MAH = 3.0  # of the built-in example
 INACTIVE = ("fresh_inactive_mAh", "old_inactive_mAh", "reversible_inactive_mAh")
 SEI = ("sei_lithium_mAh", "residual_sei_mAh")
 
@@ -117,15 +118,14 @@ class PlainCounter:
 def live(arm: str, seed: int, cycles: int) -> Life:
     """Run one cell to its end beside its hidden truth."""
     rig = new_rig(arm, seed, cycles)
-    nominal_mAh = 3.0
     life = Life(seed=seed, arm=arm)
     rig.start()
     plain = PlainCounter()
     in_before, out_before = _counters(rig)
+    electrolyte_mAh = float(rig.bench.cell.truth()["electrolyte_lithium_mAh"])
     plain_lost_mAh = 0.0
     true_end, end_due = "none", False
-    effects: list[float] = []
-    before_after: list[float] = []
+    twins = Twins()
     while rig.running:
         closes = rig.current_step.closes_half_cycle
         report = rig.step()
@@ -137,18 +137,18 @@ def live(arm: str, seed: int, cycles: int) -> Life:
         if report is None:
             continue
         end_due = closes and any(one.kind is EventKind.STEP_ENDED for one in report.events)
-        effects += _effect_of_treatment(rig, report)
+        twins.take(rig, report)
         for figures in report.figures:
             in_now, out_now = _counters(rig)
             if figures.kind is CycleKind.BASE and figures.coulombic_efficiency is not None:
-                plain_lost_mAh += (1.0 - figures.coulombic_efficiency) * nominal_mAh
+                plain_lost_mAh += (1.0 - figures.coulombic_efficiency) * NOMINAL_MAH
             life.rows.append(
                 Row(
                     figures=figures,
                     true_efficiency=(out_now - out_before) / (in_now - in_before),
                     plain_efficiency=plain.efficiency(),
                     true_end=true_end,
-                    true_lost_mAh=true_lost_mAh(rig),
+                    true_lost_mAh=true_lost_mAh(rig, electrolyte_mAh),
                     plain_lost_mAh=plain_lost_mAh,
                 )
             )
@@ -161,7 +161,7 @@ def live(arm: str, seed: int, cycles: int) -> Life:
         if one.treated and not one.excluded
     ]
     if arm != "none":
-        life.recovered = _recovered(rig, arm, effects, before_after)
+        life.recovered = _recovered(rig, arm, twins.effects_mAh, before_after)
     life.verdicts = len(rig.verdicts)
     life.reports = list(rig.guard.reports)
     life.stopped_because = rig.state.stopped_because
@@ -175,41 +175,49 @@ def _counters(rig: Rig) -> tuple[float, float]:
     return float(truth["charge_in_mAh"]), float(truth["charge_out_mAh"])
 
 
-def true_lost_mAh(rig: Rig) -> float:
-    """Return lithium lost since assembly: isolated metal and SEI, whatever may still dissolve.
+def true_lost_mAh(rig: Rig, electrolyte_at_assembly_mAh: float) -> float:
+    """Return lithium lost from cycling since assembly: isolated metal, SEI, and dissolved SEI.
 
-    At an anode-limited end nothing else is missing at the cathode but what dissolved SEI has left
-    in the electrolyte and the active lithium that the end did not reach.
+    SEI that dissolves in a discharged rest leaves its lithium in the electrolyte: not inactive any
+    more, yet no charge comes back for it. No other process changes what the electrolyte holds.
     """
     truth = rig.bench.cell.truth()
-    return sum(float(truth[name]) for name in (*INACTIVE, *SEI))
+    dissolved_mAh = float(truth["electrolyte_lithium_mAh"]) - electrolyte_at_assembly_mAh
+    return sum(float(truth[name]) for name in (*INACTIVE, *SEI)) + dissolved_mAh
 
 
-def _effect_of_treatment(rig: Rig, report: Report) -> list[float]:
-    """Return the true effect of a treatment that has just been decided; nothing if none was.
+class Twins:
+    """Controls of treated opportunities, forked before the anchor that precedes the treatment.
 
-    Two twins, forked before the anchor that precedes the treatment: one is treated, the other
-    lives the control. Both go to the anchor at the end of the treated cycle.
+    A control lives the same hours, with the same noise to come, up to the anchor at the end of the
+    treated cycle; the difference of net charge to the treated cell is the treatment's true effect.
     """
-    decided = [one for one in report.decisions if one.opportunity and not one.withheld]
-    if not decided:
-        return []
-    treated, control = rig.fork(), rig.fork()
+
+    def __init__(self) -> None:
+        self._control_mAh: dict[int, float] = {}  # net charge of the control, by cycle it ends
+        self.effects_mAh: list[float] = []
+
+    def take(self, rig: Rig, report: Report) -> None:
+        """Live the control of a treatment just decided; compare when the treated cycle ends."""
+        for decision in report.decisions:
+            if decision.opportunity and not decision.withheld:
+                self._control_mAh[decision.cycle + 1] = _control_mAh(rig, decision.cycle + 1)
+        for figures in report.figures:
+            control_mAh = self._control_mAh.pop(figures.cycle, None)
+            if control_mAh is not None:
+                self.effects_mAh.append(rig.net_charge_mAh() - control_mAh)
+
+
+def _control_mAh(rig: Rig, closing: int) -> float:
+    """Return the net charge (mAh) that the untreated twin has at the end of cycle `closing`."""
+    control = rig.fork()
     key = control.state.next_key
     if key is None:
         raise RuntimeError("the treated cycle has begun already; the twins would not be alike")
     control.state.next_key = replace(key, treated=False)
-    closing = decided[0].cycle + 1
-
-    def closed(report: Report) -> bool:
-        return any(one.cycle == closing for one in report.figures)
-
-    net_mAh = []
-    for twin in (treated, control):
-        if twin.run(closed) is None and twin.state.stopped_because != "completed":
-            raise RuntimeError(f"a twin stopped: {twin.state.stopped_because}")
-        net_mAh.append(twin.net_charge_mAh())
-    return [net_mAh[0] - net_mAh[1]]
+    if control.run(lambda report: any(one.cycle == closing for one in report.figures)) is None:
+        raise RuntimeError(f"the twin stopped: {control.state.stopped_because}")
+    return control.net_charge_mAh()
 
 
 def _recovered(

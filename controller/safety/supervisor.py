@@ -188,10 +188,10 @@ def advance_time(m: Memory, sequence: int, t_host_s: float, t_device_s: float) -
     if device_s - device_s == 0.0:
         if fabs(device_s - host_s) > CLOCK_DIFFERENCE_S + CLOCK_DIFFERENCE * host_s:
             rows |= CLOCKS_DISAGREE
-        if not 0.0 < device_s < INTERVAL_MAX_S:
+        if not device_s < INTERVAL_MAX_S:
             device_s = 0.0
         long_s = max(host_s, device_s)
-        short_s = min(host_s, device_s)
+        short_s = max(min(host_s, device_s), 0.0)
     m.long_s = long_s
     m.clock_s += short_s
     m.force_s += long_s

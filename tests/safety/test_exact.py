@@ -413,6 +413,7 @@ def test_rows_of_a_command_add_up() -> None:
 def test_the_same_command_is_the_same_in_every_field() -> None:
     nan = math.nan
     timed = PULSE_COMMAND._replace(device_timed_s=5.0)
+    brief = PULSE_COMMAND._replace(device_timed_s=0.5)
     untimed = PULSE_COMMAND._replace(device_timed_s=0.0)
     for before, after, same in (
         (PULSE_COMMAND, PULSE_COMMAND, True),
@@ -428,6 +429,8 @@ def test_the_same_command_is_the_same_in_every_field() -> None:
         (timed, timed, True),
         (timed, PULSE_COMMAND, False),
         (timed, untimed, False),
+        (brief, untimed, False),
+        (untimed, brief, False),
         (timed, timed._replace(device_timed_s=6.0), False),
         (REST_COMMAND, REST_COMMAND, True),
         (REST_COMMAND, REST_COMMAND._replace(voltage_bound_V=3.0), True),
