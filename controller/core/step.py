@@ -65,6 +65,7 @@ _RUNNING_STATES: Final = frozenset(
     }
 )
 _TREATING_STATES: Final = frozenset({State.ARM, State.EXECUTE, State.RECOVER, State.EVALUATE})
+_WITHIN_TREATMENT: Final = frozenset({Trigger.EXECUTE, Trigger.RECOVER, Trigger.EVALUATE})
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -486,6 +487,9 @@ class Core:
         self._watch(state, sample)
         stage = planned.step.stage
         trigger = Trigger(stage.value)
+        if trigger in _WITHIN_TREATMENT and state.run_state not in _TREATING_STATES:
+            # taken up again after a pause: the treatment is armed anew
+            report.events.append(self.trigger(state, Trigger.ARM, sample))
         if trigger.value != state.run_state.value:
             report.events.append(self.trigger(state, trigger, sample))
         name = planned.step.envelope
