@@ -152,7 +152,7 @@ def start(options: RunOptions) -> int:
             warning = stack.enter_context(inhibit_sleep(f"cycling {config.cell.name}"))
             if warning:
                 console.print(f"warning: {warning}")
-        state = _run_held(config, prepared, seed, run_dir, console, stack)
+        code = _run_held(config, prepared, seed, run_dir, console, stack)
     write_bdf(run_dir, bdf_path(run_dir, config))
     write_report(run_dir)
     result = summary(run_dir)
@@ -160,7 +160,7 @@ def start(options: RunOptions) -> int:
         print(json.dumps(result))
     else:
         print_summary(result, run_dir, console)
-    return EXIT_FAULT if state is State.FAULT else EXIT_DONE
+    return code
 
 
 def _configuration_to_resume(options: RunOptions, run_dir: Path) -> tuple[RunConfig, int]:
@@ -225,7 +225,7 @@ def _run_held(
     run_dir: Path,
     console: Console,
     stack: ExitStack,
-) -> State:
+) -> int:
     core = Core(prepared.core)
     mailbox = Mailbox(run_dir)
     wall = RealClock()
@@ -243,7 +243,7 @@ def _run_held(
         journal = Journal.create(run_dir, _header(config, seed, wall.utc_s()), batch=batch)
     hardware: Hardware | None = None
     stopped = "failed before the start"
-    final = State.DISCONNECTED
+    code = EXIT_FAULT
     try:
         utc_s = wall.utc_s()
         hardware = build(
@@ -294,12 +294,14 @@ def _run_held(
                 interrupt=interrupt,
             )
             runtime.run(state, memory, sequence, resumed=resumed, acknowledged=acknowledged)
-        stopped, final = state.stopped_because, state.run_state
+        stopped = state.stopped_because
+        if state.run_state is not State.FAULT and not runtime.failed:
+            code = EXIT_DONE
     finally:
         if hardware is not None:
             hardware.close()
         journal.close(stopped, utc_s=wall.utc_s())
-    return final
+    return code
 
 
 def _past(restored: Restored | None) -> Past:

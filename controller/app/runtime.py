@@ -83,6 +83,7 @@ class Runtime:
         self._last_look_s = -math.inf
         self._paused_s = math.nan
         self._sequence = 0
+        self.failed = False  # ended by an error, not by its end, an operator or a trip
 
     def run(
         self,
@@ -137,9 +138,9 @@ class Runtime:
         self._started(ocv_V)
         state.stopped_because = ""
         sample = self._read(state)
+        supervisor.start_again(memory)  # the start order has brought the output up
         if acknowledged is not None and not self._acknowledge(state, memory, sample, acknowledged):
             return
-        supervisor.start_again(memory)
         self._tell(state, self._core.begin(state, sample))
         if resumed:
             self._tell(state, self._core.interrupted(state, sample, "the run was interrupted"))
@@ -327,6 +328,7 @@ class Runtime:
     # --- ends -----------------------------------------------------------------------------------
 
     def _failed(self, state: CoreState, why: str) -> None:
+        self.failed = True
         state.stopped_because = why
         if state.run_state not in (State.FAULT, State.COMPLETED):
             state.run_state = State.INTERRUPTED

@@ -237,6 +237,9 @@ class Core:
             if state.run_state not in _RUNNING_STATES:
                 return Outcome(self._idle_command(state), report)
             planned = self.current(state)
+        if in_force.kind == OPEN:
+            # brought up at 0 A first: no current is asked for before the voltage is seen
+            return Outcome(_HOLD_COMMAND, report)
         return Outcome(self._command_of_step(state, planned, sample), report)
 
     def reenter(self, state: CoreState, sample: Sample) -> Report:

@@ -228,7 +228,6 @@ def test_a_failed_start_check_names_itself_and_energises_nothing(lab: Lab, kind:
         assert ran.bench.smu.settings.current_limit_A == 1e-4
 
 
-@pytest.mark.xfail(reason="a failed start check still ends with exit code 0", strict=True)
 def test_a_failed_start_check_is_no_success(lab: Lab) -> None:
     assert lab.run(fault(FaultKind.WRONG_IDENTITY)).code != 0
 
@@ -341,11 +340,6 @@ def test_one_lost_reading_is_a_pause_and_no_more(lab: Lab, kind: FaultKind) -> N
     assert_at_rest(ran)
 
 
-@pytest.mark.xfail(
-    reason="an output opened for blindness stays open for ever: the command is held because the "
-    "voltage is not seen, and the voltage is not seen because the output is open",
-    strict=True,
-)
 def test_the_run_goes_on_after_twenty_seconds_of_silence(lab: Lab) -> None:
     ran = lab.run(fault(FaultKind.NO_REPLY, MID_S, end_s=MID_S + 20.0))
     assert ran.stopped_because == "completed"
@@ -392,11 +386,6 @@ def test_after_a_trip_nothing_goes_on_without_an_acknowledgement_or_while_it_is_
         lab.run()
 
 
-@pytest.mark.xfail(
-    reason="the supervisor is asked before it is told that the start order brought the output up, "
-    "so it always finds the output on though it was opened",
-    strict=True,
-)
 def test_an_acknowledgement_with_the_cause_gone_goes_on(lab: Lab) -> None:
     assert lab.run(HOT).code == 3
     mailbox.send(lab.run_dir, "acknowledge", cause="heater was on", name="A. Nobody")
