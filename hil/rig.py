@@ -25,6 +25,7 @@ from controller.hal.ports import DeviceLimits
 from controller.policy.machine import State, Trigger
 from controller.safety import supervisor
 from hil.bench import Bench, build_bench
+from hil.cell import CellParameters
 from hil.instruments.faults import InstrumentFault
 
 # As in a run: a fresh cell below this is taken for a missing or shorted one (assumed, -0.1 to 1 V).
@@ -187,10 +188,19 @@ def build_rig(
     preset: str,
     ambient_K: float = 298.15,
     faults: Iterable[InstrumentFault] = (),
+    parameters: CellParameters | None = None,
 ) -> Rig:
-    """Put a rig together on a fresh cell; ``config.seed`` is also the seed of cell and bench."""
+    """Put a rig together on a fresh cell; ``config.seed`` is also the seed of cell and bench.
+
+    `parameters` take the place of the preset's cell.
+    """
     bench = build_bench(
-        preset=preset, seed=config.seed, utc_epoch_s=0.0, ambient_K=ambient_K, faults=faults
+        preset=preset,
+        seed=config.seed,
+        utc_epoch_s=0.0,
+        ambient_K=ambient_K,
+        faults=faults,
+        parameters=parameters,
     )
     return Rig(config, limits, bench)
 

@@ -26,6 +26,7 @@ from controller.domain.events import EventKind
 from controller.domain.figures import CycleFigures, CycleKind, Label
 from controller.domain.sample import OUTPUT_OFF
 from controller.policy import scheduler
+from hil.cell import CellParameters
 from hil.rig import Rig, build_rig
 
 ARMS = ("none", "discharged-rest", "short-strip")
@@ -70,6 +71,7 @@ class Life:
     arm: str
     rows: list[Row] = field(default_factory=list)
     recovered: Recovered | None = None
+    effects_mAh: list[float] = field(default_factory=list)
     verdicts: int = 0
     reports: list[str] = field(default_factory=list)
     stopped_because: str = ""
@@ -85,10 +87,10 @@ def run_file(arm: str) -> str:
     return text.replace(old, f"protocols = {wanted}")
 
 
-def new_rig(arm: str, seed: int, cycles: int) -> Rig:
-    """Return the rig of one life, not started."""
+def new_rig(arm: str, seed: int, cycles: int, parameters: CellParameters | None = None) -> Rig:
+    """Return the rig of one life, not started; `parameters` take the place of the preset's."""
     prepared = prepare(parse_run(run_file(arm), "estimates against truth", cycles=cycles), seed)
-    return build_rig(prepared.core, prepared.limits, preset=PRESET)
+    return build_rig(prepared.core, prepared.limits, preset=PRESET, parameters=parameters)
 
 
 class PlainCounter:
@@ -115,9 +117,9 @@ class PlainCounter:
         return discharge_As / charge_As if charge_As > 0.0 else math.nan
 
 
-def live(arm: str, seed: int, cycles: int) -> Life:
+def live(arm: str, seed: int, cycles: int, parameters: CellParameters | None = None) -> Life:
     """Run one cell to its end beside its hidden truth."""
-    rig = new_rig(arm, seed, cycles)
+    rig = new_rig(arm, seed, cycles, parameters)
     life = Life(seed=seed, arm=arm)
     rig.start()
     plain = PlainCounter()
@@ -160,6 +162,7 @@ def live(arm: str, seed: int, cycles: int) -> Life:
         for one in done
         if one.treated and not one.excluded
     ]
+    life.effects_mAh = twins.effects_mAh
     if arm != "none":
         life.recovered = _recovered(rig, arm, twins.effects_mAh, before_after)
     life.verdicts = len(rig.verdicts)

@@ -623,3 +623,16 @@ def test_two_rows_that_have_waited_are_active_together() -> None:
     both = faults.STALE | faults.DUPLICATE
     assert supervisor.debounce(m, both) == 0
     assert supervisor.debounce(m, both) == both
+
+
+def test_an_absurd_device_interval_counts_as_none() -> None:
+    longest_s = math.nextafter(1e7, 0.0)
+    for device_s, long_s, short_s in (
+        (longest_s, longest_s, 0.5),
+        (1e7, 0.5, 0.0),
+        (-1.0, 0.5, 0.0),
+    ):
+        m = new_memory(RECORD)
+        supervisor.advance_time(m, 0, 0.0, 0.0)
+        supervisor.advance_time(m, 1, 0.5, device_s)
+        assert (m.long_s, m.clock_s) == (long_s, short_s)

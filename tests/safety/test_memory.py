@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 from typing import Any
 
 import pytest
@@ -10,7 +11,13 @@ import pytest
 from controller.domain.command import HOLD_0A
 from controller.domain.errors import ConfigurationError
 from controller.safety.faults import COPPER_TRIP, NO_REPLY, ROWS
-from controller.safety.memory import Memory, memory_from_dict, memory_to_dict, new_memory
+from controller.safety.memory import (
+    Memory,
+    memory_from_dict,
+    memory_to_dict,
+    new_memory,
+    start_again,
+)
 from tests.safety.build import PULSE_COMMAND, RECORD, Bench
 
 GOOD = memory_to_dict(Bench().settle(PULSE_COMMAND).m)
@@ -158,3 +165,10 @@ def test_lists_come_back_with_their_own_kind_of_number() -> None:
 def test_causes_come_back_all_of_them() -> None:
     m = memory_from_dict({**GOOD, "latched": ["copper_trip", "no_reply"]}, RECORD)
     assert m.latched == COPPER_TRIP | NO_REPLY
+
+
+def test_started_again_nothing_is_bounded_or_timed() -> None:
+    bench = Bench().settle(PULSE_COMMAND._replace(device_timed_s=10.0))
+    start_again(bench.m)
+    assert math.isnan(bench.m.force_bound_V)
+    assert math.isnan(bench.m.force_device_timed_s)
