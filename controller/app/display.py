@@ -23,6 +23,7 @@ from controller.core.step import Core, Report
 from controller.domain.cell import ZERO_CELSIUS_K
 from controller.domain.command import Command
 from controller.domain.decision import Decision
+from controller.domain.events import EventKind
 from controller.domain.figures import CycleFigures, Label
 from controller.domain.sample import Sample
 from controller.estimation import online
@@ -37,6 +38,19 @@ BAR_WIDTH: Final = 28
 # The longest name of a phase, so that nothing jumps when it changes.
 PHASE_WIDTH: Final = max(len(state.value) for state in State)
 MISSING: Final = "-"
+
+
+# What is said at once, above the live lines.
+TOLD: Final = frozenset(
+    {
+        EventKind.VERDICT,
+        EventKind.EXPOSURE,
+        EventKind.UNOBSERVED,
+        EventKind.OPERATOR,
+        EventKind.INSTRUMENT,
+        EventKind.TREATMENT,
+    }
+)
 
 
 class LiveDisplay:
@@ -101,7 +115,10 @@ class LiveDisplay:
         self._look(state, sample)
 
     def report(self, state: CoreState, report: Report) -> None:
-        """Take closed cycles and decisions."""
+        """Take closed cycles, decisions, and what an operator should know."""
+        for event in report.events:
+            if event.kind in TOLD:
+                self._print(f"{event.kind.value}: {event.message}")
         for figures in report.figures:
             self._last_cycle = figures
             if self._live is None:

@@ -23,6 +23,7 @@ from controller.domain.events import Event, EventKind
 from controller.domain.sample import Sample
 from controller.domain.verdict import ACTION_WORDS, ALLOW, TRIP, Verdict
 from controller.estimation import online
+from controller.io.clock import RealClock
 from controller.io.journal import Journal
 from controller.io.mailbox import Mailbox, OperatorCommand, OperatorWord
 from controller.policy.machine import State, Trigger
@@ -82,6 +83,7 @@ class Runtime:
         self._causes = 0
         self._last_look_s = -math.inf
         self._paused_s = math.nan
+        self._wall = RealClock()
         self._sequence = 0
         self.failed = False  # ended by an error, not by its end, an operator or a trip
 
@@ -168,7 +170,7 @@ class Runtime:
             command, report = self._core.step(state, sample, in_force, verdict)
             verdict = supervisor.review(memory, sample, command, self._limits)
             if verdict.causes != self._causes:
-                self._verdict_changed(verdict, sample)
+                self._verdict_changed(state, verdict, sample)
             if report is not None:
                 self._tell(state, report)
                 self._journal.commit()
@@ -236,6 +238,11 @@ class Runtime:
     ) -> bool:
         """Wait for the next reading; return True when the run is to stop."""
         if self._hardware.virtual:
+            # virtual time stands still in a pause, or it would run on for years
+            while _is_paused(state):
+                if self._look(state, memory, sample):
+                    return True
+                self._wall.sleep_until(self._wall.now_s() + OPERATOR_PERIOD_S)
             now_s = time.perf_counter()
             if now_s - self._last_look_s >= OPERATOR_PERIOD_S:
                 self._last_look_s = now_s
@@ -380,18 +387,17 @@ class Runtime:
         self._journal.checkpoint(sample.sequence + 1, checkpoint_text(state, memory))
         self._journal.commit()
 
-    def _verdict_changed(self, verdict: Verdict, sample: Sample) -> None:
+    def _verdict_changed(self, state: CoreState, verdict: Verdict, sample: Sample) -> None:
         self._causes = verdict.causes
         words = supervisor.causes_words(verdict.causes)
-        self._journal.event(
-            Event(
-                kind=EventKind.VERDICT,
-                t_s=sample.t_host_s,
-                sequence=sample.sequence,
-                message=f"{ACTION_WORDS[verdict.action]}: " + ("; ".join(words) or "all clear"),
-                data={"action": verdict.action, "causes": verdict.causes},
-            )
+        event = Event(
+            kind=EventKind.VERDICT,
+            t_s=sample.t_host_s,
+            sequence=sample.sequence,
+            message=f"{ACTION_WORDS[verdict.action]}: " + ("; ".join(words) or "all clear"),
+            data={"action": verdict.action, "causes": verdict.causes},
         )
+        self._tell(state, Report(events=[event]))
 
     def _event(self, kind: EventKind, message: str, sample: Sample | None = None) -> None:
         self._journal.event(
@@ -402,6 +408,10 @@ class Runtime:
                 message=message,
             )
         )
+
+
+def _is_paused(state: CoreState) -> bool:
+    return state.run_state is State.PAUSED
 
 
 def checkpoint_text(state: CoreState, memory: supervisor.Memory) -> str:
