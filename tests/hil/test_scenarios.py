@@ -17,6 +17,7 @@ import pytest
 
 import hil.bench
 from controller.app import run as program
+from controller.app import runtime
 from controller.app.config import example_text, parse_run
 from controller.app.prepare import prepare
 from controller.core.plan import CycleKey
@@ -26,6 +27,7 @@ from controller.domain.events import Event, EventKind
 from controller.domain.figures import CycleKind
 from controller.domain.sample import OUTPUT_OFF
 from controller.io import mailbox
+from controller.io.clock import RealClock
 from controller.io.journal import JournalReader
 from hil.bench import Bench
 from hil.clock import VirtualClock
@@ -96,6 +98,14 @@ class ImpatientClock(VirtualClock):
             signal.raise_signal(signal.SIGINT)
 
 
+class ImpatientWall(RealClock):
+    """Presses Ctrl-C as soon as the run waits in a pause (virtual time stands still then)."""
+
+    def sleep_until(self, t_s: float) -> None:
+        del t_s
+        signal.raise_signal(signal.SIGINT)
+
+
 @dataclass(frozen=True)
 class Ran:
     """What was left of a session of the program."""
@@ -124,6 +134,7 @@ class Lab:
         self.run_dir = folder / "run"
         self._monkeypatch = monkeypatch
         monkeypatch.setattr(hil.bench, "VirtualClock", ImpatientClock)
+        monkeypatch.setattr(runtime, "RealClock", ImpatientWall)
         # figures and files are tested elsewhere
         monkeypatch.setattr(program, "write_report", lambda _: None)
         monkeypatch.setattr(program, "write_bdf", lambda _run_dir, _path: None)

@@ -97,7 +97,7 @@ def a_state(**changes: object) -> SimpleNamespace:
 
 
 def a_report(cycles=(), decisions=()) -> SimpleNamespace:
-    return SimpleNamespace(figures=list(cycles), decisions=list(decisions))
+    return SimpleNamespace(figures=list(cycles), decisions=list(decisions), events=[])
 
 
 class Clock:
