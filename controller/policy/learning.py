@@ -118,8 +118,9 @@ def _pooled_slope(treated: list[Opportunity], withheld: list[Opportunity]) -> fl
 def _weighted_mean(arm: list[Opportunity], slope: float) -> tuple[float, float]:
     """Return the inverse-probability weighted mean of the adjusted net charge, and its u.
 
-    The spread between opportunities and the readings' own uncertainty both enter: the former may
-    be small by chance in five.
+    The spread between opportunities averages down, the readings' own uncertainty does not: gain and
+    offset are the same in every cycle, and a treatment that uses another current range carries
+    that range's gain error into each of its opportunities.
     """
     weights = [1.0 / (one.probability if one.treated else 1.0 - one.probability) for one in arm]
     adjusted = [(one.net_charge_Ah or 0.0) - slope * one.net_before_Ah for one in arm]
@@ -128,7 +129,5 @@ def _weighted_mean(arm: list[Opportunity], slope: float) -> tuple[float, float]:
     n_effective = total * total / sum(w * w for w in weights)
     variance = sum(w * (y - mean) ** 2 for w, y in zip(weights, adjusted, strict=True)) / total
     spread = variance / max(n_effective - 1.0, 1.0)
-    own = sum(
-        (w * (one.u_net_charge_Ah or 0.0)) ** 2 for w, one in zip(weights, arm, strict=True)
-    ) / (total * total)
-    return mean, math.sqrt(spread + own)
+    own = sum(w * (one.u_net_charge_Ah or 0.0) for w, one in zip(weights, arm, strict=True)) / total
+    return mean, math.hypot(math.sqrt(spread), own)

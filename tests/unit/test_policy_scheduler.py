@@ -196,6 +196,25 @@ def test_the_contrast_covers_the_true_gain(gain_mAh: float, p: float) -> None:
     assert inside / total >= 0.90
 
 
+def test_a_gain_difference_between_ranges_is_never_called_recovery() -> None:
+    """A null cell whose treatment uses a range 0.1 % off: 100 treatments claim nothing."""
+    moved_Ah, gain_difference, gain_u = 9e-5, 1e-3, 5e-4
+    rng = np.random.default_rng(3)
+    made = opportunities(0.0, 200, 5)
+    for one in made:
+        one.net_charge_Ah = float(rng.normal(-1.2e-5, 1e-8))
+        one.u_net_charge_Ah = 1e-9
+        one.net_before_Ah = -1.2e-5
+        if one.treated:
+            one.net_charge_Ah += gain_difference * moved_Ah
+            one.u_net_charge_Ah = math.sqrt(2.0) * gain_u * moved_Ah  # one range against the other
+    effect = effect_of("strip", made)
+    assert effect.treated >= 90
+    assert effect.recovered_Ah is not None
+    assert effect.u_recovered_Ah is not None
+    assert abs(effect.recovered_Ah) <= 2.0 * effect.u_recovered_Ah
+
+
 def test_an_outcome_counts_only_from_anchor_to_anchor() -> None:
     for extra, counted in (
         ({"anchored": True}, True),
