@@ -83,6 +83,7 @@ class Runtime:
         self._causes = 0
         self._last_look_s = -math.inf
         self._paused_s = math.nan
+        self._reports_when_well = 0
         self._wall = RealClock()
         self._sequence = 0
         self.failed = False  # ended by an error, not by its end, an operator or a trip
@@ -183,6 +184,8 @@ class Runtime:
                 )
             if report is not None:
                 self._checkpoint(state, memory, sample)
+            if verdict.action == ALLOW and applied.kind != OPEN:
+                self._reports_when_well = len(self._guard.reports)
             if self._guard.tripped and state.run_state is not State.FAULT:
                 self._latch(state, sample, verdict)
             if state.stopped_because:
@@ -218,8 +221,13 @@ class Runtime:
         """Tell the machine that the guard has opened for good, on a verdict or by itself."""
         words = supervisor.causes_words(verdict.causes) if verdict.action >= TRIP else []
         self._tell(state, self._core.trip(state, sample))
-        why = "; ".join(words or self._guard.reports[-1:])
-        state.stopped_because = f"fault: {why}"
+        # what the guard met since the last reading at which all was well is the nearer cause
+        met = [
+            one
+            for one in self._guard.reports[self._reports_when_well :]
+            if not one.startswith("trip at")
+        ]
+        state.stopped_because = "fault: " + "; ".join(dict.fromkeys([*met, *words]))
         self._event(EventKind.RUN, state.stopped_because, sample)
 
     def _read(self, state: CoreState) -> Sample:

@@ -298,6 +298,7 @@ def test_a_fault_in_mid_run_trips_and_latches(lab: Lab, trip: Trip) -> None:
     assert trip.cause in ran.stopped_because
     assert trip.cause in ran.said(EventKind.VERDICT)
     assert trip.detail in ran.said(EventKind.INSTRUMENT)
+    assert trip.detail in ran.stopped_because
     assert "-> fault" in ran.said(EventKind.STATE)
     assert_at_rest(ran)
     assert_stopped_in_time(ran, trip.acts_s)
