@@ -236,6 +236,12 @@ def _run_held(
     acknowledged: OperatorCommand | None = None
     if resumed:
         restored = restore(run_dir, core, prepared.limits)
+        if core.has_ended(restored.state) and not core.extend(restored.state):
+            console.print(
+                f"this run is complete: {restored.state.base_done} base cycles; "
+                "--cycles N goes on to N. Nothing was energised."
+            )
+            return EXIT_DONE
         acknowledged = _acknowledgement(restored, mailbox, run_dir)
         journal = Journal.open(run_dir, utc_s=wall.utc_s(), batch=batch)
     else:

@@ -598,8 +598,24 @@ class Core:
             report.events.append(self.trigger(state, Trigger.COMPLETE, sample))
             state.stopped_because = "completed"
             return
+        self._begin_cycle(state, following)
+
+    def has_ended(self, state: CoreState) -> bool:
+        """Return whether the last cycle there was to be has been closed."""
+        return state.step_index >= len(self.plan(state))
+
+    def extend(self, state: CoreState) -> bool:
+        """Begin the next cycle of a completed run that was given more cycles; False if none."""
+        following = self._following(state, running_is_done=False)
+        if following is None:
+            return False
+        self._begin_cycle(state, following)
+        return True
+
+    def _begin_cycle(self, state: CoreState, following: CycleKind) -> None:
         state.cycle += 1
         state.step_index = 0
+        state.progress = Progress()
         state.anchoring = False
         state.spoiled = []
         state.key = self._next_key(state, following)

@@ -283,6 +283,19 @@ def test_another_configuration_is_not_resumed(tmp_path: Path) -> None:
     assert "another configuration" in done.stderr
 
 
+def test_a_complete_run_is_left_alone_and_goes_on_when_given_more_cycles(tmp_path: Path) -> None:
+    path, run_dir = short_run_file(tmp_path), tmp_path / "run"
+    assert reactivate("run", path, "--cycles", "1", "--out", run_dir).returncode == 0
+    again = reactivate("run", "--out", run_dir, "--json")
+    assert again.returncode == 0, again.stderr
+    assert "complete" in again.stderr
+    assert last_object(again.stdout)["cycles"] == 1
+    more = reactivate("run", "--out", run_dir, "--cycles", "2", "--json")
+    assert more.returncode == 0, more.stderr
+    assert last_object(more.stdout)["cycles"] == 2
+    assert last_object(more.stdout)["stopped_because"] == "completed"
+
+
 def test_nothing_answers_at_the_address(tmp_path: Path) -> None:
     path = short_run_file(
         tmp_path,
