@@ -52,6 +52,15 @@ def prepare(config: RunConfig, seed: int) -> Prepared:
         if recipe is None:
             continue
         recipes[name] = recipe
+        if recipe.placement is Placement.BEFORE_FIRST_CYCLE:
+            faults.append(
+                Fault(
+                    where=config.where,
+                    key=f"{key} = {name!r}",
+                    problem="the scheduler cannot run a treatment before the first cycle yet",
+                    remedy="leave it out; it would never be chosen",
+                )
+            )
         faults += [
             Fault(
                 where=config.where, key=f"{key} = {name!r}", problem=one.reason, remedy=one.remedy
