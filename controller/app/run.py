@@ -288,7 +288,7 @@ def _run_held(
             stack.enter_context(LiveDisplay(console, core, total_cycles=prepared.core.cycles))
         ]
         if config.mqtt is not None:
-            listeners.append(stack.enter_context(TelemetryListener(config)))
+            listeners.append(stack.enter_context(TelemetryListener(config.mqtt, config.cell.name)))
         with _ctrl_c(interrupt):
             runtime = Runtime(
                 core,

@@ -5,12 +5,11 @@ from __future__ import annotations
 from types import TracebackType
 from typing import Self
 
-from controller.app.config import RunConfig
 from controller.core.state import CoreState
 from controller.core.step import Report
 from controller.domain.command import Command
 from controller.domain.sample import Sample
-from controller.io.mqtt import Telemetry
+from controller.io.mqtt import Telemetry, TelemetryConfig
 
 CLOSE_TIMEOUT_S = 2.0
 
@@ -18,9 +17,8 @@ CLOSE_TIMEOUT_S = 2.0
 class TelemetryListener:
     """Publishes state, last sample, cycle figures and events; never blocks the loop."""
 
-    def __init__(self, config: RunConfig) -> None:
-        assert config.mqtt is not None  # noqa: S101  the caller has asked
-        self._telemetry = Telemetry(config.mqtt, config.cell.name)
+    def __init__(self, config: TelemetryConfig, channel: str) -> None:
+        self._telemetry = Telemetry(config, channel)
         self._state: tuple[str, int, int] | None = None
 
     def __enter__(self) -> Self:

@@ -37,7 +37,7 @@ from controller.domain.capabilities import CyclerCapabilities
 from controller.domain.cell import CellLimits, CellSpec
 from controller.domain.command import HOLD_0A, OPEN, TAG_TREATMENT, Command
 from controller.domain.decision import Decision
-from controller.domain.events import Event, EventKind, JsonScalar
+from controller.domain.events import Event, EventKind, JsonScalar, event_at
 from controller.domain.figures import CycleFigures, CycleKind, DischargeEnd, Resistance
 from controller.domain.sample import Sample, quality_words
 from controller.domain.step import FAST_PERIOD_S, StepEnd
@@ -310,11 +310,10 @@ class Core:
         self._spoil(state, "interrupted")
         scheduler.exclude_after_interruption(state.scheduler, state.cycle)
         report.events.append(
-            Event(
-                kind=EventKind.EXPOSURE,
-                t_s=sample.t_host_s,
-                sequence=sample.sequence,
-                message=f"{why} in cycle {state.cycle}, step {self.current(state).step.name}",
+            event_at(
+                sample,
+                EventKind.EXPOSURE,
+                f"{why} in cycle {state.cycle}, step {self.current(state).step.name}",
                 data={"cycle": state.cycle, "voltage_V": sample.voltage_V},
             )
         )
@@ -335,11 +334,10 @@ class Core:
         state.treatments_abandoned[recipe] = state.treatments_abandoned.get(recipe, 0) + 1
         self._spoil(state, "treatment-abandoned")
         report.events.append(
-            Event(
-                kind=EventKind.TREATMENT,
-                t_s=sample.t_host_s,
-                sequence=sample.sequence,
-                message=f"{recipe} abandoned: {why}",
+            event_at(
+                sample,
+                EventKind.TREATMENT,
+                f"{recipe} abandoned: {why}",
                 data={"recipe": recipe, "cycle": state.cycle},
             )
         )
@@ -381,11 +379,10 @@ class Core:
                 "nothing is charged before one has passed"
             )
         report.events.append(
-            Event(
-                kind=EventKind.TREATMENT,
-                t_s=sample.t_host_s,
-                sequence=sample.sequence,
-                message=words,
+            event_at(
+                sample,
+                EventKind.TREATMENT,
+                words,
                 data={
                     "recipe": recipe,
                     "cycle": state.cycle,
@@ -417,11 +414,10 @@ class Core:
         proven, moved_V, needed_V = polarity(state.short_check.probe, asked_A)
         said = f"the voltage moved {moved_V * 1e3:+.3g} mV with the current"
         report.events.append(
-            Event(
-                kind=EventKind.TREATMENT,
-                t_s=sample.t_host_s,
-                sequence=sample.sequence,
-                message=f"polarity {'proven' if proven else 'not proven'}: {said}",
+            event_at(
+                sample,
+                EventKind.TREATMENT,
+                f"polarity {'proven' if proven else 'not proven'}: {said}",
                 data={
                     "recipe": state.key.recipe,
                     "cycle": state.cycle,
@@ -502,11 +498,10 @@ class Core:
             state.envelope_openings[name] = state.envelope_openings.get(name, 0) + 1
         if fresh:
             report.events.append(
-                Event(
-                    kind=EventKind.STEP_STARTED,
-                    t_s=sample.t_host_s,
-                    sequence=sample.sequence,
-                    message=f"cycle {state.cycle}: {planned.step.name}",
+                event_at(
+                    sample,
+                    EventKind.STEP_STARTED,
+                    f"cycle {state.cycle}: {planned.step.name}",
                     data={
                         "cycle": state.cycle,
                         "step_index": state.step_index,
@@ -525,11 +520,10 @@ class Core:
         planned = self.current(state)
         p = state.progress
         report.events.append(
-            Event(
-                kind=EventKind.STEP_ENDED,
-                t_s=sample.t_host_s,
-                sequence=sample.sequence,
-                message=f"cycle {state.cycle}: {planned.step.name} ended by {end.value}",
+            event_at(
+                sample,
+                EventKind.STEP_ENDED,
+                f"cycle {state.cycle}: {planned.step.name} ended by {end.value}",
                 data={
                     "cycle": state.cycle,
                     "step_index": state.step_index,
@@ -774,33 +768,30 @@ def _same_current(before: PlannedStep | None, now: PlannedStep) -> bool:
 
 def _bad_sample(sample: Sample) -> Event:
     words = ", ".join(quality_words(sample.quality))
-    return Event(
-        kind=EventKind.BAD_SAMPLE,
-        t_s=sample.t_host_s,
-        sequence=sample.sequence,
-        message=f"reading {sample.sequence} not used: {words}",
+    return event_at(
+        sample,
+        EventKind.BAD_SAMPLE,
+        f"reading {sample.sequence} not used: {words}",
         data={"quality": sample.quality},
     )
 
 
 def _decided(decision: Decision, sample: Sample) -> Event:
     chosen = decision.protocol or ("withheld" if decision.withheld else "none")
-    return Event(
-        kind=EventKind.DECISION,
-        t_s=sample.t_host_s,
-        sequence=sample.sequence,
-        message=f"cycle {decision.cycle}: {chosen}: {decision.reason}",
+    return event_at(
+        sample,
+        EventKind.DECISION,
+        f"cycle {decision.cycle}: {chosen}: {decision.reason}",
         data={"cycle": decision.cycle, "protocol": decision.protocol},
     )
 
 
 def _closed(figures: CycleFigures, sample: Sample) -> Event:
     ce = figures.coulombic_efficiency
-    return Event(
-        kind=EventKind.CYCLE_CLOSED,
-        t_s=sample.t_host_s,
-        sequence=sample.sequence,
-        message=f"cycle {figures.cycle} ({figures.kind.value}): CE "
+    return event_at(
+        sample,
+        EventKind.CYCLE_CLOSED,
+        f"cycle {figures.cycle} ({figures.kind.value}): CE "
         + ("-" if ce is None else f"{ce:.5f} +- {figures.u_coulombic_efficiency or 0.0:.5f}")
         + f", net charge {figures.net_charge_Ah * 1e3:+.4f} mAh, {figures.discharge_end.value}",
         data={"cycle": figures.cycle, "coulombic_efficiency": ce},

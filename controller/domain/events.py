@@ -6,6 +6,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
 
+from controller.domain.sample import Sample
+
 JsonScalar = str | int | float | bool | None
 
 
@@ -50,3 +52,19 @@ class Event:
     sequence: int
     message: str
     data: Mapping[str, JsonScalar] = field(default_factory=dict)
+
+
+def event_at(
+    sample: Sample,
+    kind: EventKind,
+    message: str,
+    data: Mapping[str, JsonScalar] | None = None,
+) -> Event:
+    """Return an event that belongs to a reading."""
+    return Event(
+        kind=kind,
+        t_s=sample.t_host_s,
+        sequence=sample.sequence,
+        message=message,
+        data=data or {},
+    )

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import signal
+import sqlite3
 import subprocess
 import sys
 import time
@@ -14,6 +15,7 @@ import pytest
 
 from controller.app.config import example_text
 from controller.app.hardware import SIMULATED_BENCH
+from controller.domain.errors import ReactivationError
 from controller.io.journal import JournalReader
 from hil.bench import build_bench, load_bench
 
@@ -142,7 +144,7 @@ def wait_until_reading(run_dir: Path, number: int) -> None:
                 with JournalReader(run_dir) as reader:
                     if reader.sample_count() >= number:
                         return
-            except Exception as error:  # noqa: BLE001  still being created
+            except (ReactivationError, sqlite3.Error) as error:  # still being created
                 last = error
         time.sleep(0.05)
     raise AssertionError(f"no {number} readings within 60 s: {last}")
