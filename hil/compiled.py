@@ -40,21 +40,13 @@ LOCK_TIMEOUT_S: Final = 300.0
 _MODULE: Final = "kernels.py"
 _MANIFEST: Final = "manifest.json"
 _PLAIN_PRELUDE: Final = """
-prange = range
-
-
 def kernel(function):
     return function
-
-
-parallel_kernel = kernel
 """
 _NUMBA_PRELUDE: Final = """
 import numba
-from numba import prange
 
 kernel = numba.njit(error_model="numpy", nogil=True)
-parallel_kernel = numba.njit(error_model="numpy", nogil=True, parallel=True)
 """
 
 
@@ -79,6 +71,11 @@ class Record:
         return records.record_dtype(self.kind, self.lengths)
 
 
+def record_of(example: object) -> Record:
+    """Return the argument that takes objects like this one."""
+    return Record(kind=type(example), lengths=records.lengths_of(example))
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Array:
     """An argument that is a one-dimensional array of numbers or records, each next to the other."""
@@ -96,17 +93,15 @@ class Entry:
     Attributes
     ----------
     function : function
-        A kernel, or a loop over kernels.
+        A kernel, or a loop over kernels. Compiled it runs without the interpreter's lock, so that
+        threads can share the cells of a population.
     arguments : tuple
         For each argument ``float``, ``int``, ``bool``, a class of named tuples of these, `Record`
         or `Array`.
-    parallel : bool
-        Share its outermost loops among all cores; their turns must not depend on each other.
     """
 
     function: Kernel
     arguments: tuple[Argument, ...]
-    parallel: bool = False
 
 
 @functools.lru_cache(maxsize=1)
@@ -167,7 +162,7 @@ def build(
     """
     if compiled is None:
         compiled = available()
-    source = Source(bind=bind, parallel=[e.function for e in entries if e.parallel])
+    source = Source(bind=bind)
     names = [source.add(entry.function) for entry in entries]
     if not compiled:
         module = _executed("reactivation_kernels_plain", source.text(_PLAIN_PRELUDE), None)

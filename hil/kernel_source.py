@@ -15,7 +15,7 @@ import functools
 import importlib
 import inspect
 import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from types import FunctionType, MappingProxyType, ModuleType
 from typing import Any, Final
@@ -54,15 +54,10 @@ class Source:
     bind : mapping of str to function
         Functions to take in place of those that a module's name means (``module:name``), e.g.
         another cell's ``step`` in the loops of a population.
-    parallel : sequence of functions
-        Whose outermost loops run over all cores when compiled.
     """
 
-    def __init__(
-        self, *, bind: Mapping[str, Kernel] | None = None, parallel: Sequence[Kernel] = ()
-    ) -> None:
+    def __init__(self, *, bind: Mapping[str, Kernel] | None = None) -> None:
         self._bind = dict(bind or {})
-        self._parallel = set(parallel)
         self._names: dict[object, str] = {}
         self._open: set[Kernel] = set()
         self._imports: list[str] = []
@@ -86,14 +81,18 @@ class Source:
         self._open.add(function)
         node = _definition(function)
         name = mangled(function.__module__, function.__qualname__)
-        node = _Rewriter(self, function, parallel=function in self._parallel).visit(node)
+        node = _Rewriter(self, function).visit(node)
         node.name = name
         text = ast.unparse(ast.fix_missing_locations(node))
-        decorator = "parallel_kernel" if function in self._parallel else "kernel"
-        self._functions.append(f"@{decorator}\n{text}")
+        self._functions.append(f"@kernel\n{text}")
         self._open.discard(function)
         self._names[function] = name
         return name
+
+    @property
+    def functions(self) -> list[Kernel]:
+        """The functions in the text, callees first."""
+        return [one for one in self._names if isinstance(one, FunctionType)]
 
     def text(self, prelude: str) -> str:
         """Return the whole module.
@@ -101,7 +100,7 @@ class Source:
         Parameters
         ----------
         prelude : str
-            Defines the decorators ``kernel`` and ``parallel_kernel``, and ``prange``.
+            Defines the decorator ``kernel``.
         """
         constants = [f"{name} = {value}" for name, value in self._constants.items()]
         parts = [
@@ -175,12 +174,11 @@ class Source:
 class _Rewriter(ast.NodeTransformer):
     """Puts the text's names in place of a function's globals, and leaves its words out."""
 
-    def __init__(self, source: Source, function: FunctionType, *, parallel: bool) -> None:
+    def __init__(self, source: Source, function: FunctionType) -> None:
         self._source = source
         self._module = function.__module__
         self._scope = function.__globals__
         self._local = set(function.__code__.co_varnames)
-        self._parallel = parallel
         if function.__code__.co_freevars:
             raise InvariantError(f"{name_of(function)} uses variables of another function")
 
@@ -199,15 +197,6 @@ class _Rewriter(ast.NodeTransformer):
         if node.value is None:
             return ast.Pass()
         return self.generic_visit(ast.Assign(targets=[node.target], value=node.value))
-
-    def visit_For(self, node: ast.For) -> ast.AST:
-        outermost, self._parallel = self._parallel, False
-        self.generic_visit(node)
-        self._parallel = outermost
-        over = node.iter
-        if outermost and isinstance(over, ast.Call) and isinstance(over.func, ast.Name):
-            over.func.id = "prange"
-        return node
 
     def visit_Attribute(self, node: ast.Attribute) -> ast.AST:
         """Resolve ``module.name`` and ``SomeEnum.MEMBER``; fields of variables stay."""

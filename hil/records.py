@@ -145,26 +145,28 @@ def _is_number(value: object) -> bool:
 
 def to_record(record: object, row: np.void) -> None:
     """Write an object's fields into a row of a structured array (``array[index]``)."""
-    for name, hint in fields_of(type(record)).items():
+    for name, value in zip(fields_of(type(record)), _values(record), strict=True):
+        row[name] = value
+
+
+def _values(record: object) -> tuple[Any, ...]:
+    """Return the fields' values as NumPy takes them: tuples for records, lists for arrays."""
+    found: list[Any] = []
+    for name in fields_of(type(record)):
         value = getattr(record, name)
-        if get_origin(hint) in _SEQUENCES:
-            target = row[name]
-            for index, element in enumerate(value):
-                if _is_record(element):
-                    to_record(element, target[index])
-                else:
-                    target[index] = element
-        elif _is_record(value):
-            to_record(value, row[name])
-        else:
-            row[name] = value
+        if _is_record(value):
+            value = _values(value)
+        elif isinstance(value, _SEQUENCES):
+            value = [_values(one) if _is_record(one) else one for one in value]
+        found.append(value)
+    return tuple(found)
 
 
 def records(*objects: object) -> np.ndarray[Any, np.dtype[np.void]]:
     """Return a structured array with one row for each object; all of one class and layout."""
     rows = np.zeros(len(objects), dtype_of(objects[0]))
     for index, record in enumerate(objects):
-        to_record(record, rows[index])
+        rows[index] = _values(record)
     return rows
 
 
