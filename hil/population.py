@@ -231,6 +231,13 @@ def cycle_population(  # noqa: PLR0913, PLR0917 -- likewise
         out_V[index] = voltage_V
 
 
+def step_at(
+    states: Any, parameters: Any, index: int, current_A: float, dt_s: float, ambient_K: float
+) -> float:
+    """Step one cell of many; return its voltage (V)."""
+    return step(states[index], parameters[index], current_A, dt_s, ambient_K)
+
+
 def run_profile(s: Any, p: Any, currents_A: Any, dts_s: Any, ambients_K: Any, out_V: Any) -> None:
     """Take one cell through a series of steps of given current, length and ambient."""
     for index in range(len(out_V)):
@@ -264,6 +271,8 @@ class Population:
         The cell's kernel, ``step(s, p, current_A, dt_s, ambient_K) -> voltage_V``.
     states, parameters : sequences of records
         One of each for each cell.
+    cyclings : sequence of Cycling, optional
+        How each cell is cycled by `cycle`.
     compiled, cache : optional
         See `hil.compiled.build`.
     threads : int, optional
@@ -271,7 +280,7 @@ class Population:
 
     Attributes
     ----------
-    states, parameters, turns : structured arrays
+    states, parameters, cyclings, turns : structured arrays
         One row for each cell; fields by name, nested ones too (``states["neg"]["film_mAh"]``).
     voltages_V : array of float, shape (cells,)
         At the end of the last step.
@@ -282,6 +291,7 @@ class Population:
         step_cell: Kernel,
         states: Sequence[object],
         parameters: Sequence[object],
+        cyclings: Sequence[Cycling] = (),
         *,
         compiled: bool | None = None,
         threads: int | None = None,
@@ -292,14 +302,21 @@ class Population:
         self.compiled = available() if compiled is None else compiled
         self.states = records.records(*states)
         self.parameters = records.records(*parameters)
+        self.cyclings = np.zeros(len(states), records.record_dtype(Cycling))
+        for row, cycling in zip(self.cyclings, cyclings, strict=bool(cyclings)):
+            records.to_record(cycling, row)
         self.turns = records.records(*(Turn() for _ in states))
         self.voltages_V: Numbers = np.zeros(len(states))
         self._kind = type(states[0])
         turns = (Array(of=Record(kind=Turn)), Array(of=Record(kind=Cycling)))
         head = (int, int, Array(of=record_of(states[0])), Array(of=record_of(parameters[0])))
         numbers = Array(of=float)
-        self._step, self._cycle = build(
+        self._at, self._step, self._cycle = build(
             [
+                Entry(
+                    function=step_at,
+                    arguments=(*head[2:], int, float, float, float),
+                ),
                 Entry(function=step_population, arguments=(*head, numbers, float, float, numbers)),
                 Entry(
                     function=cycle_population,
@@ -321,10 +338,24 @@ class Population:
         self._share(1, self._step, currents_A, dt_s, ambient_K, self.voltages_V)
         return self.voltages_V
 
-    def cycle(self, cyclings: Sequence[Cycling], steps: int, dt_s: float, ambient_K: float) -> None:
-        """Go on cycling each cell in its own way for `steps` steps of `dt_s`."""
-        rows = records.records(*cyclings)
-        self._share(steps, self._cycle, self.turns, rows, steps, dt_s, ambient_K, self.voltages_V)
+    def step_cell(self, index: int, current_A: float, dt_s: float, ambient_K: float) -> float:
+        """Pass a current (A) to one cell for `dt_s`; return its voltage (V)."""
+        voltage_V: float = self._at(self.states, self.parameters, index, current_A, dt_s, ambient_K)
+        return voltage_V
+
+    def cycle(self, steps: int, dt_s: float, ambient_K: float) -> Numbers:
+        """Go on cycling each cell for `steps` steps of `dt_s`; return the voltages (V)."""
+        self._share(
+            steps,
+            self._cycle,
+            self.turns,
+            self.cyclings,
+            steps,
+            dt_s,
+            ambient_K,
+            self.voltages_V,
+        )
+        return self.voltages_V
 
     def _share(self, steps: int, loop: Callable[..., None], *arguments: Any) -> None:
         """Run a loop over all cells, each thread over a part of its own."""

@@ -34,6 +34,7 @@ def cells(count: int, *, fast: bool, threads: int = 1) -> Population:
         two_rc.step,
         [two_rc.State(0.2 + 0.6 * index / count) for index in range(count)],
         [two_rc.Parameters(3e-3 + 1e-5 * index) for index in range(count)],
+        [CYCLING] * count,
         compiled=fast,
         threads=threads,
         cache=CACHE,
@@ -53,6 +54,8 @@ def test_each_cell_is_stepped_as_if_it_were_alone(fast: bool) -> None:
         assert found[index] == pytest.approx(two_rc.step(s, p, current_A, 10.0, 300.0), rel=1e-12)
         alone, among = two_rc_values(s), two_rc_values(many.state(index))
         assert among == pytest.approx(alone, rel=1e-12)
+    alone = two_rc.step(s, p, 1e-3, 2.0, 300.0)
+    assert many.step_cell(4, 1e-3, 2.0, 300.0) == pytest.approx(alone, rel=1e-12)
 
 
 @pytest.mark.parametrize("fast", BOTH)
@@ -60,7 +63,7 @@ def test_cells_are_cycled_between_their_cut_offs(fast: bool) -> None:
     many = cells(2, fast=fast)
     seen_V = []
     for _ in range(60):
-        many.cycle([CYCLING, CYCLING], 20, 20.0, 298.15)
+        many.cycle(20, 20.0, 298.15)
         seen_V.append(many.voltages_V.copy())
     assert many.turns["cycles"].tolist() == [1, 1]
     assert np.max(seen_V) < 4.31
@@ -73,7 +76,7 @@ def test_cells_are_cycled_between_their_cut_offs(fast: bool) -> None:
 def test_compiled_and_plain_populations_agree() -> None:
     both = cells(3, fast=False), cells(3, fast=True)
     for one in both:
-        one.cycle([CYCLING] * 3, 500, 10.0, 298.15)
+        one.cycle(500, 10.0, 298.15)
     plain, fast = both
     assert fast.turns["phase"].tolist() == plain.turns["phase"].tolist()
     assert fast.voltages_V == pytest.approx(plain.voltages_V, rel=1e-12)
@@ -84,9 +87,9 @@ def test_compiled_and_plain_populations_agree() -> None:
 def test_the_number_of_threads_changes_nothing() -> None:
     alone, shared = cells(1000, fast=True), cells(1000, fast=True, threads=3)
     for one in (alone, shared):
-        one.cycle([CYCLING] * 1000, 50, 10.0, 298.15)
+        one.cycle(50, 10.0, 298.15)
         one.step(np.full(1000, 1e-3), 1.0, 298.15)
-        one.cycle([CYCLING] * 1000, 2, 10.0, 298.15)
+        one.cycle(2, 10.0, 298.15)
     assert shared.states.tobytes() == alone.states.tobytes()
     assert shared.turns.tobytes() == alone.turns.tobytes()
     assert shared.voltages_V.tobytes() == alone.voltages_V.tobytes()
