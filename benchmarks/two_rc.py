@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import math
 
-from controller.domain.total_math import safe_exp
+from controller.domain.total_math import safe_divide, safe_exp
 
 FARADAY_PER_GAS_K = 96485.33212 / 8.31446261815324
 ROOM_K = 298.15
@@ -98,7 +98,7 @@ def relax(pair: Pair, p: PairParameters, current_A: float, dt_s: float, factor: 
 
 def terminal_voltage(s: State, p: Parameters, current_A: float) -> float:
     """Return the voltage at a current (V)."""
-    factor = safe_exp(p.activation_K * (1.0 / s.temperature_K - 1.0 / ROOM_K))
+    factor = safe_exp(p.activation_K * (safe_divide(1.0, s.temperature_K) - 1.0 / ROOM_K))
     transfer_V = (
         2.0
         * s.temperature_K
@@ -110,7 +110,7 @@ def terminal_voltage(s: State, p: Parameters, current_A: float) -> float:
 
 def step(s: State, p: Parameters, current_A: float, dt_s: float, ambient_K: float) -> float:
     """Pass a constant current (A, charging positive) for a time (s); return the voltage (V)."""
-    factor = safe_exp(p.activation_K * (1.0 / s.temperature_K - 1.0 / ROOM_K))
+    factor = safe_exp(p.activation_K * (safe_divide(1.0, s.temperature_K) - 1.0 / ROOM_K))
     s.soc += current_A * dt_s / (SECONDS_PER_HOUR * p.capacity_Ah)
     relax(s.fast, p.fast, current_A, dt_s, factor)
     relax(s.slow, p.slow, current_A, dt_s, factor)
