@@ -15,7 +15,7 @@ import functools
 import importlib
 import inspect
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from types import FunctionType, MappingProxyType, ModuleType
 from typing import Any, Final
@@ -62,7 +62,7 @@ class Source:
         self._open: set[Kernel] = set()
         self._imports: list[str] = []
         self._constants: dict[str, str] = {}
-        self._functions: list[str] = []
+        self._functions: dict[str, str] = {}
 
     def add(self, function: Kernel) -> str:
         """Add a function and what it calls; return its name in the text.
@@ -84,7 +84,7 @@ class Source:
         node = _Rewriter(self, function).visit(node)
         node.name = name
         text = ast.unparse(ast.fix_missing_locations(node))
-        self._functions.append(f"@kernel\n{text}")
+        self._functions[name] = text
         self._open.discard(function)
         self._names[function] = name
         return name
@@ -94,13 +94,15 @@ class Source:
         """The functions in the text, callees first."""
         return [one for one in self._names if isinstance(one, FunctionType)]
 
-    def text(self, prelude: str) -> str:
+    def text(self, prelude: str, entries: Sequence[str]) -> str:
         """Return the whole module.
 
         Parameters
         ----------
         prelude : str
-            Defines the decorator ``kernel``.
+            Defines the decorators ``entry`` and ``kernel``.
+        entries : sequence of str
+            Names, as `add` gave them, of the functions to be called from Python.
         """
         constants = [f"{name} = {value}" for name, value in self._constants.items()]
         parts = [
@@ -108,7 +110,10 @@ class Source:
             "\n".join(["import math", *self._imports]),
             prelude.strip(),
             "\n".join(constants),
-            *self._functions,
+            *(
+                f"@{'entry' if name in entries else 'kernel'}\n{function}"
+                for name, function in self._functions.items()
+            ),
         ]
         return "\n\n".join(part for part in parts if part) + "\n"
 

@@ -49,6 +49,7 @@ def top(x: float, count: int) -> Pair:
     return Pair(total, max(math.exp(0.0), other.twice(other.GAIN), float(len(TABLE))))
 """
 
+PRELUDE = "def kernel(function):\n    return function\n\nentry = kernel\n"
 COUNT = itertools.count()
 
 
@@ -75,8 +76,7 @@ def modules(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Callabl
 
 def text(module: ModuleType) -> str:
     source = Source()
-    source.add(module.top)
-    return source.text("def kernel(function):\n    return function\n")
+    return source.text(PRELUDE, [source.add(module.top)])
 
 
 def run(written: str) -> dict[str, Any]:
@@ -129,10 +129,20 @@ def test_another_function_can_be_bound_to_a_name(modules: Callable[..., ModuleTy
     module = modules()
     source = Source(bind={f"{module.__name__}:twice": halved})
     name = source.add(module.top)
-    top = run(source.text("def kernel(function):\n    return function\n"))[name]
+    top = run(source.text(PRELUDE, [name]))[name]
     assert top(2.0, 1).a == 2.0 * (1.0 * 6.25 + 1.0 + 1.0)
     assert module.top(2.0, 1).a == 2.0 * (4.0 * 6.25 + 1.0 + 1.0)
     assert halved in source.functions
+
+
+def test_only_what_python_calls_is_an_entry(modules: Callable[..., ModuleType]) -> None:
+    module = modules()
+    source = Source()
+    name = source.add(module.top)
+    written = source.text("", [name])
+    assert written.count("@entry\n") == 1
+    assert f"@entry\ndef {name}(" in written
+    assert "__twice(" in written.partition("@kernel\ndef ")[2]
 
 
 @pytest.mark.parametrize(
