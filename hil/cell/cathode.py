@@ -12,7 +12,7 @@ from hil.cell.lithium import relaxed
 from hil.cell.parameters import CellParameters
 from hil.cell.state import CellState
 
-EMPTY_X = 0.02  # below: charge oxidises the electrolyte
+EMPTY_X = 0.002  # below: charge oxidises the electrolyte
 FULL_X = 0.9995  # above: charge reduces the electrolyte
 OXIDATION_AT_V = 4.3
 # A sphere under uniform flux: squares of the roots of tan(r) = r, and a tail that closes the sums
