@@ -32,6 +32,7 @@ SHORTEST_STEP_S = 1e-3
 GROWTH = 3.0
 HOLD_GROWTH = 1.4
 SLOWEST_HOLD_STEP_S = 60.0
+FINEST_SHARE = 1e-4  # of the time held so far: no step is shorter
 APPROACH = 0.6  # of the way to the bound, by the slope that the last two steps lead to expect
 LARGEST_MOVE_V = 0.03  # of the voltage in one step
 STEEPENING = 4.0  # at most expected from one step to the next
@@ -129,7 +130,7 @@ def hold_voltage(  # noqa: PLR0913, PLR0917 -- likewise
         drift_V_per_s += 0.5 * ((s.cell_V - foreseen_V) / part_s - drift_V_per_s)
         away_V = math.fabs(s.cell_V - hold_V)
         if away_V > CALM_V:
-            pace_s = max(0.6 * part_s, FIRST_HOLD_STEP_S)
+            pace_s = max(0.6 * part_s, FIRST_HOLD_STEP_S, FINEST_SHARE * passed_s)
         elif away_V < 0.3 * CALM_V:
             pace_s = min(HOLD_GROWTH * part_s, SLOWEST_HOLD_STEP_S)
     return passed_s
