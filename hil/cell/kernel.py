@@ -11,9 +11,22 @@ import math
 
 from controller.domain.cell import FARADAY_C_PER_MOL, GAS_CONSTANT_J_PER_MOL_K
 from controller.domain.total_math import safe_exp, safe_expm1, safe_floor, safe_log, safe_sqrt
-from hil.cell.cathode import FULL_X, cathode_advance, cathode_ocv_V, end_fall_V, surface_x
+from hil.cell.cathode import (
+    FULL_X,
+    cathode_advance,
+    cathode_exchange,
+    cathode_ocv_V,
+    end_fall_V,
+    surface_x,
+)
 from hil.cell.electrolyte import prepare_transport, refresh_transport, salt_advance
-from hil.cell.lithium import age_lithium, lithium_advance, relaxed, rest_lithium
+from hil.cell.lithium import (
+    age_lithium,
+    lithium_advance,
+    relaxed,
+    rest_lithium,
+    surface_share,
+)
 from hil.cell.parameters import CellParameters
 from hil.cell.state import CellState, ElectrodeState
 
@@ -26,6 +39,9 @@ REFRESH_K = 0.02  # rate constants follow the temperature in steps this fine
 COULOMB_PER_MAH = 3.6
 MEDIATOR_WIDTH_V = 0.03  # over which a mediator is oxidised, about kT/e
 RANDOM_FACTOR, RANDOM_MODULUS = 48271.0, 2147483647.0
+SHORTED_STEP_X = 0.003  # of the cathode's filling, in a sub-step of a shorted cell
+SURFACE_GAIN = 2.0  # the surface of the particles moves more than their mean
+SMALL_X = 1e-4
 KNEE_OVERPOTENTIAL_V = 0.15  # at the anode when a strip ends: anode-limited
 GONE_COVERAGE = 0.1  # of the coverage scale: hardly any lithium is left to strip
 KNEE_CATHODE_V = 0.10  # of the cathode's steep end when a strip ends: cathode-limited
@@ -59,11 +75,16 @@ def substep_s(s: CellState, p: CellParameters, current_A: float, left_s: float) 
     """Return how long a current may be held before rates have to be looked at again."""
     resting = math.fabs(current_A) <= 1e-3 * REST_MA_PER_CM2 * p.area_cm2
     part_s = min(left_s, RESTING_SUBSTEP_S if resting else SLOWEST_SUBSTEP_S)
+    per_s_mAh = current_A / COULOMB_PER_MAH
     if s.short_level > 0.0:
         part_s = min(part_s, max(s.short_switch_s, 1e-3))
+        if s.short_on > 0.0:
+            per_s_mAh -= s.cell_V / s.short_Ohm / COULOMB_PER_MAH
+            if p.positive_is_lithium < 0.5:
+                moved_mAh = SHORTED_STEP_X * p.cathode_host_mAh
+                part_s = min(part_s, moved_mAh / (math.fabs(per_s_mAh) + 1e-12))
     if s.neg_side_mA_per_cm2 > 0.0 or s.pos_side_mA_per_cm2 > 0.0:
         part_s = min(part_s, 2.0)
-    per_s_mAh = current_A / COULOMB_PER_MAH
     part_s = min(part_s, lithium_substep_s(s.neg, p, per_s_mAh))
     if p.positive_is_lithium > 0.5:
         part_s = min(part_s, lithium_substep_s(s.pos, p, -per_s_mAh))
@@ -94,7 +115,7 @@ def advance(
     """Move everything by one sub-step."""
     leak_A = 0.0
     if s.short_level > 0.0 and s.short_on > 0.0:
-        leak_A = s.cell_V / s.short_Ohm
+        leak_A = short_current_A(s, p, current_A, dt_s)
     density = (current_A - leak_A) * 1e3 / p.area_cm2
     charge_mAh = current_A * dt_s / COULOMB_PER_MAH
     if charge_mAh > 0.0:
@@ -145,6 +166,39 @@ def advance(
     s.temperature_K = relaxed(
         s.temperature_K, steady_K, dt_s * p.heat_loss_W_per_K / p.heat_capacity_J_per_K
     )
+
+
+def short_current_A(s: CellState, p: CellParameters, current_A: float, dt_s: float) -> float:
+    """Return what a short takes over the coming step, by what the cell's voltage will be after it.
+
+    Looking back instead lets a low-ohmic short swing: bare Cu and a full cathode move by volts in
+    a fraction of the step. Two kinds of stiffness: what integrates charge (bare Cu, the filling of
+    the cathode), and what follows the current (charge transfer), of which only the change counts.
+    """
+    before_A = s.cell_V / s.short_Ohm
+    net = (current_A - before_A) * 1e3 / p.area_cm2
+    integrating_Ohm = 0.0
+    exchange = p.anode_exchange_mA_per_cm2 * s.anode_factor
+    following_Ohm = transfer_Ohm(s, p, net, exchange * surface_share(s.neg, p, s.neg.deposit_mAh, net))
+    if not s.neg.deposit_mAh + s.neg.foil_mAh > 0.0:
+        integrating_Ohm = dt_s / (p.double_layer_uF_per_cm2 * 1e-6 * p.area_cm2)
+        following_Ohm = 0.0
+    if p.positive_is_lithium > 0.5:
+        share = surface_share(s.pos, p, s.pos.deposit_mAh, -net)
+        following_Ohm += transfer_Ohm(s, p, net, exchange * share)
+    else:
+        x = surface_x(s, p)
+        following_Ohm += transfer_Ohm(s, p, net, cathode_exchange(s, p, x))
+        slope_V = (cathode_ocv_V(x - SMALL_X, p) - cathode_ocv_V(x + SMALL_X, p)) / (2.0 * SMALL_X)
+        integrating_Ohm += slope_V * SURFACE_GAIN * dt_s / (COULOMB_PER_MAH * p.cathode_host_mAh)
+    open_V = s.open_V + current_A * (s.resistance_Ohm + integrating_Ohm) + before_A * following_Ohm
+    whole_Ohm = s.short_Ohm + s.resistance_Ohm + integrating_Ohm + following_Ohm
+    return open_V / whole_Ohm
+
+
+def transfer_Ohm(s: CellState, p: CellParameters, density: float, exchange: float) -> float:
+    """Return the slope of a charge transfer at a current density (mA/cm2)."""
+    return 1e3 * s.thermal_V / p.area_cm2 / safe_sqrt(density * density + 4.0 * exchange * exchange)
 
 
 def live(s: CellState, p: CellParameters, density: float, hours: float) -> None:
