@@ -265,11 +265,18 @@ def _terminals(q: _Question) -> Iterator[Refusal]:
             "strip Cu instead of plating on it",
             'connect the Li foil to the positive terminal and write "li"',
         )
+    if q.cell.format is CellFormat.LI_LI and electrode and electrode != "positive":
+        yield q.refuse(
+            "cell.oxidised_electrode",
+            f"{q.cell.oxidised_electrode!r}: charging current oxidises the positive electrode of "
+            "Li||Li",
+            'write "positive"; for the other foil exchange the leads',
+        )
     if q.recipe.conditions.oxidised_electrode_declared and not electrode:
         yield q.refuse(
             "cell.oxidised_electrode",
             "the recipe oxidises one electrode and the cell does not say which",
-            'write oxidised_electrode, e.g. "li"',
+            'write oxidised_electrode: "li" on Li||Cu, "positive" on Li||Li',
         )
     if q.recipe.conditions.mediator_declared and not q.cell.mediator:
         yield q.refuse(

@@ -58,6 +58,7 @@ class RunOptions:
     """The command line of `reactivate run`."""
 
     run_file: Path | None
+    example: str | None
     cycles: int | None
     seed: int
     out: Path | None
@@ -69,7 +70,7 @@ class RunOptions:
 
 def dry(options: RunOptions) -> int:
     """Make all checks and print every step with its limits; nothing is energised."""
-    config = load_run(options.run_file, cycles=options.cycles)
+    config = load_run(options.run_file, cycles=options.cycles, example=options.example)
     prepared = prepare(config, options.seed)
     console = Console(highlight=False)
     cell = config.cell
@@ -137,7 +138,8 @@ def start(options: RunOptions) -> int:
     if existing and run_dir is not None:
         config, seed = _configuration_to_resume(options, run_dir)
     else:
-        config, seed = load_run(options.run_file, cycles=options.cycles), options.seed
+        config = load_run(options.run_file, cycles=options.cycles, example=options.example)
+        seed = options.seed
     prepared = prepare(config, seed)
     if run_dir is None:
         run_dir = _new_run_dir(config)
@@ -167,12 +169,12 @@ def _configuration_to_resume(options: RunOptions, run_dir: Path) -> tuple[RunCon
     """Return the configuration in the journal; a run file that differs from it is refused."""
     header = configuration_of(run_dir)
     text, where = str(header["configuration"]), str(run_dir / "run.sqlite")
-    if options.run_file is not None:
-        given = load_run(options.run_file)
+    if options.run_file is not None or options.example is not None:
+        given = load_run(options.run_file, example=options.example)
         if inputs_sha256(given) != header["inputs_sha256"]:
             raise RunDirectoryError(
-                f"{run_dir} holds a run of another configuration than {options.run_file}: "
-                "give the run file it was begun with, none at all, or another --out"
+                f"{run_dir} holds a run of another configuration than {given.where}: "
+                "give what it was begun with, nothing at all, or another --out"
             )
     cycles = options.cycles
     if cycles is None and header.get("cycles") is not None:

@@ -17,6 +17,7 @@ from typing import Final, Protocol, assert_never
 from controller.app.hardware import Hardware
 from controller.core.state import CoreState, to_text
 from controller.core.step import Core, Report
+from controller.domain.cell import TWO_FOILS
 from controller.domain.command import OPEN, Command
 from controller.domain.errors import CyclerError, ReactivationError
 from controller.domain.events import Event, EventKind
@@ -207,7 +208,10 @@ class Runtime:
             self._paused_s = sample.t_host_s
             return
         cell = self._core.config.cell
-        high = sample.voltage_V > 0.5 * (cell.lower_cut_off_V + cell.upper_cut_off_V)
+        # two foils stand near 0 V whatever was plated: there is no high charge to see
+        high = cell.format not in TWO_FOILS and sample.voltage_V > 0.5 * (
+            cell.lower_cut_off_V + cell.upper_cut_off_V
+        )
         if high and sample.t_host_s - self._paused_s >= CHARGED_PAUSE_S:
             self._paused_s = math.inf  # said once
             self._event(
