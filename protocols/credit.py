@@ -19,9 +19,7 @@ def why_not_credited(recipe: Recipe, cell_format: CellFormat) -> str:
     if recipe.benefit is not Benefit.RECOVERED:
         return "its benefit is lower later loss; that is never counted as lithium given back"
     if cell_format is CellFormat.LI_LI:
-        return (
-            "half cycles of a symmetric cell end at the same charge: net charge is no measure"
-        )
+        return "half cycles of a symmetric cell end at the same charge: net charge is no measure"
     if cell_format is CellFormat.EXCESS_LITHIUM:
         return (
             "net charge is the cathode's while lithium is in excess: what comes back does not show"

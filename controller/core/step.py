@@ -298,8 +298,8 @@ class Core:
             opportunity=False,
             withheld=False,
             probability=math.nan,
-            reason="once, before any cycling; it is withheld at random between cells, not within a "
-            "run, so no effect is claimed",
+            reason="once, before any cycling, on the foil at the positive terminal; it is withheld "
+            "at random between cells, not within a run, so no effect is claimed",
         )
         report.decisions.append(decision)
         report.events.append(_decided(decision, sample))

@@ -9,8 +9,9 @@ early and takes much of its capacity back at a lower current.
 from __future__ import annotations
 
 import math
-from typing import Final, NamedTuple
+from typing import Final, NamedTuple, assert_never
 
+from controller.domain.cell import CellFormat
 from controller.domain.figures import DischargeEnd
 
 # The knee is looked at from this far above the cut-off (V). Assumed, 0.1-0.3 V.
@@ -63,8 +64,35 @@ _CLASSES: Final = (DischargeEnd.ANODE, DischargeEnd.CATHODE, DischargeEnd.POLARI
 _SMALLEST_SHARE: Final = 2e-4
 
 
-def classify_end(shape: EndShape) -> tuple[DischargeEnd, float]:
-    """Return what ended the discharge and how probable that is.
+def possible_ends(cell_format: CellFormat) -> tuple[DischargeEnd, ...]:
+    """Return what can end a discharge in a format.
+
+    A foil in excess is never emptied, two foils have no cathode to fill, and between two foils in
+    excess only polarisation is left.
+    """
+    match cell_format:
+        case CellFormat.EXCESS_LITHIUM:
+            return (DischargeEnd.CATHODE, DischargeEnd.POLARISATION)
+        case CellFormat.LI_CU:
+            return (DischargeEnd.ANODE, DischargeEnd.POLARISATION)
+        case CellFormat.LI_LI:
+            return (DischargeEnd.POLARISATION,)
+        case CellFormat.ANODE_FREE | CellFormat.FULL_CELL:
+            return _CLASSES
+        case _:
+            assert_never(cell_format)
+
+
+def classify_end(
+    shape: EndShape, possible: tuple[DischargeEnd, ...] = _CLASSES
+) -> tuple[DischargeEnd, float]:
+    """Return what ended the discharge and how probable that is, among what is possible.
+
+    Parameters
+    ----------
+    shape : EndShape
+    possible : tuple of DischargeEnd
+        As `possible_ends` says of the format; all by default.
 
     Returns
     -------
@@ -84,6 +112,9 @@ def classify_end(shape: EndShape) -> tuple[DischargeEnd, float]:
             width = math.log(factor)
             z = (log_share - math.log(median)) / width
             log_likelihood[k] -= 0.5 * z * z + math.log(width)
+    for k, end in enumerate(_CLASSES):
+        if end not in possible:
+            log_likelihood[k] = -math.inf
     highest = max(log_likelihood)
     weights = [math.exp(value - highest) for value in log_likelihood]
     best = max(range(3), key=weights.__getitem__)

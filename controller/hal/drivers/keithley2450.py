@@ -455,11 +455,10 @@ class Keithley2450:
         if former is None or self._protection(former) != self._protection(limits):
             # With the output on, the dead-man starts again in the same line; with it off the level
             # of a pulse that has ended goes first, or it would stand above the protection.
-            restart, level = (":INIT",), ()
+            line = [f":SOUR:VOLT:PROT {self._protection(limits)}", ":INIT"]
             if self._mode != _CYCLING:
-                restart, level = (), (f":SOUR:VOLT {scpi.amount(self._level_at_rest_V(limits))}",)
-            protection = f":SOUR:VOLT:PROT {self._protection(limits)}"
-            self._set("limits", ":ABOR", "*WAI", *level, protection, *restart)
+                line = [f":SOUR:VOLT {scpi.amount(self._level_at_rest_V(limits))}", line[0]]
+            self._set("limits", ":ABOR", "*WAI", *line)
             self._compare("limits", {":SOUR:VOLT:PROT?": self._protection(limits)})
         if self._mode == _CYCLING and self._range_of(limits) != self._source_range_V:
             self._change_voltage_range(limits)
