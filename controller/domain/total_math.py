@@ -34,3 +34,17 @@ def safe_divide(numerator: float, denominator: float) -> float:
     if denominator == 0.0:
         return math.nan
     return numerator / denominator
+
+
+def safe_expm1(x: float) -> float:
+    """Return exp(x) - 1, saturating at exp(700)."""
+    if x > 700.0:
+        return math.expm1(700.0)
+    return math.expm1(x)
+
+
+def safe_floor(x: float) -> float:
+    """Return the largest whole number that is not above x; x itself beyond +-2**52, NaN for NaN."""
+    if -4503599627370496.0 < x < 4503599627370496.0:
+        return float(math.floor(x))
+    return x

@@ -1,0 +1,376 @@
+"""The kernel of the simulated cell: `step` moves a state, `terminal_voltage` asks without moving.
+
+Positive current charges: it plates lithium on the negative electrode and raises the voltage, which
+is that of the positive electrode against the negative one. Plain functions over records of floats;
+`controller.domain.kernels` says to which subset of Python they keep and why.
+"""
+
+from __future__ import annotations
+
+import math
+
+from controller.domain.cell import FARADAY_C_PER_MOL, GAS_CONSTANT_J_PER_MOL_K
+from controller.domain.total_math import safe_exp, safe_expm1, safe_floor, safe_log, safe_sqrt
+from hil.cell.cathode import FULL_X, cathode_advance, cathode_ocv_V, end_fall_V, surface_x
+from hil.cell.electrolyte import prepare_transport, refresh_transport, salt_advance
+from hil.cell.lithium import age_lithium, lithium_advance, relaxed, rest_lithium
+from hil.cell.parameters import CellParameters
+from hil.cell.state import CellState, ElectrodeState
+
+REFERENCE_K = 298.15
+REST_MA_PER_CM2 = 0.01  # below this the cell rests, chemically speaking
+SLOWEST_SUBSTEP_S = 60.0
+RESTING_SUBSTEP_S = 300.0
+MAX_SUBSTEPS = 200_000
+REFRESH_K = 0.02  # rate constants follow the temperature in steps this fine
+COULOMB_PER_MAH = 3.6
+MEDIATOR_WIDTH_V = 0.03  # over which a mediator is oxidised, about kT/e
+RANDOM_FACTOR, RANDOM_MODULUS = 48271.0, 2147483647.0
+KNEE_OVERPOTENTIAL_V = 0.15  # at the anode when a strip ends: anode-limited
+GONE_COVERAGE = 0.1  # of the coverage scale: hardly any lithium is left to strip
+KNEE_CATHODE_V = 0.10  # of the cathode's steep end when a strip ends: cathode-limited
+
+
+def step(
+    s: CellState, p: CellParameters, current_A: float, dt_s: float, ambient_K: float
+) -> float:
+    """Pass a constant current for a time, in as many sub-steps as it needs; return the voltage."""
+    note_end_of_discharge(s, p, current_A)
+    left_s = dt_s
+    for _ in range(MAX_SUBSTEPS):
+        if not left_s > 0.0:
+            break
+        part_s = substep_s(s, p, current_A, left_s)
+        advance(s, p, current_A, part_s, ambient_K)
+        left_s -= part_s
+    s.last_current_A = current_A
+    return s.cell_V
+
+
+def terminal_voltage(s: CellState, p: CellParameters, current_A: float) -> float:
+    """Return the voltage at the instant a current begins: only the ohmic drop follows at once."""
+    voltage_V = s.open_V + current_A * s.resistance_Ohm
+    if s.short_level > 0.0 and s.short_on > 0.0:
+        return voltage_V / (1.0 + s.resistance_Ohm / s.short_Ohm)
+    return voltage_V
+
+
+def substep_s(s: CellState, p: CellParameters, current_A: float, left_s: float) -> float:
+    """Return how long a current may be held before rates have to be looked at again."""
+    resting = math.fabs(current_A) <= 1e-3 * REST_MA_PER_CM2 * p.area_cm2
+    part_s = min(left_s, RESTING_SUBSTEP_S if resting else SLOWEST_SUBSTEP_S)
+    if s.short_level > 0.0:
+        part_s = min(part_s, max(s.short_switch_s, 1e-3))
+    if s.neg_side_mA_per_cm2 > 0.0 or s.pos_side_mA_per_cm2 > 0.0:
+        part_s = min(part_s, 2.0)
+    per_s_mAh = current_A / COULOMB_PER_MAH
+    part_s = min(part_s, lithium_substep_s(s.neg, p, per_s_mAh))
+    if p.positive_is_lithium > 0.5:
+        part_s = min(part_s, lithium_substep_s(s.pos, p, -per_s_mAh))
+    if part_s > 0.7 * left_s:  # no sliver is left over
+        return left_s
+    return part_s
+
+
+def lithium_substep_s(e: ElectrodeState, p: CellParameters, per_s_mAh: float) -> float:
+    """Return a fraction of the time in which the covered surface of an electrode changes."""
+    scale_mAh = p.coverage_mAh_per_cm2 * p.area_cm2
+    if per_s_mAh > 0.0:
+        if e.deposit_mAh < 20.0 * scale_mAh:
+            return 0.3 * (e.deposit_mAh + 0.03 * scale_mAh) / per_s_mAh
+        return 1e9
+    if per_s_mAh < 0.0 and e.deposit_mAh > 0.0:
+        gone_s = -e.deposit_mAh / per_s_mAh
+        shortest_s = 1.0 if e.foil_mAh > 0.0 else 1e-4  # the foil takes over without a cliff
+        if e.deposit_mAh < 20.0 * scale_mAh:
+            return max(0.2 * gone_s, shortest_s)
+        return max(0.5 * gone_s, shortest_s)
+    return 1e9
+
+
+def advance(
+    s: CellState, p: CellParameters, current_A: float, dt_s: float, ambient_K: float
+) -> None:
+    """Move everything by one sub-step."""
+    leak_A = 0.0
+    if s.short_level > 0.0 and s.short_on > 0.0:
+        leak_A = s.cell_V / s.short_Ohm
+    density = (current_A - leak_A) * 1e3 / p.area_cm2
+    charge_mAh = current_A * dt_s / COULOMB_PER_MAH
+    if charge_mAh > 0.0:
+        s.charge_in_mAh += charge_mAh
+    else:
+        s.charge_out_mAh -= charge_mAh
+    s.leakage_mAh += leak_A * dt_s / COULOMB_PER_MAH
+    salt_advance(s, p, density, dt_s)
+    exchange = p.anode_exchange_mA_per_cm2 * s.anode_factor
+    loss_factor = s.loss_factor * s.pressure_factor
+    lithium_advance(
+        s.neg,
+        p,
+        density,
+        s.neg_side_mA_per_cm2,
+        dt_s,
+        exchange * safe_sqrt(s.neg_salt),
+        s.thermal_V,
+        s.sei_factor,
+        loss_factor,
+    )
+    if p.positive_is_lithium > 0.5:
+        lithium_advance(
+            s.pos,
+            p,
+            -density,
+            s.pos_side_mA_per_cm2,
+            dt_s,
+            exchange * safe_sqrt(s.pos_salt),
+            s.thermal_V,
+            s.sei_factor,
+            loss_factor,
+        )
+    else:
+        cathode_advance(s, p, density, s.pos_side_mA_per_cm2, dt_s)
+        shuttle(s, p, dt_s / 3600.0)
+    live(s, p, density, dt_s / 3600.0)
+    film_s = s.film_Ohm * p.film_uF_per_cm2 * 1e-6 * p.area_cm2
+    s.film_V = relaxed(
+        s.film_V, density * p.area_cm2 * 1e-3 * s.film_Ohm, dt_s / max(film_s, 1e-9)
+    )
+    short_advance(s, p, density, dt_s)
+    s.time_s += dt_s
+    refresh(s, p)
+    s.cell_V = terminal_voltage(s, p, current_A)
+    account(s, p, current_A, leak_A, dt_s)
+    steady_K = ambient_K + s.heat_W / p.heat_loss_W_per_K
+    s.temperature_K = relaxed(
+        s.temperature_K, steady_K, dt_s * p.heat_loss_W_per_K / p.heat_capacity_J_per_K
+    )
+
+
+def live(s: CellState, p: CellParameters, density: float, hours: float) -> None:
+    """Let time act on the lithium, and settle with the electrolyte what the electrodes took."""
+    if -REST_MA_PER_CM2 < density < REST_MA_PER_CM2:
+        rest_lithium(s.neg, p, hours, s.rest_factor)
+        if p.positive_is_lithium > 0.5:
+            rest_lithium(s.pos, p, hours, s.rest_factor)
+    fade = safe_exp(-hours * 3600.0 / p.fast_strip_window_s)
+    if density <= 0.0:
+        s.neg.readiness *= fade
+    if density >= 0.0:
+        s.pos.readiness *= fade
+    age_lithium(s.neg, p, hours)
+    age_lithium(s.pos, p, hours)
+    s.electrolyte_mAh -= s.neg.lithium_taken_mAh + s.pos.lithium_taken_mAh
+    s.salt_mAh -= s.neg.salt_used_mAh + s.pos.salt_used_mAh
+    lowest = min(lowest_mAh(s.neg), lowest_mAh(s.pos))
+    s.lowest_mAh = min(lowest, min(s.cathode_mAh, min(s.electrolyte_mAh, s.salt_mAh)))
+
+
+def lowest_mAh(e: ElectrodeState) -> float:
+    """Return the smallest inventory of an electrode."""
+    metal = min(min(e.foil_mAh, e.deposit_mAh), min(e.fresh_mAh, e.old_mAh))
+    return min(metal, min(e.reversible_mAh, min(e.sei_mAh, e.residual_sei_mAh)))
+
+
+def shuttle(s: CellState, p: CellParameters, hours: float) -> None:
+    """Carry lithium from the negative electrode into the cathode without external current.
+
+    A redox shuttle takes active lithium. A mediator takes inactive lithium, and active lithium as
+    well, once the cathode stands above the mediator's potential and oxidises it again.
+    """
+    e = s.neg
+    s.shuttled_mAh = 0.0
+    if p.shuttle_mA_per_cm2 <= 0.0 and p.mediator_per_h <= 0.0:
+        return
+    above = (s.ocv_V - p.mediator_potential_V) / MEDIATOR_WIDTH_V
+    gate = 1.0 / (1.0 + safe_exp(-above))
+    density = p.shuttle_mA_per_cm2
+    inactive_share = 0.0
+    if p.mediator_per_h > 0.0:
+        density += p.mediator_shuttle_mA_per_cm2 * gate
+        inactive_share = -safe_expm1(-p.mediator_per_h * gate * hours)
+    active_mAh = e.deposit_mAh + e.foil_mAh
+    wanted_mAh = min(density * p.area_cm2 * hours, active_mAh)
+    dead_mAh = inactive_share * (e.fresh_mAh + e.old_mAh)
+    room_mAh = max(FULL_X * p.cathode_host_mAh - s.cathode_mAh, 0.0)
+    total_mAh = wanted_mAh + dead_mAh
+    if total_mAh > room_mAh:
+        wanted_mAh *= room_mAh / total_mAh
+        inactive_share *= room_mAh / total_mAh
+        dead_mAh *= room_mAh / total_mAh
+    from_deposit_mAh = min(wanted_mAh, e.deposit_mAh)
+    e.deposit_mAh -= from_deposit_mAh
+    e.foil_mAh -= min(wanted_mAh - from_deposit_mAh, e.foil_mAh)
+    e.fresh_mAh -= inactive_share * e.fresh_mAh
+    e.old_mAh -= inactive_share * e.old_mAh
+    s.shuttled_mAh = wanted_mAh + dead_mAh
+    s.mediated_mAh += dead_mAh
+    s.cathode_mAh += s.shuttled_mAh
+    s.leakage_mAh += s.shuttled_mAh
+
+
+def uniform(s: CellState) -> float:
+    """Return the next random number in 0..1 (multiplicative generator of Park and Miller)."""
+    product = s.random * RANDOM_FACTOR
+    s.random = product - RANDOM_MODULUS * safe_floor(product / RANDOM_MODULUS)
+    return s.random / RANDOM_MODULUS
+
+
+def short_advance(s: CellState, p: CellParameters, density: float, dt_s: float) -> None:
+    """Let shorts begin, switch and burn out, at random by the state's own generator."""
+    charge_mAh = math.fabs(density) * p.area_cm2 * dt_s / 3600.0
+    if s.short_level > 0.0:
+        s.short_switch_s -= dt_s
+        if s.short_switch_s <= 1e-9:
+            s.short_on = 1.0 - s.short_on if s.short_level < 1.5 else 1.0
+            mean_s = p.short_on_s if s.short_on > 0.5 else p.short_off_s
+            s.short_switch_s = -mean_s * safe_log(uniform(s))
+        if density < 0.0 and s.short_level < 1.5:
+            s.short_recovery_mAh -= charge_mAh
+            if s.short_recovery_mAh <= 0.0:
+                s.short_level = 0.0
+                s.hazard_threshold = s.hazard - safe_log(uniform(s))
+        return
+    if p.short_hazard_per_mAh_per_cm2 > 0.0 and charge_mAh > 0.0:
+        e = s.neg if density > 0.0 else s.pos
+        ratio = math.fabs(density) / p.short_mA_per_cm2
+        power = safe_exp(p.short_power * safe_log(ratio + 1e-30))
+        if density > 0.0 or p.positive_is_lithium > 0.5:
+            s.hazard += (
+                p.short_hazard_per_mAh_per_cm2 * power * e.roughness * charge_mAh / p.area_cm2
+            )
+        if s.hazard >= s.hazard_threshold:
+            begin_short(s, p, 2.0 if uniform(s) < p.short_hard_share else 1.0)
+
+
+def begin_short(s: CellState, p: CellParameters, level: float) -> None:
+    """Let a short begin: soft with a resistance of its own and telegraph noise, or hard."""
+    s.short_level = level
+    s.shorts += 1.0
+    s.short_on = 1.0
+    spread = safe_exp(2.0 * uniform(s) - 1.0)
+    per_area = p.short_soft_Ohm_cm2 * spread if level < 1.5 else p.short_hard_Ohm_cm2
+    s.short_Ohm = per_area / p.area_cm2
+    s.short_switch_s = -p.short_on_s * safe_log(uniform(s)) if level < 1.5 else 1e9
+    s.short_recovery_mAh = -p.short_recovery_mAh_per_cm2 * p.area_cm2 * safe_log(uniform(s))
+
+
+def refresh_rates(s: CellState, p: CellParameters) -> None:
+    """Bring the rate constants up to the temperature."""
+    temperature_K = s.temperature_K
+    s.rates_at_K = temperature_K
+    inverse = (1.0 / REFERENCE_K - 1.0 / temperature_K) / GAS_CONSTANT_J_PER_MOL_K
+    s.thermal_V = 2.0 * GAS_CONSTANT_J_PER_MOL_K * temperature_K / FARADAY_C_PER_MOL
+    s.anode_factor = safe_exp(p.anode_activation_J_per_mol * inverse)
+    s.cathode_factor = safe_exp(p.cathode_activation_J_per_mol * inverse)
+    s.transport_factor = safe_exp(p.ohmic_activation_J_per_mol * inverse)
+    s.sei_factor = safe_exp(p.sei_activation_J_per_mol * inverse)
+    s.loss_factor = p.additive_factor * safe_exp(p.inactive_activation_J_per_mol * inverse)
+    s.rest_factor = safe_exp(p.corrosion_activation_J_per_mol * inverse)
+
+
+def refresh(s: CellState, p: CellParameters) -> None:
+    """Bring all that a voltage needs up to the present state."""
+    moved_K = s.temperature_K - s.rates_at_K
+    if not -REFRESH_K < moved_K < REFRESH_K:
+        refresh_rates(s, p)
+    refresh_transport(s, p)
+    s.concentration_V = (
+        s.thermal_V
+        * (1.0 - p.transference)
+        * p.thermodynamic_factor
+        * safe_log(s.pos_salt / s.neg_salt)
+    )
+    if p.positive_is_lithium > 0.5:
+        s.ocv_V = 0.0
+        positive_V = s.pos.potential_V
+    else:
+        s.ocv_V = cathode_ocv_V(surface_x(s, p), p)
+        positive_V = s.ocv_V + s.cathode_overpotential_V
+    s.open_V = positive_V - s.neg.potential_V + s.film_V + s.concentration_V + s.side_V
+
+
+def account(
+    s: CellState, p: CellParameters, current_A: float, leak_A: float, dt_s: float
+) -> None:
+    """Keep the books of energy: what was done on the cell, stored in it, and turned into heat."""
+    charge_C = (current_A - leak_A) * dt_s
+    s.work_J += s.cell_V * current_A * dt_s
+    leak_J = s.cell_V * leak_A * dt_s
+    end_A = current_A
+    if s.short_level > 0.0 and s.short_on > 0.0:
+        end_A -= s.cell_V / s.short_Ohm
+    heat_J = end_A * s.resistance_Ohm * charge_C
+    s.ohmic_J += heat_J
+    interfaces_V = s.film_V - s.neg.potential_V
+    if p.positive_is_lithium > 0.5:
+        interfaces_V += s.pos.potential_V
+    else:
+        interfaces_V += s.cathode_overpotential_V
+        moved_mAh = s.cathode_charge_mAh - s.shuttled_mAh
+        middle_V = cathode_ocv_V((s.cathode_mAh + 0.5 * moved_mAh) / p.cathode_host_mAh, p)
+        moved_C = COULOMB_PER_MAH * s.cathode_charge_mAh
+        s.chemical_J += COULOMB_PER_MAH * moved_mAh * middle_V
+        leak_J += COULOMB_PER_MAH * s.shuttled_mAh * middle_V
+        diffusion_J = moved_C * (s.ocv_V - middle_V)
+        parasitic_J = (charge_C - moved_C) * s.ocv_V
+        s.diffusion_J += diffusion_J
+        s.parasitic_J += parasitic_J
+        heat_J += diffusion_J + parasitic_J
+    kinetic_J = interfaces_V * charge_C
+    s.kinetic_J += kinetic_J
+    s.concentration_J += s.concentration_V * charge_C
+    s.parasitic_J += s.side_V * charge_C
+    s.leak_J += leak_J
+    heat_J += kinetic_J + leak_J + (s.concentration_V + s.side_V) * charge_C
+    s.heat_J += heat_J
+    s.heat_W = heat_J / dt_s
+
+
+def note_end_of_discharge(s: CellState, p: CellParameters, current_A: float) -> None:
+    """Note what limited the discharge that ends now: 1 anode, 2 cathode, 3 neither."""
+    rest_A = REST_MA_PER_CM2 * p.area_cm2 * 1e-3
+    if not s.last_current_A < -rest_A:
+        return
+    if not (current_A > 0.5 * s.last_current_A or current_A >= -rest_A):
+        return
+    end_V = 0.0
+    if p.positive_is_lithium < 0.5:
+        end_V = end_fall_V(surface_x(s, p), p)
+    gone_mAh = GONE_COVERAGE * p.coverage_mAh_per_cm2 * p.area_cm2
+    anode_V = s.neg.potential_V
+    if s.neg.deposit_mAh + s.neg.foil_mAh < gone_mAh or (
+        anode_V > KNEE_OVERPOTENTIAL_V and anode_V > end_V
+    ):
+        s.last_end = 1.0
+    elif end_V > KNEE_CATHODE_V:
+        s.last_end = 2.0
+    else:
+        s.last_end = 3.0
+
+
+def begin(s: CellState, p: CellParameters, temperature_K: float, seed: float) -> None:
+    """Set up a cell as assembled; everything not set here is 0."""
+    s.neg.foil_mAh = p.negative_foil_mAh
+    s.pos.foil_mAh = p.positive_foil_mAh
+    s.neg.roughness = 1.0
+    s.pos.roughness = 1.0
+    if p.negative_foil_mAh <= 0.0:
+        s.neg.potential_V = p.copper_initial_V
+        s.neg.copper_highest_V = p.copper_initial_V
+    s.cathode_mAh = p.cathode_initial_x * p.cathode_host_mAh
+    s.electrolyte_mAh = p.electrolyte_mAh
+    s.salt_mAh = p.electrolyte_mAh
+    s.neg_salt = 1.0
+    s.pos_salt = 1.0
+    s.temperature_K = temperature_K
+    s.random = 1.0 + seed - 2147483646.0 * safe_floor(seed / 2147483646.0)
+    for _ in range(4):  # neighbouring seeds begin far apart
+        uniform(s)
+    s.hazard_threshold = -safe_log(uniform(s))
+    prepare_transport(s, p)
+    refresh_rates(s, p)
+    refresh(s, p)
+    s.cell_V = s.open_V
+    if p.short_at_start > 0.5:
+        begin_short(s, p, 2.0 if p.short_at_start > 1.5 else 1.0)
