@@ -265,7 +265,8 @@ def _terminals(q: _Question) -> Iterator[Refusal]:
             "strip Cu instead of plating on it",
             'connect the Li foil to the positive terminal and write "li"',
         )
-    if q.cell.format is CellFormat.LI_LI and electrode and electrode != "positive":
+    # "li" is true of both foils; what charging oxidises is said in the decision
+    if q.cell.format is CellFormat.LI_LI and electrode not in {"", "positive", "li"}:
         yield q.refuse(
             "cell.oxidised_electrode",
             f"{q.cell.oxidised_electrode!r}: charging current oxidises the positive electrode of "

@@ -86,18 +86,20 @@ def possible_ends(cell_format: CellFormat) -> tuple[DischargeEnd, ...]:
 def classify_end(
     shape: EndShape, possible: tuple[DischargeEnd, ...] = _CLASSES
 ) -> tuple[DischargeEnd, float]:
-    """Return what ended the discharge and how probable that is, among what is possible.
+    """Return what ended the discharge and how probable that is.
 
     Parameters
     ----------
     shape : EndShape
     possible : tuple of DischargeEnd
-        As `possible_ends` says of the format; all by default.
+        As `possible_ends` says of the format; all by default. A shape that speaks for another end
+        is not understood, and not given to the next best.
 
     Returns
     -------
     DischargeEnd
-        `UNKNOWN` when neither knee nor hold was seen or no class reaches `MIN_PROBABILITY`.
+        `UNKNOWN` when neither knee nor hold was seen, no class reaches `MIN_PROBABILITY`, or the
+        one that does is not possible.
     float
         Probability of the class; for `UNKNOWN` that of the best class, 0 without data.
     """
@@ -112,13 +114,10 @@ def classify_end(
             width = math.log(factor)
             z = (log_share - math.log(median)) / width
             log_likelihood[k] -= 0.5 * z * z + math.log(width)
-    for k, end in enumerate(_CLASSES):
-        if end not in possible:
-            log_likelihood[k] = -math.inf
     highest = max(log_likelihood)
     weights = [math.exp(value - highest) for value in log_likelihood]
     best = max(range(3), key=weights.__getitem__)
     probability = weights[best] / sum(weights)
-    if probability < MIN_PROBABILITY:
+    if probability < MIN_PROBABILITY or _CLASSES[best] not in possible:
         return DischargeEnd.UNKNOWN, probability
     return _CLASSES[best], probability
