@@ -58,7 +58,7 @@ class RunOptions:
     """The command line of `reactivate run`."""
 
     run_file: Path | None
-    example: str | None
+    example: str | None = None
     cycles: int | None
     seed: int
     out: Path | None

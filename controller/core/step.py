@@ -40,7 +40,7 @@ from controller.domain.command import HOLD_0A, OPEN, TAG_TREATMENT, Command
 from controller.domain.decision import Decision
 from controller.domain.events import Event, EventKind, JsonScalar, event_at
 from controller.domain.figures import CycleFigures, CycleKind, DischargeEnd, Resistance
-from controller.domain.sample import Sample, quality_words
+from controller.domain.sample import OUTPUT_OFF, Sample, quality_words
 from controller.domain.step import FAST_PERIOD_S, StepEnd
 from controller.domain.verdict import HOLD, REST, TRIP, Verdict
 from controller.estimation import online, relaxation
@@ -253,7 +253,7 @@ class Core:
             if state.run_state not in _RUNNING_STATES:
                 return Outcome(self._idle_command(state), report)
             planned = self.current(state)
-        if in_force.kind == OPEN:
+        if in_force.kind == OPEN or sample.output == OUTPUT_OFF:
             # brought up at 0 A first: no current is asked for before the voltage is seen
             return Outcome(_HOLD_COMMAND, report)
         return Outcome(self._command_of_step(state, planned, sample), report)
