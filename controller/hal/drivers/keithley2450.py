@@ -454,10 +454,12 @@ class Keithley2450:
         self._accept_limits(limits)
         if former is None or self._protection(former) != self._protection(limits):
             # With the output on, the dead-man starts again in the same line; with it off the level
-            # of a pulse that has ended goes first, or it would stand above the protection.
-            line = [f":SOUR:VOLT:PROT {self._protection(limits)}", ":INIT"]
-            if self._mode != _CYCLING:
-                line = [f":SOUR:VOLT {scpi.amount(self._level_at_rest_V(limits))}", line[0]]
+            # of a pulse that has ended may stand above the protection and goes first.
+            line = [f":SOUR:VOLT:PROT {self._protection(limits)}"]
+            if self._mode == _CYCLING:
+                line.append(":INIT")
+            elif abs(self._level_V) > self._voltage_limit_V(limits):
+                line.insert(0, f":SOUR:VOLT {scpi.amount(self._level_at_rest_V(limits))}")
             self._set("limits", ":ABOR", "*WAI", *line)
             self._compare("limits", {":SOUR:VOLT:PROT?": self._protection(limits)})
         if self._mode == _CYCLING and self._range_of(limits) != self._source_range_V:
