@@ -366,7 +366,7 @@ def _envelopes(q: _Question) -> Iterator[Refusal]:
             yield q.refuse(
                 where,
                 f"pulse envelope {name!r} is not among those the cell's owner wrote",
-                f"{remedy}; add [[limits.pulse_envelopes]] name = {name!r}",
+                f"{remedy}; add [[limits.pulse]] name = {name!r}",
             )
             continue
         yield from _opening(q, envelope, run, where)
