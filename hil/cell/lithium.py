@@ -81,8 +81,12 @@ def lithium_advance(
     thermal_V: float,
     sei_factor: float,
     loss_factor: float,
+    dissolved_mAh: float,
 ) -> None:
-    """Pass `density` (positive plates) for a time; `side_density` of it reduces electrolyte."""
+    """Pass `density` (positive plates) for a time; `side_density` of it reduces electrolyte.
+
+    `dissolved_mAh` is the lithium that the electrolyte holds: no more than that can be plated.
+    """
     e.lithium_taken_mAh = 0.0
     e.salt_used_mAh = 0.0
     charge_mAh = density * p.area_cm2 * dt_s / 3600.0
@@ -117,6 +121,10 @@ def lithium_advance(
         e.reduced_mAh += side_mAh
         charge_mAh -= side_mAh
     if charge_mAh > 0.0:
+        most_mAh = max(0.9 * dissolved_mAh, 0.0) / (1.0 + p.salt_per_sei)
+        if charge_mAh > most_mAh:
+            e.reduced_mAh += charge_mAh - most_mAh
+            charge_mAh = most_mAh
         plate(e, p, charge_mAh, max(math.fabs(carried), 1e-9), sei_factor)
     elif charge_mAh < 0.0:
         left_mAh = strip(e, p, -charge_mAh, max(math.fabs(carried), 1e-9), loss_factor)
