@@ -23,11 +23,16 @@ PORE_RESISTANCE_SHARE = 1.0 / 3.0  # of a porous electrode whose reaction is spr
 
 def prepare_transport(s: CellState, p: CellParameters) -> None:
     """Work out once what the parameters alone decide."""
-    s.separator_path_um = p.separator_um * p.separator_porosity**-p.bruggeman
-    s.layer_path = p.layer_tortuosity_factor * p.layer_porosity**-p.bruggeman
+    s.separator_path_um = p.separator_um * winding(p, p.separator_porosity)
+    s.layer_path = p.layer_tortuosity_factor * winding(p, p.layer_porosity)
     s.cathode_path_um = 0.0
     if p.positive_is_lithium < 0.5:
-        s.cathode_path_um = PORE_RESISTANCE_SHARE * p.cathode_um * p.cathode_porosity**-p.bruggeman
+        s.cathode_path_um = PORE_RESISTANCE_SHARE * p.cathode_um * winding(p, p.cathode_porosity)
+
+
+def winding(p: CellParameters, porosity: float) -> float:
+    """Return how much more than free electrolyte a layer resists (Bruggeman)."""
+    return safe_exp(-p.bruggeman * safe_log(porosity))
 
 
 def mean_salt(s: CellState, p: CellParameters) -> float:
