@@ -12,6 +12,7 @@ from typing import cast
 
 from rich.console import Console
 
+from benchmarks.plant import hil_import, plant_call, plant_population, plant_step
 from benchmarks.timing import Result, compared, interleaved, seconds
 from controller.app.config import load_run
 from controller.app.display import LiveDisplay
@@ -322,7 +323,21 @@ def report() -> Result:
     return compared("report", "s", "one column of 400,000 readings", mine, peer)
 
 
-CASES: dict[str, Callable[[], Result]] = {
-    one.__name__: one
-    for one in (journal, transitions, observe, review, plant, poll, loop, display, report)
+CASES: dict[str, Callable[[], Result | list[Result]]] = {
+    one.__name__.replace("_", "-"): one
+    for one in (
+        journal,
+        transitions,
+        observe,
+        review,
+        plant,
+        plant_step,
+        plant_call,
+        plant_population,
+        poll,
+        loop,
+        display,
+        report,
+        hil_import,
+    )
 }

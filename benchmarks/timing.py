@@ -8,6 +8,7 @@ from collections.abc import Callable
 from dataclasses import asdict, dataclass
 
 REPEATS = 7
+Measure = Callable[[], float]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -66,3 +67,8 @@ def interleaved(*works: Callable[[], float], repeats: int = REPEATS) -> list[flo
 def compared(name: str, unit: str, peer: str, ours: float, theirs: float) -> Result:
     """Return a result with its ratio."""
     return Result(name=name, value=ours, unit=unit, peer=peer, ratio=ours / theirs)
+
+
+def without_peer(name: str, unit: str, why: str, ours: float) -> Result:
+    """Return a result beside a peer that is not there, with the reason in its place."""
+    return Result(name=name, value=ours, unit=unit, peer=why)

@@ -63,6 +63,13 @@ class Progress:
 
     __slots__ = ("charge_Ah", "edge_s", "elapsed_s", "last_current_A", "last_t_s", "slow")
 
+    charge_Ah: float
+    edge_s: float
+    elapsed_s: float
+    last_current_A: float
+    last_t_s: float
+    slow: bool
+
     def __init__(self) -> None:
         self.elapsed_s = 0.0
         self.edge_s = 0.0  # since the last change of current

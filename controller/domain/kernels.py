@@ -1,11 +1,13 @@
 """The functions that touch every sample, by name.
 
 They keep to a subset of Python so that the same source can be compiled, and so that nothing in them
-can raise: assignments, `if`, `for ... in range`, arithmetic and comparisons; calls only to each
-other, to `math.fabs`, to ``abs``, ``min``, ``max`` and ``len``, and to the named tuple of numbers
-that is the result; of globals only numbers and tuples of numbers. They write to nothing but their
-own variables and their first parameter, the state. `tests/unit/test_kernels.py` checks the syntax
-tree of each, and that the list is complete under calls. The live path runs them as plain Python.
+can raise: assignments, `if`, `for ... in range`, arithmetic without powers, and comparisons; calls
+only to each other, to `total_math`, to the functions of `math` that give a value for every float
+(`asinh`, `fabs`, `tanh`), to ``abs``, ``min``, ``max`` and ``len``, and to the named tuple of
+numbers that is the result; of globals only numbers and tuples of numbers. They write to nothing but
+their own variables and their first parameter, the state. `tests/unit/test_kernels.py` checks the
+syntax tree of each, and that the list is complete under calls; the plant's kernels are held to the
+same. The live path runs them as plain Python; compiled (`hil.compiled`) they give the same.
 
 ``len`` stands for the number of pulse envelopes, which is fixed with the limits.
 

@@ -110,6 +110,42 @@ class Memory:
         "unseen_s",
     )
 
+    active: int
+    climb_Ah: float
+    climb_peak_Ah: float
+    climb_s: float
+    clock_s: float
+    envelope_closed_s: list[float]
+    envelope_counts: list[int]
+    fall_Ah: float
+    fall_peak_Ah: float
+    fall_s: float
+    fault_counts: list[int]
+    fault_s: list[float]
+    force_bound_V: float
+    force_changed: int
+    force_current_A: float
+    force_device_timed_s: float
+    force_kind: int
+    force_s: float
+    last_current_A: float
+    latched: int
+    long_s: float
+    open_charge_Ah: float
+    open_envelope: int
+    open_s: float
+    output_expected: int
+    pending: int
+    reference_V: float
+    reference_at_rest: int
+    reference_valid: int
+    sequence: int
+    started: int
+    t_device_s: float
+    t_host_s: float
+    unchanged_charge_Ah: float
+    unseen_s: float
+
     def __init__(self, envelopes: int) -> None:
         self.started = 0
         self.sequence = -1

@@ -23,16 +23,24 @@ PORE_RESISTANCE_SHARE = 1.0 / 3.0  # of a porous electrode whose reaction is spr
 
 def prepare_transport(s: CellState, p: CellParameters) -> None:
     """Work out once what the parameters alone decide."""
-    s.separator_path_um = p.separator_um * p.separator_porosity**-p.bruggeman
-    s.layer_path = p.layer_tortuosity_factor * p.layer_porosity**-p.bruggeman
+    s.separator_path_um = p.separator_um * winding(p, p.separator_porosity)
+    s.layer_path = p.layer_tortuosity_factor * winding(p, p.layer_porosity)
     s.cathode_path_um = 0.0
     if p.positive_is_lithium < 0.5:
-        s.cathode_path_um = PORE_RESISTANCE_SHARE * p.cathode_um * p.cathode_porosity**-p.bruggeman
+        s.cathode_path_um = PORE_RESISTANCE_SHARE * p.cathode_um * winding(p, p.cathode_porosity)
+
+
+def winding(p: CellParameters, porosity: float) -> float:
+    """Return how much more than free electrolyte a layer resists (Bruggeman)."""
+    return safe_exp(-p.bruggeman * safe_log(porosity))
 
 
 def mean_salt(s: CellState, p: CellParameters) -> float:
-    """Return the mean concentration of salt over the reference."""
-    return s.salt_mAh / p.electrolyte_mAh
+    """Return the mean concentration of salt over the reference.
+
+    Oxidised solvent leaves acid in the place of lithium ions: the scarcer of the two ions counts.
+    """
+    return min(s.salt_mAh, s.electrolyte_mAh) / p.electrolyte_mAh
 
 
 def salt_advance(s: CellState, p: CellParameters, density: float, dt_s: float) -> None:
@@ -107,9 +115,9 @@ def refresh_transport(s: CellState, p: CellParameters) -> None:
     sei_mAh = s.neg.sei_mAh + s.neg.residual_sei_mAh + s.pos.sei_mAh + s.pos.residual_sei_mAh
     films = 1.0 + p.positive_is_lithium
     s.film_Ohm = (
-        s.ohmic_factor
-        * (films * p.film_Ohm_cm2 + p.film_growth_Ohm_cm4_per_mAh * sei_mAh / area_cm2)
+        (films * p.film_Ohm_cm2 + p.film_growth_Ohm_cm4_per_mAh * sei_mAh / area_cm2)
         / area_cm2
+        / s.transport_factor
     )
     grown = p.resistance_growth_Ohm_cm2_per_mAh * (s.charge_in_mAh + s.charge_out_mAh) / area_cm2
     s.resistance_Ohm = (p.contact_Ohm_cm2 + grown + electrolyte_Ohm_cm2) / area_cm2

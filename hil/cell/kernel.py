@@ -21,6 +21,7 @@ REFERENCE_K = 298.15
 REST_MA_PER_CM2 = 0.01  # below this the cell rests, chemically speaking
 SLOWEST_SUBSTEP_S = 60.0
 RESTING_SUBSTEP_S = 300.0
+SUBSTEP_CHARGE = 0.002  # of the nominal capacity
 MAX_SUBSTEPS = 200_000
 REFRESH_K = 0.02  # rate constants follow the temperature in steps this fine
 COULOMB_PER_MAH = 3.6
@@ -64,6 +65,8 @@ def substep_s(s: CellState, p: CellParameters, current_A: float, left_s: float) 
     if s.neg_side_mA_per_cm2 > 0.0 or s.pos_side_mA_per_cm2 > 0.0:
         part_s = min(part_s, 2.0)
     per_s_mAh = current_A / COULOMB_PER_MAH
+    if not resting:
+        part_s = min(part_s, SUBSTEP_CHARGE * p.nominal_capacity_mAh / math.fabs(per_s_mAh))
     part_s = min(part_s, lithium_substep_s(s.neg, p, per_s_mAh))
     if p.positive_is_lithium > 0.5:
         part_s = min(part_s, lithium_substep_s(s.pos, p, -per_s_mAh))
@@ -77,7 +80,7 @@ def lithium_substep_s(e: ElectrodeState, p: CellParameters, per_s_mAh: float) ->
     scale_mAh = p.coverage_mAh_per_cm2 * p.area_cm2
     if per_s_mAh > 0.0:
         if e.deposit_mAh < 20.0 * scale_mAh:
-            return 0.3 * (e.deposit_mAh + 0.03 * scale_mAh) / per_s_mAh
+            return 0.2 * (e.deposit_mAh + 0.03 * scale_mAh) / per_s_mAh
         return 1e9
     if per_s_mAh < 0.0 and e.deposit_mAh > 0.0:
         gone_s = -e.deposit_mAh / per_s_mAh
@@ -115,6 +118,7 @@ def advance(
         s.thermal_V,
         s.sei_factor,
         loss_factor,
+        s.electrolyte_mAh,
     )
     if p.positive_is_lithium > 0.5:
         lithium_advance(
@@ -127,6 +131,7 @@ def advance(
             s.thermal_V,
             s.sei_factor,
             loss_factor,
+            s.electrolyte_mAh,
         )
     else:
         cathode_advance(s, p, density, s.pos_side_mA_per_cm2, dt_s)

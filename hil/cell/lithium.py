@@ -41,13 +41,12 @@ def overpotential_V(
     if log_ratio >= log_top:
         u = top + log_ratio - log_top
     else:
-        u = min(math.asinh(ratio), top)
+        u = math.asinh(ratio)  # left of the root; the logarithm is concave, so Newton stays left
         for _ in range(12):
-            sinh = 0.5 * (safe_exp(u) - safe_exp(-u))
-            slope = safe_sqrt(1.0 + sinh * sinh) - 2.0 * bend * u * sinh
-            damped = safe_exp(-bend * u * u)
-            if slope * damped > 1e-12:
-                u = min(max(u - (sinh * damped - ratio) / (slope * damped), 0.0), top)
+            sinh = 0.5 * (safe_exp(u) - safe_exp(-u)) + 1e-300
+            slope = safe_sqrt(1.0 + sinh * sinh) / sinh - 2.0 * bend * u
+            if slope > 1e-9:
+                u = min(u + (log_ratio - safe_log(sinh) + bend * u * u) / slope, top)
     return thermal_V * u if density_ratio > 0.0 else -thermal_V * u
 
 
@@ -81,8 +80,12 @@ def lithium_advance(
     thermal_V: float,
     sei_factor: float,
     loss_factor: float,
+    dissolved_mAh: float,
 ) -> None:
-    """Pass `density` (positive plates) for a time; `side_density` of it reduces electrolyte."""
+    """Pass `density` (positive plates) for a time; `side_density` of it reduces electrolyte.
+
+    `dissolved_mAh` is the lithium that the electrolyte holds: no more than that can be plated.
+    """
     e.lithium_taken_mAh = 0.0
     e.salt_used_mAh = 0.0
     charge_mAh = density * p.area_cm2 * dt_s / 3600.0
@@ -117,6 +120,10 @@ def lithium_advance(
         e.reduced_mAh += side_mAh
         charge_mAh -= side_mAh
     if charge_mAh > 0.0:
+        most_mAh = max(0.9 * dissolved_mAh, 0.0) / (1.0 + p.salt_per_sei)
+        if charge_mAh > most_mAh:
+            e.reduced_mAh += charge_mAh - most_mAh
+            charge_mAh = most_mAh
         plate(e, p, charge_mAh, max(math.fabs(carried), 1e-9), sei_factor)
     elif charge_mAh < 0.0:
         left_mAh = strip(e, p, -charge_mAh, max(math.fabs(carried), 1e-9), loss_factor)

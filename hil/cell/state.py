@@ -121,7 +121,6 @@ class CellState:
         "neg_side_mA_per_cm2",
         "ocv_V",
         "ohmic_J",
-        "ohmic_factor",
         "open_V",
         "oxidised_mAh",
         "parasitic_J",
@@ -225,7 +224,6 @@ class CellState:
     thermal_V: float  # 2RT/F
     anode_factor: float
     cathode_factor: float
-    ohmic_factor: float
     transport_factor: float
     sei_factor: float
     loss_factor: float

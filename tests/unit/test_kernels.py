@@ -5,6 +5,7 @@ from __future__ import annotations
 import ast
 import importlib
 import inspect
+import itertools
 import math
 import textwrap
 from collections.abc import Callable, Mapping
@@ -12,11 +13,28 @@ from typing import Any, NamedTuple
 
 import pytest
 
+from controller.domain import total_math
 from controller.domain.kernels import KERNELS
 
-MATH = {"fabs"}
+# Functions of `math` that give a value for every float; the others stand behind `total_math`.
+MATH = {"asinh", "fabs", "tanh"}
 BUILTINS: set[object] = {abs, min, max, len}
-STATEMENTS = (ast.Assign, ast.AugAssign, ast.If, ast.For, ast.Return)
+WRAPPERS: set[object] = {one for one in vars(total_math).values() if inspect.isfunction(one)}
+# All that these modules define are kernels, too: the plant is no part of the controller's registry.
+PLANT_MODULES = (
+    "benchmarks.two_rc",
+    "hil.cell.cathode",
+    "hil.cell.electrolyte",
+    "hil.cell.kernel",
+    "hil.cell.lithium",
+)
+PLANT = [
+    f"{module}:{name}"
+    for module in PLANT_MODULES
+    for name, one in vars(importlib.import_module(module)).items()
+    if inspect.isfunction(one) and one.__module__ == module
+] + ["hil.population:next_current"]
+STATEMENTS = (ast.Assign, ast.AugAssign, ast.Break, ast.If, ast.For, ast.Return)
 EXPRESSIONS = (
     ast.Attribute,
     ast.BinOp,
@@ -46,7 +64,10 @@ def is_result(value: object) -> bool:
 
 
 class Checker:
-    """Collects what one function does beyond the subset."""
+    """Collects what one function does beyond the subset.
+
+    Written to are its own variables and its first parameter, the state, with the records in it.
+    """
 
     def __init__(
         self, function: ast.FunctionDef, scope: Mapping[str, object], kernels: set[object]
@@ -61,6 +82,8 @@ class Checker:
             for node in ast.walk(function)
             if isinstance(node, ast.Name) and isinstance(node.ctx, ast.Store)
         }
+        self.state = {self.parameters[0]} if self.parameters else set()
+        self.state |= self.parts_of_the_state(function)
         if arguments.vararg or arguments.kwarg or arguments.kwonlyargs or arguments.defaults:
             self.wrong.append("parameters")
         if function.decorator_list:
@@ -68,6 +91,27 @@ class Checker:
         body = function.body[1:] if ast.get_docstring(function) is not None else function.body
         for statement in body:
             self.statement(statement)
+
+    def parts_of_the_state(self, function: ast.FunctionDef) -> set[str]:
+        """Return the variables that only ever stand for a record within the state."""
+        assigned: dict[str, list[ast.expr]] = {}
+        for node in ast.walk(function):
+            if isinstance(node, ast.Assign) and isinstance(node.targets[0], ast.Name):
+                assigned.setdefault(node.targets[0].id, []).append(node.value)
+        return {
+            name
+            for name, values in assigned.items()
+            if name not in self.parameters
+            and all(
+                isinstance(one, ast.Attribute) and self.owner(one) in self.state for one in values
+            )
+        }
+
+    def owner(self, node: ast.expr) -> str:
+        """Return the variable whose field, or field's field, this is; empty if it is no field."""
+        while isinstance(node, ast.Attribute):
+            node = node.value
+        return node.id if isinstance(node, ast.Name) and node.id in self.local else ""
 
     def fault(self, node: ast.AST, what: str) -> None:
         self.wrong.append(f"line {getattr(node, 'lineno', 0)}: {what}: {ast.unparse(node)}")
@@ -124,11 +168,7 @@ class Checker:
         if isinstance(base, ast.Subscript):
             self.expression(base.slice)
             base = base.value
-        if not (
-            isinstance(base, ast.Attribute)
-            and isinstance(base.value, ast.Name)
-            and base.value.id == self.parameters[0]
-        ):
+        if not (isinstance(base, ast.Attribute) and self.owner(base) in self.state):
             self.fault(node, "written to")
 
     def returned(self, node: ast.expr | None) -> None:
@@ -165,10 +205,12 @@ class Checker:
         elif isinstance(node, ast.Attribute):
             if isinstance(node.value, ast.Subscript):
                 self.expression(node.value)
-            elif not (isinstance(node.value, ast.Name) and node.value.id in self.local):
+            elif not self.owner(node):
                 self.fault(node, "attribute")
         elif isinstance(node, ast.Call):
             self.call(node)
+        elif isinstance(node, ast.BinOp) and isinstance(node.op, ast.Pow):
+            self.fault(node, "power, which can raise")
         else:
             for child in ast.iter_child_nodes(node):
                 if isinstance(child, ast.expr):
@@ -185,7 +227,7 @@ class Checker:
             and self.scope.get(function.value.id) is math
         ):
             called = getattr(math, function.attr, None)
-        allowed = BUILTINS | self.kernels | {getattr(math, name) for name in MATH}
+        allowed = BUILTINS | WRAPPERS | self.kernels | {getattr(math, name) for name in MATH}
         if called is None or called not in allowed:
             self.fault(node, "call")
         self.arguments(node)
@@ -204,6 +246,25 @@ def wrong_in(source: str, scope: Mapping[str, object], kernels: set[object]) -> 
 
 
 FUNCTIONS: set[object] = {resolve(name) for name in KERNELS}
+PLANT_FUNCTIONS: set[object] = {resolve(name) for name in PLANT}
+
+
+@pytest.mark.parametrize("name", PLANT)
+def test_plant_kernel_keeps_to_the_subset(name: str) -> None:
+    function = resolve(name)
+    scope = vars(inspect.getmodule(function))
+    assert wrong_in(inspect.getsource(function), scope, PLANT_FUNCTIONS) == []
+
+
+@pytest.mark.parametrize("x", [0.0, -0.0, 1e308, -1e308, 5e-324, math.inf, -math.inf, math.nan])
+def test_what_stands_for_math_gives_a_value_for_every_float(x: float) -> None:
+    singles = [getattr(math, name) for name in MATH]
+    for one in WRAPPERS:
+        assert inspect.isfunction(one)
+        count = len(inspect.signature(one).parameters)
+        for others in itertools.product([x, 0.0, 1.0, -math.inf], repeat=count - 1):
+            assert isinstance(one(x, *others), float)
+    assert all(isinstance(one(x), float) for one in singles)
 
 
 @pytest.mark.parametrize("name", KERNELS)
@@ -231,6 +292,7 @@ SCOPE: dict[str, object] = {
     "math": math,
     "fabs": math.fabs,
     "kernel": resolve(KERNELS[0]),
+    "safe_exp": total_math.safe_exp,
     "other": wrong_in,
 }
 
@@ -241,6 +303,9 @@ SCOPE: dict[str, object] = {
         "return x",
         "return",
         "s.a = x\n    s.b += 1\n    s.c[0] = x",
+        "s.a.b = 1.0\n    s.a.c[0] = s.a.b",
+        "a = s.a\n    a.b += 1.0\n    a.c.d = x.e.f",
+        "return math.asinh(math.tanh(safe_exp(x)))",
         "a, b = x\n    return a if a > LIMIT else -b",
         "for i in range(3):\n        s.a += TABLE[i]",
         "return Pair(x, math.fabs(x))",
@@ -288,7 +353,13 @@ def test_what_a_kernel_may_do(body: str) -> None:
         "x.a = 1",
         "global LIMIT",
         "import math",
-        "s.a.b = 1",
+        "x.a.b = 1",
+        "a = x.a\n    a.b = 1",
+        "a = s.a\n    a = x.a\n    a.b = 1",
+        "math.a.b = 1",
+        "return x**2",
+        "return math.exp(x)",
+        "return UNKNOWN.a.b",
         "del x",
         "assert x",
         "return (y := x)",

@@ -1,0 +1,149 @@
+"""What the simulated cell costs: plain, compiled, one cell, ten thousand, and beside peers."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from collections.abc import Sequence
+from functools import partial
+
+import numpy as np
+
+from benchmarks import peers, two_rc
+from benchmarks.timing import Measure, Result, compared, interleaved, seconds, without_peer
+from hil import compiled
+from hil.population import Cycling, Population
+
+NANO = 1e9
+MICRO = 1e6
+CELLS = 10_000
+CYCLING = Cycling(
+    charge_A=1e-3,
+    discharge_A=1e-3,
+    upper_V=4.2,
+    lower_V=3.6,
+    taper_A=5e-4,
+    regulation_Ohm=60.0,
+    rest_s=60.0,
+)
+
+
+def two_rc_cells(count: int) -> Population:
+    """Return cells of two RC pairs."""
+    return Population(
+        two_rc.step,
+        [two_rc.State(0.2 + 0.6 * index / count) for index in range(count)],
+        [two_rc.Parameters() for _ in range(count)],
+        [CYCLING] * count,
+    )
+
+
+plant_cells = two_rc_cells
+
+
+def cycled(cells: Population, steps: int) -> float:
+    """Return the time of one step of one cell, cycled in compiled code (s)."""
+    return seconds(lambda: cells.cycle(steps, peers.DT_S, 298.15)) / steps / len(cells)
+
+
+def called(cells: Population, steps: int) -> float:
+    """Return the time of one step, decided in Python and called from there (s)."""
+    current_A, voltage_V = 1e-3, 3.9
+
+    def work() -> None:
+        nonlocal current_A, voltage_V
+        for _ in range(steps):
+            current_A = peers.decided(current_A, voltage_V, 1e-3)
+            voltage_V = cells.step_cell(0, current_A, peers.DT_S, 298.15)
+
+    return seconds(work) / steps
+
+
+def beside(
+    name: str, unit: str, scale: float, ours: Measure, others: Sequence[tuple[str, Measure | str]]
+) -> list[Result]:
+    """Measure `ours` in turns with every other that there is; one result for each of them."""
+    there = [(what, one) for what, one in others if not isinstance(one, str)]
+    mine, *theirs = interleaved(ours, *(one for _, one in there))
+    found = [
+        compared(name, unit, what, mine * scale, their * scale)
+        for (what, _), their in zip(there, theirs, strict=True)
+    ]
+    missing = [
+        without_peer(name, unit, f"{what}: {one}", mine * scale)
+        for what, one in others
+        if isinstance(one, str)
+    ]
+    return found + missing
+
+
+def plant_step() -> list[Result]:
+    """One second of one cell in compiled code, its current decided each step, against peers."""
+    if not compiled.available():
+        return [without_peer("plant-step", "ns", compiled.why_not(), float("nan"))]
+    return beside(
+        "plant-step",
+        "ns",
+        NANO,
+        partial(cycled, plant_cells(1), 200_000),
+        [
+            ("two RC pairs, compiled as we are", partial(cycled, two_rc_cells(1), 200_000)),
+            ("two RC pairs in C", peers.c_two_rc()),
+            ("thevenin, two RC pairs", peers.thevenin()),
+            ("PyBaMM, SPMe of a Li-metal half cell", peers.pybamm()),
+        ],
+    )
+
+
+def plant_call() -> list[Result]:
+    """One compiled second of one cell, its current decided in Python, against peers."""
+    return beside(
+        "plant-call",
+        "us",
+        MICRO,
+        partial(called, plant_cells(1), 20_000),
+        [
+            ("two RC pairs, compiled as we are", partial(called, two_rc_cells(1), 20_000)),
+            ("thevenin, two RC pairs", peers.thevenin()),
+        ],
+    )
+
+
+def plant_population() -> list[Result]:
+    """One second of each of 10,000 cells, each cycled by itself, against one cell alone."""
+    many, one = plant_cells(CELLS), plant_cells(1)
+    stepped = plant_cells(CELLS)
+    currents_A = np.full(CELLS, 1e-4)
+
+    def all_once() -> float:
+        def work() -> None:
+            for _ in range(10):
+                stepped.step(currents_A, peers.DT_S, 298.15)
+
+        return seconds(work) / 10 / CELLS
+
+    return beside(
+        "plant-population",
+        "ns",
+        NANO,
+        partial(cycled, many, 50),
+        [
+            ("one cell alone", partial(cycled, one, 200_000)),
+            ("the same cells, one step a call", all_once),
+        ],
+    )
+
+
+def hil_import() -> list[Result]:
+    """Start Python and import the rig, against importing peers."""
+
+    def imported(name: str) -> float:
+        command = [sys.executable, "-c", f"import {name}"]
+        return seconds(lambda: subprocess.run(command, check=True))
+
+    others = [(f"import {name}", partial(imported, name)) for name in ("sys", "numpy")]
+    theirs = [
+        (f"import {name}", partial(imported, name) if peers.is_there(name) else "not installed")
+        for name in ("numba", "thevenin", "pybamm")
+    ]
+    return beside("hil-import", "s", 1.0, partial(imported, "hil.rig"), [*others, *theirs])
