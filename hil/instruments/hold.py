@@ -27,9 +27,10 @@ SOLVABLE_V: Final = 1e-9  # but not finer than rounding allows
 SOLVED_V: Final = 1e-8
 HELD_ITERATIONS: Final = 80
 SECANT_ITERATIONS: Final = 8  # after these, every second one halves the bracket
-MIN_EXPLICIT_STEP_S: Final = 1e-4
+MIN_EXPLICIT_STEP_S: Final = 1e-5  # a cell that runs out of lithium is as steep as a wall
 DRIFT_V: Final = 1e-4  # of error wanted in a step that cannot be taken back
-CORRECTED_V: Final = 6e-4
+SMALLEST_SHARE: Final = 0.02
+CALM_STEPS: Final = 50
 REACHED_V: Final = 1e-3
 SLOPE_STEP_S: Final = 0.02  # shortest where only the slope is known: slower than double layers
 SLEWING_SHARE: Final = 0.05  # of the range of the current, per step
@@ -208,7 +209,15 @@ class SlopeHold:
     the current comes near from one side; no step changes it by more than a share of its span.
     """
 
-    __slots__ = ("_drift_V_per_s", "_reached", "_shortest_s", "_slope_Ohm", "_step_s", "_terminals")
+    __slots__ = (
+        "_calm_steps",
+        "_drift_V_per_s",
+        "_reached",
+        "_shortest_s",
+        "_slope_Ohm",
+        "_step_s",
+        "_terminals",
+    )
 
     def __init__(self, terminals: Terminals, shortest_s: float = SLOPE_STEP_S) -> None:
         self._terminals = terminals
@@ -220,6 +229,7 @@ class SlopeHold:
         """Forget the past; the slope is the plant's and stays."""
         self._step_s = self._shortest_s
         self._drift_V_per_s = 0.0
+        self._calm_steps = 0
         self._reached = False
 
     def step(
@@ -227,12 +237,12 @@ class SlopeHold:
     ) -> HeldStep:
         """Move the plant by one step."""
         step_s = _without_sliver(self._step_s, left_s)
-        next_A, step_s = self._next(target_V, current_A, voltage_V, span, step_s)
+        missing_V = target_V - voltage_V - self._drift_V_per_s * step_s
+        next_A, expected_V = self._next(missing_V, current_A, voltage_V, span)
         end_V = self._terminals.pass_current(next_A, step_s)
-        self._learn(next_A - current_A, end_V - voltage_V, step_s)
+        self._learn(expected_V, end_V - voltage_V, step_s)
         error_V, before_V = end_V - target_V, voltage_V - target_V
-        if error_V * before_V < -0.25 * before_V * before_V:  # swinging: the slope was too flat
-            self._slope_Ohm *= SWINGING
+        self._judge(error_V, before_V)
         if abs(error_V) < REACHED_V or error_V * before_V < 0.0:
             self._reached = True
         if self._reached:
@@ -242,66 +252,70 @@ class SlopeHold:
         return HeldStep(step_s, next_A * step_s, next_A, end_V, error_V)
 
     def _next(
-        self, target_V: float, current_A: float, voltage_V: float, span: Span, step_s: float
+        self,
+        missing_V: float,
+        current_A: float,
+        voltage_V: float,  # noqa: ARG002 - where it is known at once
+        span: Span,
     ) -> tuple[float, float]:
-        """Return the current that by slope and drift takes the voltage to the target, and a step.
-
-        The step may be shorter than the one proposed.
-        """
+        """Return the current that should move the voltage, and by how much it should."""
         span_A = span.high_A - span.low_A
         if not self._slope_Ohm > 0.0:
             self._slope_Ohm = FIRST_SLOPE_V / span_A
-        wanted_A = self._wanted_change(target_V - voltage_V, step_s)
         most_A = SLEWING_SHARE * span_A
-        return span.clip(current_A + min(max(wanted_A, -most_A), most_A)), step_s
+        change_A = min(max(missing_V / self._slope_Ohm, -most_A), most_A)
+        next_A = span.clip(current_A + change_A)
+        return next_A, (next_A - current_A) * self._slope_Ohm
 
-    def _wanted_change(self, missing_V: float, step_s: float) -> float:
-        return (missing_V - self._drift_V_per_s * step_s) / self._slope_Ohm
-
-    def _learn(self, change_A: float, change_V: float, step_s: float) -> None:
+    def _learn(self, expected_V: float, change_V: float, step_s: float) -> None:
         """Split what the voltage did into what the current did to it and drift."""
-        expected_V = self._slope_Ohm * change_A + self._drift_V_per_s * step_s
-        if abs(self._slope_Ohm * change_A) > SLOPE_SIGNAL_V:
-            seen_Ohm = (change_V - self._drift_V_per_s * step_s) / change_A
-            low_Ohm, high_Ohm = 0.5 * self._slope_Ohm, 2.0 * self._slope_Ohm
-            self._slope_Ohm = min(max(seen_Ohm, low_Ohm), high_Ohm)
+        rest_V = change_V - self._drift_V_per_s * step_s
+        if abs(expected_V) > SLOPE_SIGNAL_V:
+            self._steepen(min(max(rest_V / expected_V, 0.5), 2.0))
         else:
-            self._drift_V_per_s += 0.5 * (change_V - expected_V) / step_s
+            self._drift_V_per_s += 0.5 * (rest_V - expected_V) / step_s
+
+    def _judge(self, error_V: float, before_V: float) -> None:
+        """Take a steeper slope where the voltage swings, a flatter one where it comes too slowly."""
+        self._calm_steps += 1
+        if abs(error_V) < DRIFT_V:
+            return
+        if error_V * before_V < -0.25 * before_V * before_V:
+            self._steepen(SWINGING)
+            self._calm_steps = 0
+        elif error_V * before_V > 0.5 * before_V * before_V and self._calm_steps > CALM_STEPS:
+            self._steepen(1.0 / SWINGING)
+
+    def _steepen(self, factor: float) -> None:
+        self._slope_Ohm *= factor
 
 
 class ExplicitHold(SlopeHold):
-    """The same, beginning with the slope that the plant tells at once, and corrected by it.
+    """The current is the one that at once takes away a share of the error.
 
-    Following the voltage at once alone would swing on a cell with a double layer, whose slope
-    grows within milliseconds. Where the slope has left an error the current is solved for at once.
+    All of it would swing on a cell with a double layer, whose slope grows within milliseconds; the
+    share is what of the later slope shows at once, and is learnt as the slope is elsewhere.
     """
 
-    __slots__ = ()
+    __slots__ = ("_share",)
 
     def __init__(self, terminals: Terminals) -> None:
         super().__init__(terminals, MIN_EXPLICIT_STEP_S)
 
     def begin(self) -> None:
-        """Forget the past, the slope as well: it is asked for."""
+        """Forget the past."""
         super().begin()
-        self._slope_Ohm = 0.0
+        self._share = 1.0
 
     def _next(
-        self, target_V: float, current_A: float, voltage_V: float, span: Span, step_s: float
+        self, missing_V: float, current_A: float, voltage_V: float, span: Span
     ) -> tuple[float, float]:
-        if not self._slope_Ohm > 0.0:
-            self._slope_Ohm = self._slope_at_once(current_A, span)
-        if abs(voltage_V - target_V) > CORRECTED_V:
-            self._step_s = self._shortest_s
-            next_A = solve_at_once(self._terminals, target_V, current_A, span)
-            return next_A, min(step_s, self._shortest_s)
-        return span.clip(current_A + self._wanted_change(target_V - voltage_V, step_s)), step_s
+        jump_V = self._share * missing_V
+        next_A = solve_at_once(self._terminals, voltage_V + jump_V, current_A, span)
+        return next_A, missing_V
 
-    def _slope_at_once(self, current_A: float, span: Span) -> float:
-        at_once = self._terminals.at_once
-        probe_A = 1e-3 * (span.high_A - span.low_A)
-        slope_Ohm = (at_once(current_A + probe_A) - at_once(current_A)) / probe_A
-        return slope_Ohm if slope_Ohm > 0.0 else FIRST_SLOPE_V / (span.high_A - span.low_A)
+    def _steepen(self, factor: float) -> None:
+        self._share = min(1.0, max(SMALLEST_SHARE, self._share / factor))
 
 
 class Search:
