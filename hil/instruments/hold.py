@@ -276,7 +276,7 @@ class SlopeHold:
             self._drift_V_per_s += 0.5 * (rest_V - expected_V) / step_s
 
     def _judge(self, error_V: float, before_V: float) -> None:
-        """Take a steeper slope where the voltage swings, a flatter one where it comes too slowly."""
+        """Take a steeper slope where the voltage swings, a flatter one where it comes slowly."""
         self._calm_steps += 1
         if abs(error_V) < DRIFT_V:
             return
