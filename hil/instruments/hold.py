@@ -272,8 +272,9 @@ class SlopeHold:
         rest_V = change_V - self._drift_V_per_s * step_s
         if abs(expected_V) > SLOPE_SIGNAL_V:
             self._steepen(min(max(rest_V / expected_V, 0.5), 2.0))
-        else:
-            self._drift_V_per_s += 0.5 * (rest_V - expected_V) / step_s
+        else:  # a sliver before an edge says little of the drift in a whole step
+            weight = 0.5 * min(1.0, step_s / self._step_s)
+            self._drift_V_per_s += weight * (rest_V - expected_V) / step_s
 
     def _judge(self, error_V: float, before_V: float) -> None:
         """Take a steeper slope where the voltage swings, a flatter one where it comes slowly."""
