@@ -146,6 +146,7 @@ class _Estimator(_Table):
 
 class _Simulation(_Table):
     preset: str = "anode-free"
+    plant: Word | None = None
     ambient_degC: Annotated[float, Field(ge=-20, le=80)] = 25.0
 
 
@@ -178,6 +179,7 @@ class RunConfig:
     """A run, checked: what the composition root builds from.
 
     `text` is the file as read; it and its hash are the first record of the journal.
+    `plant` is the cell that the command line gave (``MODULE:FACTORY``), beside the text.
     """
 
     where: str
@@ -188,6 +190,7 @@ class RunConfig:
     estimator: EstimatorConfig
     mqtt: TelemetryConfig | None
     file: RunFile
+    plant: str | None = None
 
     @property
     def simulated(self) -> bool:
@@ -210,15 +213,20 @@ def example_text(name: str = EXAMPLES[0]) -> str:
 
 
 def load_run(
-    path: Path | None, *, cycles: int | None = None, example: str | None = None
+    path: Path | None,
+    *,
+    cycles: int | None = None,
+    plant: str | None = None,
+    example: str | None = None,
 ) -> RunConfig:
     """Read and check a run file, or a built-in example.
 
     Parameters
     ----------
     path : Path or None
-    cycles : int or None
-        Replaces ``cycling.cycles``.
+    cycles, plant : int, str or None
+        Of the command line; they take the place of ``cycling.cycles`` and of the simulated cell
+        (``MODULE:FACTORY``).
     example : str or None
         Name of a built-in example, instead of a file. Neither takes the first example.
 
@@ -233,7 +241,7 @@ def load_run(
         )
     if path is None:
         name = EXAMPLES[0] if example is None else example
-        return parse_run(example_text(name), f"{BUILT_IN} {name}", cycles=cycles)
+        return parse_run(example_text(name), f"{BUILT_IN} {name}", cycles=cycles, plant=plant)
     try:
         text = path.read_text("utf-8")
     except FileNotFoundError:
@@ -242,11 +250,13 @@ def load_run(
         ) from None
     except (OSError, UnicodeDecodeError) as error:
         raise refuse(str(path), "", f"cannot be read: {error}") from None
-    return parse_run(text, str(path), cycles=cycles)
+    return parse_run(text, str(path), cycles=cycles, plant=plant)
 
 
-def parse_run(text: str, where: str, *, cycles: int | None = None) -> RunConfig:
-    """Check the text of a run file; `cycles` replaces ``cycling.cycles``."""
+def parse_run(
+    text: str, where: str, *, cycles: int | None = None, plant: str | None = None
+) -> RunConfig:
+    """Check the text of a run file; `cycles` and `plant` as in `load_run`."""
     if not text.strip():
         raise refuse(where, "", "the file is empty", "`reactivate config` prints one to start from")
     try:
@@ -263,7 +273,7 @@ def parse_run(text: str, where: str, *, cycles: int | None = None) -> RunConfig:
         file = RunFile.model_validate(raw)
     except ValidationError as error:
         raise ConfigurationError(faults_of(error, where, RunFile)) from None
-    faults = list(_inconsistencies(file, where))
+    faults = [*_inconsistencies(file, where), *_simulation_faults(file, where, plant)]
     if faults:
         raise ConfigurationError(faults)
     return RunConfig(
@@ -275,7 +285,64 @@ def parse_run(text: str, where: str, *, cycles: int | None = None) -> RunConfig:
         estimator=_estimator(file),
         mqtt=None if file.mqtt is None else TelemetryConfig(**file.mqtt.model_dump()),
         file=file,
+        plant=plant,
     )
+
+
+def _simulation_faults(file: RunFile, where: str, plant: str | None) -> list[Fault]:
+    """Return what is wrong with the choice of the simulated cell."""
+    table = file.simulation
+    simulated = file.cycler.address == SIMULATED
+    found = []
+    if table.plant is not None and "preset" in table.model_fields_set:
+        found.append(
+            Fault(
+                where=where,
+                key="simulation.plant",
+                problem=f"{table.plant!r} beside simulation.preset = {table.preset!r}",
+                remedy="one of them: a run has one cell",
+            )
+        )
+    if table.plant is not None and not simulated:
+        found.append(
+            Fault(
+                where=where,
+                key="simulation.plant",
+                problem=f"{table.plant!r} beside cycler.address = {file.cycler.address!r}",
+                remedy="leave it out, or cycler.address = 'simulated'",
+            )
+        )
+    if plant is not None and not simulated:
+        found.append(
+            Fault(
+                where="command line",
+                key="--plant",
+                problem=f"{plant!r} beside cycler.address = {file.cycler.address!r} in {where}",
+                remedy="a plant goes behind the emulated instruments: cycler.address = 'simulated'",
+            )
+        )
+    if plant is not None and table.plant not in (None, plant):
+        found.append(
+            Fault(
+                where="command line",
+                key="--plant",
+                problem=f"{plant!r} beside simulation.plant = {table.plant!r} in {where}",
+                remedy="leave out the one or the other",
+            )
+        )
+    own = simulated and table.plant is None and plant is None
+    if own and table.preset in EXAMPLES and table.preset != file.cell.format.value:
+        built = file.cell.format.value in EXAMPLES
+        found.append(
+            Fault(
+                where=where,
+                key="simulation.preset",
+                problem=f"{table.preset!r} is another cell than cell.format = "
+                f"{file.cell.format.value!r}",
+                remedy=repr(file.cell.format.value) if built else "no such cell is built in",
+            )
+        )
+    return found
 
 
 def _inconsistencies(file: RunFile, where: str) -> list[Fault]:
@@ -299,14 +366,7 @@ def _inconsistencies(file: RunFile, where: str) -> list[Fault]:
     if copper and file.limits.cathode_ocv_upper_V is None:
         remedy = "0.0, a lithium foil" if cell.format is CellFormat.LI_CU else "e.g. 4.4"
         fault("limits.cathode_ocv_upper_V", "is missing: it bounds the potential of Cu", remedy)
-    preset = file.simulation.preset
     simulated = cycler.address == SIMULATED
-    if simulated and preset in EXAMPLES and preset != cell.format.value:
-        fault(
-            "simulation.preset",
-            f"{preset!r} is another cell than cell.format = {cell.format.value!r}",
-            f"{cell.format.value!r}" if cell.format.value in EXAMPLES else "no such cell is built",
-        )
     if thermometer.source == "auxiliary" and not thermometer.address:
         fault("temperature.address", "is missing", "the thermometer's own line, or source = 'none'")
     if thermometer.source == "cycler":

@@ -48,6 +48,10 @@ def run(
     out: Annotated[
         Path | None, typer.Option(help="Run directory; an interrupted run there is resumed.")
     ] = None,
+    plant: Annotated[
+        str | None,
+        typer.Option(metavar="MODULE:FACTORY", help="Your own cell behind the simulated cycler."),
+    ] = None,
     dry_run: Annotated[
         bool, typer.Option("--dry-run", help="All checks and every step; nothing is energised.")
     ] = False,
@@ -61,7 +65,13 @@ def run(
     from controller.app.run import RunOptions, dry, start
 
     options = RunOptions(
-        run_file=run_file, example=example, cycles=cycles, seed=seed, out=out, as_json=as_json
+        run_file=run_file,
+        example=example,
+        cycles=cycles,
+        seed=seed,
+        out=out,
+        as_json=as_json,
+        plant=plant,
     )
     raise typer.Exit(dry(options) if dry_run else start(options))
 
@@ -132,7 +142,12 @@ def emulate(
         Path | None, typer.Option(help="Keeps instrument and cell over a restart.")
     ] = None,
     seed: Annotated[int, typer.Option(help="Of the cell and the noise.")] = 1,
-    preset: Annotated[str, typer.Option(help="Which simulated cell.")] = "anode-free",
+    preset: Annotated[
+        str | None, typer.Option(help="Which of our simulated cells [anode-free].")
+    ] = None,
+    plant: Annotated[
+        str | None, typer.Option(metavar="MODULE:FACTORY", help="Your own cell instead.")
+    ] = None,
 ) -> None:
     """Emulate an instrument with a cell, for tests.
 
@@ -140,7 +155,9 @@ def emulate(
     """
     from controller.app.emulate import serve_instrument
 
-    serve_instrument(instrument, tcp=tcp, speed=speed, state=state, seed=seed, preset=preset)
+    serve_instrument(
+        instrument, tcp=tcp, speed=speed, state=state, seed=seed, preset=preset, plant=plant
+    )
 
 
 @app.command()

@@ -304,19 +304,21 @@ def test_bare_copper_moves_two_volts_within_milliseconds_at_3c():
     cell = anode_limited_cell()
     for _ in range(360):
         cell.step(C_3_A, 5.0, AMBIENT_K)
-    while cell.truth()["active_lithium_mAh"] > 0.0:
-        last_V, _ = cell.step(-9e-3, 1e-3, AMBIENT_K)
-    assert last_V > 2.0
-    for _ in range(8):
-        voltage_V, _ = cell.step(-9e-3, 1e-3, AMBIENT_K)
-    assert last_V - voltage_V > 1.9
+    while float(cell.truth()["active_lithium_mAh"]) > 2e-3:
+        cell.step(-9e-3, 0.02, AMBIENT_K)
+    voltages = [cell.step(-9e-3, 2e-4, AMBIENT_K)[0] for _ in range(4000)]
+    falling = [voltage_V for voltage_V in voltages if 0.5 < voltage_V < 2.5]
+    assert 2 < len(falling) < 50  # 2 V within 10 ms
+    assert min(voltages) < 0.5
     assert cell.truth()["active_lithium_mAh"] == 0.0
 
 
 def test_copper_dissolution_is_flagged_above_3_2_V_and_not_below():
     cell = anode_limited_cell()
-    for _ in range(100):
+    for _ in range(10):
         cell.step(C_3_A, 5.0, AMBIENT_K)
+    while float(cell.truth()["active_lithium_mAh"]) > 1e-3:
+        cell.step(-C_3_A, 0.1, AMBIENT_K)
     while float(cell.truth()["copper_V"]) < 3.1:
         cell.step(-C_3_A, 1e-3, AMBIENT_K)
     assert not cell.truth()["copper_dissolution"]
@@ -359,7 +361,7 @@ def test_the_step_length_hardly_matters_at_constant_current():
         results.append((voltage_V, float(cell.truth()["active_lithium_mAh"])))
     for voltage_V, active_mAh in results[1:]:
         assert voltage_V == pytest.approx(results[0][0], abs=5e-4)
-        assert active_mAh == pytest.approx(results[0][1], rel=1e-9)
+        assert active_mAh == pytest.approx(results[0][1], rel=1e-6)
 
 
 def test_the_can_warms_by_its_own_losses_and_cools_to_ambient():

@@ -80,6 +80,7 @@ def test_the_linear_limit_is_thevenins_circuit():
             "C2": lambda _soc, _T: 3e-3 * p.area_cm2,
         }
     )
+    peer.set_options(rtol=1e-9, atol=1e-11)  # at its own it is 0.8 % from the closed form here
     state = thevenin.TransientState(soc=0.5, T_cell=TEMPERATURE_K, hyst=0.0, eta_j=[0.0, 0.0])
     current_A = 2e-4  # a millivolt at the interfaces: linear to 1e-4
     start_V = cell.terminal_voltage(0.0)
