@@ -34,7 +34,7 @@ Example = Annotated[
 
 
 @app.command()
-def run(
+def run(  # noqa: PLR0913, PLR0917 - the options of the command line
     run_file: Annotated[
         Path | None, typer.Argument(metavar="[RUN.toml]", help="None: a built-in example.")
     ] = None,
