@@ -60,7 +60,7 @@ class Rig:
     memory : Memory
         The supervisor's.
     bench : Bench
-        `bench.cell.truth()` is the hidden truth, valid up to the reading last taken.
+        `bench.truth()` is the hidden truth, valid up to the reading last taken.
     guard : Guard
     verdicts : list of VerdictChange
     sample : Sample or None
@@ -156,7 +156,7 @@ class Rig:
     def net_charge_mAh(self) -> float:
         """Return the hidden net charge so far, discharge minus charge (mAh)."""
         self.bench.smu.tick()
-        truth = self.bench.cell.truth()
+        truth = self.bench.truth()
         return float(truth["charge_out_mAh"]) - float(truth["charge_in_mAh"])
 
     def fork(self) -> Rig:

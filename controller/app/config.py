@@ -143,6 +143,7 @@ class _Estimator(_Table):
 
 class _Simulation(_Table):
     preset: str = "anode-free"
+    plant: Word | None = None
     ambient_degC: Annotated[float, Field(ge=-20, le=80)] = 25.0
 
 
@@ -175,6 +176,7 @@ class RunConfig:
     """A run, checked: what the composition root builds from.
 
     `text` is the file as read; it and its hash are the first record of the journal.
+    `plant` is the cell that the command line gave (``MODULE:FACTORY``), beside the text.
     """
 
     where: str
@@ -185,6 +187,7 @@ class RunConfig:
     estimator: EstimatorConfig
     mqtt: TelemetryConfig | None
     file: RunFile
+    plant: str | None = None
 
     @property
     def simulated(self) -> bool:
@@ -197,8 +200,13 @@ def example_text() -> str:
     return resources.files("controller.app").joinpath("example.toml").read_text("utf-8")
 
 
-def load_run(path: Path | None, *, cycles: int | None = None) -> RunConfig:
+def load_run(
+    path: Path | None, *, cycles: int | None = None, plant: str | None = None
+) -> RunConfig:
     """Read and check a run file; None takes the built-in example.
+
+    `cycles` and `plant` (``MODULE:FACTORY``) of the command line take the place of
+    ``cycling.cycles`` and of the simulated cell.
 
     Raises
     ------
@@ -206,7 +214,7 @@ def load_run(path: Path | None, *, cycles: int | None = None) -> RunConfig:
         Every fault found, with file, key, value and the nearest valid choice.
     """
     if path is None:
-        return parse_run(example_text(), BUILT_IN, cycles=cycles)
+        return parse_run(example_text(), BUILT_IN, cycles=cycles, plant=plant)
     try:
         text = path.read_text("utf-8")
     except FileNotFoundError:
@@ -215,11 +223,13 @@ def load_run(path: Path | None, *, cycles: int | None = None) -> RunConfig:
         ) from None
     except (OSError, UnicodeDecodeError) as error:
         raise refuse(str(path), "", f"cannot be read: {error}") from None
-    return parse_run(text, str(path), cycles=cycles)
+    return parse_run(text, str(path), cycles=cycles, plant=plant)
 
 
-def parse_run(text: str, where: str, *, cycles: int | None = None) -> RunConfig:
-    """Check the text of a run file; `cycles` replaces ``cycling.cycles``."""
+def parse_run(
+    text: str, where: str, *, cycles: int | None = None, plant: str | None = None
+) -> RunConfig:
+    """Check the text of a run file; `cycles` and `plant` as in `load_run`."""
     if not text.strip():
         raise refuse(where, "", "the file is empty", "`reactivate config` prints one to start from")
     try:
@@ -236,7 +246,7 @@ def parse_run(text: str, where: str, *, cycles: int | None = None) -> RunConfig:
         file = RunFile.model_validate(raw)
     except ValidationError as error:
         raise ConfigurationError(faults_of(error, where, RunFile)) from None
-    faults = list(_inconsistencies(file, where))
+    faults = [*_inconsistencies(file, where), *_simulation_faults(file, where, plant)]
     if faults:
         raise ConfigurationError(faults)
     return RunConfig(
@@ -248,7 +258,52 @@ def parse_run(text: str, where: str, *, cycles: int | None = None) -> RunConfig:
         estimator=_estimator(file),
         mqtt=None if file.mqtt is None else TelemetryConfig(**file.mqtt.model_dump()),
         file=file,
+        plant=plant,
     )
+
+
+def _simulation_faults(file: RunFile, where: str, plant: str | None) -> list[Fault]:
+    """Return what is wrong with the choice of the simulated cell."""
+    table = file.simulation
+    simulated = file.cycler.address == SIMULATED
+    found = []
+    if table.plant is not None and "preset" in table.model_fields_set:
+        found.append(
+            Fault(
+                where=where,
+                key="simulation.plant",
+                problem=f"{table.plant!r} beside simulation.preset = {table.preset!r}",
+                remedy="one of them: a run has one cell",
+            )
+        )
+    if table.plant is not None and not simulated:
+        found.append(
+            Fault(
+                where=where,
+                key="simulation.plant",
+                problem=f"{table.plant!r} beside cycler.address = {file.cycler.address!r}",
+                remedy="leave it out, or cycler.address = 'simulated'",
+            )
+        )
+    if plant is not None and not simulated:
+        found.append(
+            Fault(
+                where="command line",
+                key="--plant",
+                problem=f"{plant!r} beside cycler.address = {file.cycler.address!r} in {where}",
+                remedy="a plant goes behind the emulated instruments: cycler.address = 'simulated'",
+            )
+        )
+    if plant is not None and table.plant not in (None, plant):
+        found.append(
+            Fault(
+                where="command line",
+                key="--plant",
+                problem=f"{plant!r} beside simulation.plant = {table.plant!r} in {where}",
+                remedy="leave out the one or the other",
+            )
+        )
+    return found
 
 
 def _inconsistencies(file: RunFile, where: str) -> list[Fault]:

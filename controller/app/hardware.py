@@ -9,6 +9,7 @@ from collections.abc import Callable
 from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from controller.app.config import RunConfig
 from controller.domain.cell import ZERO_CELSIUS_K
@@ -20,6 +21,9 @@ from controller.hal.ports import Clock, DeviceLimits, Transport
 from controller.hal.serial_transport import SerialTransport
 from controller.hal.watchdog import ExpiryThread
 from controller.io.clock import RealClock, ScaledClock
+
+if TYPE_CHECKING:  # a run on a real cycler needs nothing of hil
+    from hil.plant import PlantPort
 
 OnExchange = Callable[[str, bytes, bytes], None]
 OnReport = Callable[[str], None]
@@ -51,6 +55,8 @@ class Hardware:
         Keeps the state of a simulated bench, so that a resumed run finds its cell again.
     close : callable
         Stops the watchdog and closes the transports.
+    notes : callable
+        What a reader has to know of how a simulated cell was regulated, up to now.
     """
 
     guard: Guard
@@ -59,6 +65,7 @@ class Hardware:
     speed: float
     save: Callable[[], None]
     close: Callable[[], None]
+    notes: Callable[[], list[str]]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -91,6 +98,53 @@ def build(
     return _real(config, past, on_exchange=on_exchange, on_report=on_report)
 
 
+def simulated_plant(config: RunConfig, seed: int) -> PlantPort:
+    """Make the simulated cell of a run and try it.
+
+    Raises
+    ------
+    ConfigurationError
+        No such preset; a plant that cannot be found or does not do what a plant must.
+    """
+    from hil.bench import preset_port
+    from hil.cell import PRESETS
+    from hil.plant import load_plant
+
+    simulation = config.file.simulation
+    ambient_K = simulation.ambient_degC + ZERO_CELSIUS_K
+    if config.plant is not None:
+        return load_plant(config.plant, seed=seed, temperature_K=ambient_K)
+    if simulation.plant is not None:
+        return load_plant(
+            simulation.plant,
+            seed=seed,
+            temperature_K=ambient_K,
+            where=config.where,
+            key="simulation.plant",
+        )
+    if simulation.preset not in PRESETS:
+        raise refuse(
+            config.where,
+            "simulation.preset",
+            f"no simulated cell {simulation.preset!r}",
+            "choose one of " + ", ".join(sorted(PRESETS)),
+        )
+    return preset_port(simulation.preset, seed, ambient_K)
+
+
+def plant_notes(config: RunConfig, seed: int) -> list[str]:
+    """Return what the simulated cell of a run does not allow, said before it starts.
+
+    Raises
+    ------
+    ConfigurationError
+        As `simulated_plant`.
+    """
+    port = simulated_plant(config, seed)
+    reason = port.why_not_stored()
+    return [f"this run cannot be resumed once interrupted: {reason}"] if reason else []
+
+
 def _simulated(
     config: RunConfig,
     seed: int,
@@ -102,21 +156,12 @@ def _simulated(
     on_report: OnReport,
 ) -> Hardware:
     from hil.bench import build_bench, load_bench, save_bench
-    from hil.cell import PRESETS
 
-    simulation = config.file.simulation
-    if simulation.preset not in PRESETS:
-        raise refuse(
-            config.where,
-            "simulation.preset",
-            f"no simulated cell {simulation.preset!r}",
-            "choose one of " + ", ".join(sorted(PRESETS)),
-        )
     bench = build_bench(
-        preset=simulation.preset,
+        plant=simulated_plant(config, seed),
         seed=seed,
         utc_epoch_s=utc_s,
-        ambient_K=simulation.ambient_degC + ZERO_CELSIUS_K,
+        ambient_K=config.file.simulation.ambient_degC + ZERO_CELSIUS_K,
     )
     file = run_dir / SIMULATED_BENCH
     if file.exists():
@@ -131,6 +176,7 @@ def _simulated(
         speed=1.0,
         save=lambda: save_bench(bench, file),
         close=lambda: None,
+        notes=bench.smu.notes,
     )
 
 
@@ -153,7 +199,13 @@ def _real(
         opened.enter_context(watchdog)
         close = opened.pop_all().close
     return Hardware(
-        guard=guard, clock=clock, virtual=False, speed=speed, save=lambda: None, close=close
+        guard=guard,
+        clock=clock,
+        virtual=False,
+        speed=speed,
+        save=lambda: None,
+        close=close,
+        notes=list,
     )
 
 

@@ -43,6 +43,10 @@ def run(
     out: Annotated[
         Path | None, typer.Option(help="Run directory; an interrupted run there is resumed.")
     ] = None,
+    plant: Annotated[
+        str | None,
+        typer.Option(metavar="MODULE:FACTORY", help="Your own cell behind the simulated cycler."),
+    ] = None,
     dry_run: Annotated[
         bool, typer.Option("--dry-run", help="All checks and every step; nothing is energised.")
     ] = False,
@@ -55,7 +59,9 @@ def run(
     """
     from controller.app.run import RunOptions, dry, start
 
-    options = RunOptions(run_file=run_file, cycles=cycles, seed=seed, out=out, as_json=as_json)
+    options = RunOptions(
+        run_file=run_file, cycles=cycles, seed=seed, out=out, as_json=as_json, plant=plant
+    )
     raise typer.Exit(dry(options) if dry_run else start(options))
 
 
@@ -125,7 +131,12 @@ def emulate(
         Path | None, typer.Option(help="Keeps instrument and cell over a restart.")
     ] = None,
     seed: Annotated[int, typer.Option(help="Of the cell and the noise.")] = 1,
-    preset: Annotated[str, typer.Option(help="Which simulated cell.")] = "anode-free",
+    preset: Annotated[
+        str | None, typer.Option(help="Which of our simulated cells [anode-free].")
+    ] = None,
+    plant: Annotated[
+        str | None, typer.Option(metavar="MODULE:FACTORY", help="Your own cell instead.")
+    ] = None,
 ) -> None:
     """Emulate an instrument with a cell, for tests.
 
@@ -133,7 +144,9 @@ def emulate(
     """
     from controller.app.emulate import serve_instrument
 
-    serve_instrument(instrument, tcp=tcp, speed=speed, state=state, seed=seed, preset=preset)
+    serve_instrument(
+        instrument, tcp=tcp, speed=speed, state=state, seed=seed, preset=preset, plant=plant
+    )
 
 
 @app.command()

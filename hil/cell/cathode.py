@@ -100,15 +100,10 @@ def cathode_advance(
     """Pass `density` (positive empties) for a time; `side_density` of a discharge reduces solvent."""
     charge_mAh = density * p.area_cm2 * dt_s / 3600.0
     carried = density + side_density
-    exchange = cathode_exchange(s, p, surface_x(s, p))
-    steady_V = s.thermal_V * math.asinh(0.5 * carried / exchange)
-    slope = s.thermal_V / safe_sqrt(carried * carried + 4.0 * exchange * exchange)  # kOhm cm2
-    before_V = s.cathode_overpotential_V
-    s.cathode_overpotential_V = relaxed(
-        before_V, steady_V, dt_s / (p.cathode_double_layer_uF_per_cm2 * 1e-3 * slope)
-    )
     capacity_mAh_per_V = p.cathode_double_layer_uF_per_cm2 * 1e-6 * p.area_cm2 / 3.6
-    charge_mAh -= capacity_mAh_per_V * (s.cathode_overpotential_V - before_V)
+    before_V = s.cathode_overpotential_V
+    first_V = interface_V(s, p, before_V, carried, dt_s)
+    charge_mAh -= capacity_mAh_per_V * (first_V - before_V)
     if p.oxidation_mA_per_cm2 > 0.0:
         above = (s.ocv_V + before_V - OXIDATION_AT_V) / p.oxidation_slope_V
         oxidised_mAh = p.oxidation_mA_per_cm2 * p.area_cm2 * dt_s / 3600.0 * safe_exp(min(above, 20.0))
@@ -122,6 +117,23 @@ def cathode_advance(
     s.cathode_mAh -= s.cathode_charge_mAh
     s.electrolyte_mAh += s.cathode_charge_mAh
     diffuse(s, p, dt_s)
+    # Once more with the surface at the end: near a full cathode its exchange current moves fast.
+    s.cathode_overpotential_V = interface_V(s, p, before_V, carried, dt_s)
+    late_mAh = capacity_mAh_per_V * (s.cathode_overpotential_V - first_V)
+    s.cathode_charge_mAh -= late_mAh
+    s.cathode_mAh += late_mAh
+    s.electrolyte_mAh -= late_mAh
+
+
+def interface_V(
+    s: CellState, p: CellParameters, before_V: float, carried: float, dt_s: float
+) -> float:
+    """Return the overpotential after a time at `carried` (mA/cm2), the double layer in between."""
+    exchange = cathode_exchange(s, p, surface_x(s, p))
+    steady_V = s.thermal_V * math.asinh(0.5 * carried / exchange)
+    slope = s.thermal_V / safe_sqrt(carried * carried + 4.0 * exchange * exchange)  # kOhm cm2
+    time_s = p.cathode_double_layer_uF_per_cm2 * 1e-3 * slope
+    return relaxed(before_V, steady_V, dt_s / time_s)
 
 
 def within_host(s: CellState, p: CellParameters, charge_mAh: float) -> float:

@@ -21,7 +21,7 @@ REFERENCE_K = 298.15
 REST_MA_PER_CM2 = 0.01  # below this the cell rests, chemically speaking
 SLOWEST_SUBSTEP_S = 60.0
 RESTING_SUBSTEP_S = 300.0
-SUBSTEP_CHARGE = 0.004  # of the nominal capacity
+SUBSTEP_CHARGE = 0.002  # of the nominal capacity
 MAX_SUBSTEPS = 200_000
 REFRESH_K = 0.02  # rate constants follow the temperature in steps this fine
 COULOMB_PER_MAH = 3.6
@@ -80,7 +80,7 @@ def lithium_substep_s(e: ElectrodeState, p: CellParameters, per_s_mAh: float) ->
     scale_mAh = p.coverage_mAh_per_cm2 * p.area_cm2
     if per_s_mAh > 0.0:
         if e.deposit_mAh < 20.0 * scale_mAh:
-            return 0.3 * (e.deposit_mAh + 0.03 * scale_mAh) / per_s_mAh
+            return 0.2 * (e.deposit_mAh + 0.03 * scale_mAh) / per_s_mAh
         return 1e9
     if per_s_mAh < 0.0 and e.deposit_mAh > 0.0:
         gone_s = -e.deposit_mAh / per_s_mAh

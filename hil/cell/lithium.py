@@ -41,13 +41,12 @@ def overpotential_V(
     if log_ratio >= log_top:
         u = top + log_ratio - log_top
     else:
-        u = min(math.asinh(ratio), top)
+        u = math.asinh(ratio)  # left of the root; the logarithm is concave, so Newton stays left
         for _ in range(12):
-            sinh = 0.5 * (safe_exp(u) - safe_exp(-u))
-            slope = safe_sqrt(1.0 + sinh * sinh) - 2.0 * bend * u * sinh
-            damped = safe_exp(-bend * u * u)
-            if slope * damped > 1e-12:
-                u = min(max(u - (sinh * damped - ratio) / (slope * damped), 0.0), top)
+            sinh = 0.5 * (safe_exp(u) - safe_exp(-u)) + 1e-300
+            slope = safe_sqrt(1.0 + sinh * sinh) / sinh - 2.0 * bend * u
+            if slope > 1e-9:
+                u = min(u + (log_ratio - safe_log(sinh) + bend * u * u) / slope, top)
     return thermal_V * u if density_ratio > 0.0 else -thermal_V * u
 
 

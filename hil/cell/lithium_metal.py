@@ -84,10 +84,6 @@ class LithiumMetalCell:
         """
         return kernel.terminal_voltage(self._s, self.parameters, current_A)
 
-    def longest_step_s(self, current_A: float) -> float:
-        """Return infinity: the kernel splits steps by itself."""
-        return float("inf") if current_A == current_A else 0.0
-
     @property
     def temperature_K(self) -> float:
         """Temperature of the cell (K)."""
