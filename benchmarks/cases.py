@@ -33,8 +33,7 @@ from controller.io.mailbox import Mailbox
 from controller.policy.machine import TRANSITIONS, StateMachine
 from controller.safety import supervisor
 from hil.bench import build_bench
-from hil.cell import LithiumMetalCell
-from hil.cell.parameters import anode_free_nmc811
+from hil.cell import LithiumMetalCell, anode_free_nmc811
 
 EPOCH_S = 1.7e9
 MICRO = 1e6

@@ -12,6 +12,8 @@ import numpy as np
 from benchmarks import peers, two_rc
 from benchmarks.timing import Measure, Result, compared, interleaved, seconds, without_peer
 from hil import compiled
+from hil.cell import anode_free_nmc811, kernel
+from hil.cell.state import blank_state
 from hil.population import Cycling, Population
 
 NANO = 1e9
@@ -38,7 +40,16 @@ def two_rc_cells(count: int) -> Population:
     )
 
 
-plant_cells = two_rc_cells
+def plant_cells(count: int) -> Population:
+    """Return anode-free cells, no two alike, in the first charge."""
+    states, parameters = [], []
+    for seed in range(1, count + 1):
+        p = anode_free_nmc811(seed)
+        s = blank_state()
+        kernel.begin(s, p, 298.15, float(seed))
+        states.append(s)
+        parameters.append(p)
+    return Population(kernel.step, states, parameters, [CYCLING] * count)
 
 
 def cycled(cells: Population, steps: int) -> float:

@@ -8,7 +8,7 @@ from __future__ import annotations
 import math
 
 from controller.domain.total_math import safe_exp, safe_sqrt
-from hil.cell.lithium import relaxed
+from hil.cell.lithium import kept, relaxed
 from hil.cell.parameters import CellParameters
 from hil.cell.state import CellState
 
@@ -163,7 +163,17 @@ def diffuse(s: CellState, p: CellParameters, dt_s: float) -> None:
         )
     steady = rate_per_s * time_s
     past = dt_s / time_s
-    s.diffusion_1 = relaxed(s.diffusion_1, steady * WEIGHT / ROOT_1, past * ROOT_1)
-    s.diffusion_2 = relaxed(s.diffusion_2, steady * WEIGHT / ROOT_2, past * ROOT_2)
-    s.diffusion_3 = relaxed(s.diffusion_3, steady * WEIGHT / ROOT_3, past * ROOT_3)
-    s.diffusion_4 = relaxed(s.diffusion_4, steady * WEIGHT_TAIL, past * ROOT_TAIL)
+    if past != s.diffusion_past:  # the same over most of the range, for steps of one length
+        s.diffusion_past = past
+        s.diffusion_keep_1 = kept(past * ROOT_1)
+        s.diffusion_keep_2 = kept(past * ROOT_2)
+        s.diffusion_keep_3 = kept(past * ROOT_3)
+        s.diffusion_keep_4 = kept(past * ROOT_TAIL)
+    end = steady * WEIGHT / ROOT_1
+    s.diffusion_1 = end + (s.diffusion_1 - end) * s.diffusion_keep_1
+    end = steady * WEIGHT / ROOT_2
+    s.diffusion_2 = end + (s.diffusion_2 - end) * s.diffusion_keep_2
+    end = steady * WEIGHT / ROOT_3
+    s.diffusion_3 = end + (s.diffusion_3 - end) * s.diffusion_keep_3
+    end = steady * WEIGHT_TAIL
+    s.diffusion_4 = end + (s.diffusion_4 - end) * s.diffusion_keep_4

@@ -13,7 +13,7 @@ from controller.domain.cell import FARADAY_C_PER_MOL, GAS_CONSTANT_J_PER_MOL_K
 from controller.domain.total_math import safe_exp, safe_expm1, safe_floor, safe_log, safe_sqrt
 from hil.cell.cathode import FULL_X, cathode_advance, cathode_ocv_V, end_fall_V, surface_x
 from hil.cell.electrolyte import prepare_transport, refresh_transport, salt_advance
-from hil.cell.lithium import age_lithium, lithium_advance, relaxed, rest_lithium
+from hil.cell.lithium import age_lithium, kept, lithium_advance, relaxed, rest_lithium
 from hil.cell.parameters import CellParameters
 from hil.cell.state import CellState, ElectrodeState
 
@@ -136,6 +136,8 @@ def advance(
     else:
         cathode_advance(s, p, density, s.pos_side_mA_per_cm2, dt_s)
         shuttle(s, p, dt_s / 3600.0)
+    if dt_s != s.substep_s:
+        note_substep(s, p, dt_s)
     live(s, p, density, dt_s / 3600.0)
     film_s = s.film_Ohm * p.film_uF_per_cm2 * 1e-6 * p.area_cm2
     s.film_V = relaxed(
@@ -147,9 +149,16 @@ def advance(
     s.cell_V = terminal_voltage(s, p, current_A)
     account(s, p, current_A, leak_A, dt_s)
     steady_K = ambient_K + s.heat_W / p.heat_loss_W_per_K
-    s.temperature_K = relaxed(
-        s.temperature_K, steady_K, dt_s * p.heat_loss_W_per_K / p.heat_capacity_J_per_K
-    )
+    s.temperature_K = steady_K + (s.temperature_K - steady_K) * s.heat_keep
+
+
+def note_substep(s: CellState, p: CellParameters, dt_s: float) -> None:
+    """Work out what depends on the length of a sub-step alone."""
+    hours = dt_s / 3600.0
+    s.substep_s = dt_s
+    s.fade = safe_exp(-hours * 3600.0 / p.fast_strip_window_s)
+    s.aged_share = -safe_expm1(-hours / p.ageing_h)
+    s.heat_keep = kept(dt_s * p.heat_loss_W_per_K / p.heat_capacity_J_per_K)
 
 
 def live(s: CellState, p: CellParameters, density: float, hours: float) -> None:
@@ -158,23 +167,30 @@ def live(s: CellState, p: CellParameters, density: float, hours: float) -> None:
         rest_lithium(s.neg, p, hours, s.rest_factor)
         if p.positive_is_lithium > 0.5:
             rest_lithium(s.pos, p, hours, s.rest_factor)
-    fade = safe_exp(-hours * 3600.0 / p.fast_strip_window_s)
     if density <= 0.0:
-        s.neg.readiness *= fade
+        s.neg.readiness *= s.fade
     if density >= 0.0:
-        s.pos.readiness *= fade
-    age_lithium(s.neg, p, hours)
-    age_lithium(s.pos, p, hours)
+        s.pos.readiness *= s.fade
+    age_lithium(s.neg, s.aged_share)
+    age_lithium(s.pos, s.aged_share)
     s.electrolyte_mAh -= s.neg.lithium_taken_mAh + s.pos.lithium_taken_mAh
     s.salt_mAh -= s.neg.salt_used_mAh + s.pos.salt_used_mAh
-    lowest = min(lowest_mAh(s.neg), lowest_mAh(s.pos))
-    s.lowest_mAh = min(lowest, min(s.cathode_mAh, min(s.electrolyte_mAh, s.salt_mAh)))
+    lowest = min(s.cathode_mAh, s.electrolyte_mAh, s.salt_mAh)
+    s.lowest_mAh = lowest_mAh(s.pos, lowest_mAh(s.neg, lowest))
 
 
-def lowest_mAh(e: ElectrodeState) -> float:
-    """Return the smallest inventory of an electrode."""
-    metal = min(min(e.foil_mAh, e.deposit_mAh), min(e.fresh_mAh, e.old_mAh))
-    return min(metal, min(e.reversible_mAh, min(e.sei_mAh, e.residual_sei_mAh)))
+def lowest_mAh(e: ElectrodeState, lowest: float) -> float:
+    """Return the smallest inventory of an electrode, or `lowest` where that is less."""
+    return min(
+        lowest,
+        e.foil_mAh,
+        e.deposit_mAh,
+        e.fresh_mAh,
+        e.old_mAh,
+        e.reversible_mAh,
+        e.sei_mAh,
+        e.residual_sei_mAh,
+    )
 
 
 def shuttle(s: CellState, p: CellParameters, hours: float) -> None:
@@ -238,11 +254,13 @@ def short_advance(s: CellState, p: CellParameters, density: float, dt_s: float) 
         return
     if p.short_hazard_per_mAh_per_cm2 > 0.0 and charge_mAh > 0.0:
         e = s.neg if density > 0.0 else s.pos
-        ratio = math.fabs(density) / p.short_mA_per_cm2
-        power = safe_exp(p.short_power * safe_log(ratio + 1e-30))
+        if density != s.hazard_density:
+            ratio = math.fabs(density) / p.short_mA_per_cm2
+            s.hazard_density = density
+            s.hazard_power = safe_exp(p.short_power * safe_log(ratio + 1e-30))
         if density > 0.0 or p.positive_is_lithium > 0.5:
             s.hazard += (
-                p.short_hazard_per_mAh_per_cm2 * power * e.roughness * charge_mAh / p.area_cm2
+                p.short_hazard_per_mAh_per_cm2 * s.hazard_power * e.roughness * charge_mAh / p.area_cm2
             )
         if s.hazard >= s.hazard_threshold:
             begin_short(s, p, 2.0 if uniform(s) < p.short_hard_share else 1.0)

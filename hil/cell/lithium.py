@@ -57,6 +57,11 @@ def relaxed(value: float, steady: float, time_constants: float) -> float:
     return steady + (value - steady) * safe_exp(-time_constants)
 
 
+def kept(time_constants: float) -> float:
+    """Return the share of a deviation that is left after so many time constants."""
+    return 0.0 if time_constants > 40.0 else safe_exp(-time_constants)
+
+
 def surface_share(e: ElectrodeState, p: CellParameters, deposit_mAh: float, plating: float) -> float:
     """Return the exchange current's share of that on a flat, covered surface."""
     scale_mAh = p.coverage_mAh_per_cm2 * p.area_cm2
@@ -148,7 +153,10 @@ def morphology_factor(e: ElectrodeState, p: CellParameters, per_fineness: float)
     """Return what the way of plating and of formation does to a loss."""
     factor = safe_exp(per_fineness * e.fineness)
     if p.formation_gain > 0.0:
-        factor *= 1.0 - p.formation_gain * safe_expm1(-e.formation_mismatch)
+        if e.formation_mismatch != e.factored_mismatch:
+            e.factored_mismatch = e.formation_mismatch
+            e.formation_excess = p.formation_gain * safe_expm1(-e.formation_mismatch)
+        factor *= 1.0 - e.formation_excess
     return factor
 
 
@@ -176,17 +184,28 @@ def plate(
     keep = safe_exp(-per_area / READY_MAH_PER_CM2)
     e.readiness = 1.0 - (1.0 - e.readiness) * keep
     e.rest_h *= keep
-    wanted = min(max(safe_log(density / p.fineness_mA_per_cm2), -MAX_FINENESS), MAX_FINENESS)
-    e.fineness += (wanted - e.fineness) * -safe_expm1(-per_area / p.fineness_mAh_per_cm2)
+    if density != e.plate_density_mA_per_cm2:
+        note_plating_density(e, p, density)
+    e.fineness += (e.wanted_fineness - e.fineness) * -safe_expm1(
+        -per_area / p.fineness_mAh_per_cm2
+    )
     room_mAh = p.formation_mAh_per_cm2 * p.area_cm2 - e.formation_mAh
     if room_mAh > 0.0:
         counted_mAh = min(charge_mAh, room_mAh)
-        distance = safe_log(density / p.formation_optimum_mA_per_cm2)
         e.formation_mAh += counted_mAh
         e.formation_mismatch += (
-            distance * distance * counted_mAh / (p.formation_mAh_per_cm2 * p.area_cm2)
+            e.formation_distance2 * counted_mAh / (p.formation_mAh_per_cm2 * p.area_cm2)
         )
     roughen(e, p, charge_mAh, density)
+
+
+def note_plating_density(e: ElectrodeState, p: CellParameters, density: float) -> None:
+    """Work out what holds for as long as lithium is plated at this density."""
+    e.plate_density_mA_per_cm2 = density
+    fineness = safe_log(density / p.fineness_mA_per_cm2)
+    e.wanted_fineness = min(max(fineness, -MAX_FINENESS), MAX_FINENESS)
+    distance = safe_log(density / p.formation_optimum_mA_per_cm2)
+    e.formation_distance2 = distance * distance
 
 
 def strip_share(e: ElectrodeState, p: CellParameters, density: float) -> float:
@@ -313,10 +332,10 @@ def rest_lithium(
         e.reversible_mAh += freed_mAh
 
 
-def age_lithium(e: ElectrodeState, p: CellParameters, hours: float) -> None:
+def age_lithium(e: ElectrodeState, aged_share: float) -> None:
     """Let fresh inactive lithium become old."""
     if e.fresh_mAh > 0.0:
-        aged_mAh = e.fresh_mAh * -safe_expm1(-hours / p.ageing_h)
+        aged_mAh = e.fresh_mAh * aged_share
         e.fresh_mAh -= aged_mAh
         e.old_mAh += aged_mAh
 
