@@ -3,19 +3,24 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from pathlib import Path
 
 import pytest
 
+import hil.bench
+from controller.app import run as program
 from controller.app.config import example_text, parse_run
+from controller.app.orders import give
 from controller.app.prepare import prepare
 from controller.domain.command import CHARGE, DISCHARGE, HOLD_0A, OPEN, Command
-from controller.domain.errors import CyclerRejectedError
+from controller.domain.errors import CyclerRejectedError, RunDirectoryError
 from controller.domain.events import EventKind
 from controller.domain.sample import LIMIT_VOLTAGE, OUTPUT_ON
 from controller.domain.verdict import ALLOW, Verdict
 from controller.hal.drivers.keithley2450 import Keithley2450
 from controller.hal.guard import Guard
 from controller.hal.ports import DeviceLimits
+from controller.io.journal import JournalReader
 from controller.policy.machine import State
 from hil.bench import Bench, build_bench
 from hil.instruments.faults import FaultKind, InstrumentFault
@@ -206,3 +211,33 @@ def test_the_pulse_and_the_first_cycle_pass_without_a_verdict(preset: str) -> No
     )
     assert any("open-circuit check after pre-strip-4v passed" in one for one in said)
     rig.close()
+
+
+def test_after_unproven_polarity_the_run_goes_on_once_somebody_has_looked(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(program, "write_report", lambda _: None)
+    monkeypatch.setattr(program, "write_bdf", lambda _run_dir, _path: None)
+    run_dir = tmp_path / "run"
+    options = program.RunOptions(
+        run_file=None, example="li-cu", cycles=1, seed=1, out=run_dir, as_json=True
+    )
+    original = hil.bench.build_bench
+    reversed_leads = InstrumentFault(kind=FaultKind.REVERSED_POLARITY)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(
+            hil.bench,
+            "build_bench",
+            lambda **given: original(**given, faults=[reversed_leads]),
+        )
+        assert program.start(options) == program.EXIT_FAULT
+    with JournalReader(run_dir) as reader:
+        assert "polarity not proven" in str(reader.sessions()[-1].stopped_because)
+    with pytest.raises(RunDirectoryError, match="latched"):
+        program.start(options)
+    give(run_dir, "acknowledge", cause="leads exchanged", name="N. Ohm")
+    assert program.start(options) == program.EXIT_DONE
+    with JournalReader(run_dir) as reader:
+        assert reader.sessions()[-1].stopped_because == "completed"
+        begun = [one.message for one in reader.events(EventKind.STEP_STARTED)]
+    assert sum("4 V pulse" in one for one in begun) == 1
