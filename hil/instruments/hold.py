@@ -193,8 +193,10 @@ class ImplicitHold:
         terminals = self._terminals
         slope_Ohm = self._slope_Ohm
         tolerance_V = min(HELD_V, max(SOLVABLE_V, HELD_CHANGE * slope_Ohm * abs(guess_A)))
+        end_V = terminals.pass_current(guess_A, step_s)
+        if -tolerance_V < end_V - target_V < tolerance_V:  # as a rule
+            return guess_A, end_V
         search = Search(span, target_V, guess_A, tolerance_V, slope_Ohm)
-        end_V = terminals.pass_current(search.trial_A, step_s)
         while not search.found(end_V):
             terminals.restore(start)
             end_V = terminals.pass_current(search.trial_A, step_s)
