@@ -72,7 +72,7 @@ def preset_port(
         No such preset.
     """
     chosen = preset_parameters(preset, seed) if parameters is None else parameters
-    return port_of(LithiumMetalCell(chosen, temperature_K=ambient_K), preset)
+    return port_of(LithiumMetalCell(chosen, temperature_K=ambient_K, seed=seed), preset)
 
 
 def build_bench(  # noqa: PLR0913 - everything that stands on a bench, by keyword

@@ -322,7 +322,7 @@ def test_copper_dissolution_is_flagged_above_3_2_V_and_not_below():
     while float(cell.truth()["copper_V"]) < 3.1:
         cell.step(-C_3_A, 1e-3, AMBIENT_K)
     assert not cell.truth()["copper_dissolution"]
-    cell.step(-C_3_A, 4e-3, AMBIENT_K)
+    cell.step(-C_3_A, 1e-3, AMBIENT_K)
     assert not cell.truth()["copper_dissolved_mAh"]
     cell.step(-C_3_A, 1.0, AMBIENT_K)
     truth = cell.truth()
