@@ -4,11 +4,16 @@ from __future__ import annotations
 
 import dataclasses
 import json
+from pathlib import Path
 
 import numpy as np
 import pytest
 
+from controller.app import hardware
+from controller.app.config import load_run
 from controller.domain.errors import ConfigurationError, InvariantError
+from hil import bench, compiled
+from hil.bench import preset_port
 from hil.cell import LithiumMetalCell, load_cell
 from hil.cell.compiled_cell import CompiledCell
 from hil.cell.parameters import CellParameters
@@ -67,3 +72,31 @@ def test_a_state_outside_physics_is_named() -> None:
     fast.restore(tuple(broken))
     with pytest.raises(InvariantError, match="sei_mAh"):
         fast.step(0.0, 1.0, 298.15)
+
+
+def test_a_bench_takes_it_when_asked(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(compiled, "cache_directory", lambda: CACHE)
+    assert type(preset_port("anode-free", 1, 298.15, compiled=True).plant) is CompiledCell
+    assert type(preset_port("anode-free", 1, 298.15).plant) is LithiumMetalCell
+
+
+@pytest.mark.parametrize(("cycles", "kind"), [(2, LithiumMetalCell), (50, CompiledCell)])
+def test_a_long_run_takes_it_by_itself(
+    cycles: int, kind: type, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(compiled, "cache_directory", lambda: CACHE)
+    made: list[object] = []
+    monkeypatch.setattr(
+        bench, "build_bench", lambda *, plant, **_: made.append(plant.plant) or 1 / 0
+    )
+    with pytest.raises(ZeroDivisionError):
+        hardware.build(
+            load_run(None, cycles=cycles),
+            1,
+            tmp_path,
+            hardware.Past(),
+            utc_s=0.0,
+            on_exchange=lambda *_: None,
+            on_report=lambda _: None,
+        )
+    assert [type(one) for one in made] == [kind]
