@@ -32,9 +32,7 @@ GONE_COVERAGE = 0.1  # of the coverage scale: hardly any lithium is left to stri
 KNEE_CATHODE_V = 0.10  # of the cathode's steep end when a strip ends: cathode-limited
 
 
-def step(
-    s: CellState, p: CellParameters, current_A: float, dt_s: float, ambient_K: float
-) -> float:
+def step(s: CellState, p: CellParameters, current_A: float, dt_s: float, ambient_K: float) -> float:
     """Pass a constant current for a time, in as many sub-steps as it needs; return the voltage."""
     note_end_of_discharge(s, p, current_A)
     left_s = dt_s
@@ -48,7 +46,7 @@ def step(
     return s.cell_V
 
 
-def terminal_voltage(s: CellState, p: CellParameters, current_A: float) -> float:
+def terminal_voltage(s: CellState, p: CellParameters, current_A: float) -> float:  # noqa: ARG001
     """Return the voltage at the instant a current begins: only the ohmic drop follows at once."""
     voltage_V = s.open_V + current_A * s.resistance_Ohm
     if s.short_level > 0.0 and s.short_on > 0.0:
@@ -140,9 +138,7 @@ def advance(
         note_substep(s, p, dt_s)
     live(s, p, density, dt_s / 3600.0)
     film_s = s.film_Ohm * p.film_uF_per_cm2 * 1e-6 * p.area_cm2
-    s.film_V = relaxed(
-        s.film_V, density * p.area_cm2 * 1e-3 * s.film_Ohm, dt_s / max(film_s, 1e-9)
-    )
+    s.film_V = relaxed(s.film_V, density * p.area_cm2 * 1e-3 * s.film_Ohm, dt_s / max(film_s, 1e-9))
     short_advance(s, p, density, dt_s)
     s.time_s += dt_s
     refresh(s, p)
@@ -260,7 +256,11 @@ def short_advance(s: CellState, p: CellParameters, density: float, dt_s: float) 
             s.hazard_power = safe_exp(p.short_power * safe_log(ratio + 1e-30))
         if density > 0.0 or p.positive_is_lithium > 0.5:
             s.hazard += (
-                p.short_hazard_per_mAh_per_cm2 * s.hazard_power * e.roughness * charge_mAh / p.area_cm2
+                p.short_hazard_per_mAh_per_cm2
+                * s.hazard_power
+                * e.roughness
+                * charge_mAh
+                / p.area_cm2
             )
         if s.hazard >= s.hazard_threshold:
             begin_short(s, p, 2.0 if uniform(s) < p.short_hard_share else 1.0)
@@ -313,9 +313,7 @@ def refresh(s: CellState, p: CellParameters) -> None:
     s.open_V = positive_V - s.neg.potential_V + s.film_V + s.concentration_V + s.side_V
 
 
-def account(
-    s: CellState, p: CellParameters, current_A: float, leak_A: float, dt_s: float
-) -> None:
+def account(s: CellState, p: CellParameters, current_A: float, leak_A: float, dt_s: float) -> None:
     """Keep the books of energy: what was done on the cell, stored in it, and turned into heat."""
     charge_C = (current_A - leak_A) * dt_s
     s.work_J += s.cell_V * current_A * dt_s
