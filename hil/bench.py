@@ -62,9 +62,20 @@ def preset_parameters(preset: str, seed: int) -> CellParameters:
 
 
 def preset_port(
-    preset: str, seed: int, ambient_K: float, parameters: CellParameters | None = None
+    preset: str,
+    seed: int,
+    ambient_K: float,
+    parameters: CellParameters | None = None,
+    *,
+    compiled: bool = False,
 ) -> PlantPort:
     """Return one of our own cells, by preset or by parameters, as a plant.
+
+    Parameters
+    ----------
+    preset, seed, ambient_K, parameters : see `build_bench`
+    compiled : bool
+        The same cell to the last bit, for long runs (`hil.cell.compiled_cell`).
 
     Raises
     ------
@@ -72,6 +83,10 @@ def preset_port(
         No such preset.
     """
     chosen = preset_parameters(preset, seed) if parameters is None else parameters
+    if compiled:
+        from hil.cell.compiled_cell import CompiledCell  # noqa: PLC0415 -- brings the compiler
+
+        return port_of(CompiledCell(chosen, temperature_K=ambient_K, seed=seed), preset)
     return port_of(LithiumMetalCell(chosen, temperature_K=ambient_K, seed=seed), preset)
 
 

@@ -28,6 +28,8 @@ if TYPE_CHECKING:  # a run on a real cycler needs nothing of hil
 OnExchange = Callable[[str, bytes, bytes], None]
 OnReport = Callable[[str], None]
 SIMULATED_BENCH = "simulated-bench.json"
+# From here on compiling the simulated cell (some four seconds, once) is won back within the run.
+LONG_RUN_CYCLES = 20
 # What an emulated instrument says of itself in the firmware field of its identity.
 EMULATED_MARK = "emulated speed="
 START_PERIOD_S = 5.0
@@ -98,8 +100,15 @@ def build(
     return _real(config, past, on_exchange=on_exchange, on_report=on_report)
 
 
-def simulated_plant(config: RunConfig, seed: int) -> PlantPort:
+def simulated_plant(config: RunConfig, seed: int, *, for_long: bool = False) -> PlantPort:
     """Make the simulated cell of a run and try it.
+
+    Parameters
+    ----------
+    config : RunConfig
+    seed : int
+    for_long : bool
+        Worth compiling, where that can be done; it is the same cell.
 
     Raises
     ------
@@ -108,6 +117,7 @@ def simulated_plant(config: RunConfig, seed: int) -> PlantPort:
     """
     from hil.bench import preset_port
     from hil.cell import PRESETS
+    from hil.compiled import available
     from hil.plant import load_plant
 
     simulation = config.file.simulation
@@ -129,7 +139,8 @@ def simulated_plant(config: RunConfig, seed: int) -> PlantPort:
             f"no simulated cell {simulation.preset!r}",
             "choose one of " + ", ".join(sorted(PRESETS)),
         )
-    return preset_port(simulation.preset, seed, ambient_K)
+    compiled = for_long and available()
+    return preset_port(simulation.preset, seed, ambient_K, compiled=compiled)
 
 
 def plant_notes(config: RunConfig, seed: int) -> list[str]:
@@ -158,7 +169,7 @@ def _simulated(
     from hil.bench import build_bench, load_bench, save_bench
 
     bench = build_bench(
-        plant=simulated_plant(config, seed),
+        plant=simulated_plant(config, seed, for_long=config.file.cycling.cycles >= LONG_RUN_CYCLES),
         seed=seed,
         utc_epoch_s=utc_s,
         ambient_K=config.file.simulation.ambient_degC + ZERO_CELSIUS_K,

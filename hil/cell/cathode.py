@@ -12,7 +12,7 @@ from hil.cell.lithium import kept, relaxed
 from hil.cell.parameters import CellParameters
 from hil.cell.state import CellState
 
-EMPTY_X = 0.02  # below: charge oxidises the electrolyte
+EMPTY_X = 0.002  # below: charge oxidises the electrolyte
 FULL_X = 0.9995  # above: charge reduces the electrolyte
 OXIDATION_AT_V = 4.3
 # A sphere under uniform flux: squares of the roots of tan(r) = r, and a tail that closes the sums
@@ -97,7 +97,7 @@ def cathode_exchange(s: CellState, p: CellParameters, x: float) -> float:
 def cathode_advance(
     s: CellState, p: CellParameters, density: float, side_density: float, dt_s: float
 ) -> None:
-    """Pass `density` (positive empties) for a time; `side_density` of a discharge reduces solvent."""
+    """Pass `density` (positive empties) for a time; `side_density` reduces solvent."""
     charge_mAh = density * p.area_cm2 * dt_s / 3600.0
     carried = density + side_density
     capacity_mAh_per_V = p.cathode_double_layer_uF_per_cm2 * 1e-6 * p.area_cm2 / 3.6
@@ -106,7 +106,9 @@ def cathode_advance(
     charge_mAh -= capacity_mAh_per_V * (first_V - before_V)
     if p.oxidation_mA_per_cm2 > 0.0:
         above = (s.ocv_V + before_V - OXIDATION_AT_V) / p.oxidation_slope_V
-        oxidised_mAh = p.oxidation_mA_per_cm2 * p.area_cm2 * dt_s / 3600.0 * safe_exp(min(above, 20.0))
+        oxidised_mAh = (
+            p.oxidation_mA_per_cm2 * p.area_cm2 * dt_s / 3600.0 * safe_exp(min(above, 20.0))
+        )
         s.oxidised_mAh += oxidised_mAh
         charge_mAh -= oxidised_mAh
     if side_density > 0.0:
@@ -152,15 +154,22 @@ def within_host(s: CellState, p: CellParameters, charge_mAh: float) -> float:
     return charge_mAh
 
 
+def filling_time_s(s: CellState, p: CellParameters) -> float:
+    """Return the time of diffusion in the particles; it grows near the full end."""
+    x = (s.cathode_mAh + 0.5 * s.cathode_charge_mAh) / p.cathode_host_mAh
+    if p.diffusion_slow_ratio > 0.0 and x > 0.6:
+        return p.diffusion_time_s * (
+            1.0
+            + p.diffusion_slow_ratio
+            * safe_exp((min(x, 1.0) - p.diffusion_slow_x) / p.diffusion_slow_width)
+        )
+    return p.diffusion_time_s
+
+
 def diffuse(s: CellState, p: CellParameters, dt_s: float) -> None:
     """Move the surface filling; near the full end diffusion slows down, which costs capacity."""
     rate_per_s = -s.cathode_charge_mAh / (p.cathode_host_mAh * dt_s)
-    x = (s.cathode_mAh + 0.5 * s.cathode_charge_mAh) / p.cathode_host_mAh
-    time_s = p.diffusion_time_s
-    if p.diffusion_slow_ratio > 0.0 and x > 0.6:
-        time_s *= 1.0 + p.diffusion_slow_ratio * safe_exp(
-            (min(x, 1.0) - p.diffusion_slow_x) / p.diffusion_slow_width
-        )
+    time_s = filling_time_s(s, p)
     steady = rate_per_s * time_s
     past = dt_s / time_s
     if past != s.diffusion_past:  # the same over most of the range, for steps of one length
