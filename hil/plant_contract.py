@@ -83,14 +83,18 @@ class Check:
             moves the voltage by 5 mV.
         ambient_K : float
         """
+        return self.run(Trial(factory, current_A, ambient_K))
+
+    def run(self, trial: Trial) -> Outcome:
+        """Run the check on what a trial makes."""
         try:
-            return self.body(Trial(factory, current_A, ambient_K))
+            return self.body(trial)
         except (ReactivationError, *FOREIGN_ERRORS) as error:
             return Outcome(Result.FAIL, f"{type(error).__name__}: {error}")
 
 
 class Trial:
-    """Makes plants for one check, and knows a current that suits them."""
+    """Makes plants for checks, a new one each time, and knows a current that suits them."""
 
     def __init__(self, factory: Factory, current_A: float | None, ambient_K: float) -> None:
         self._factory = factory
@@ -109,10 +113,16 @@ class Trial:
         return self._current_A
 
     def _search(self) -> float:
-        rest_V = self.plant().plant.step(0.0, 1.0, self.ambient_K)[0]
+        port = self.plant()
+        start = None if port.snapshot is None else port.snapshot()
+        rest_V, _ = port.plant.step(0.0, 1.0, self.ambient_K)
         current_A = SMALLEST_A
         while current_A <= LARGEST_A:
-            voltage_V, _ = self.plant().plant.step(current_A, 1.0, self.ambient_K)
+            if port.restore is None:
+                port = self.plant()
+            else:
+                port.restore(start)
+            voltage_V, _ = port.plant.step(current_A, 1.0, self.ambient_K)
             if abs(voltage_V - rest_V) >= SIGNAL_V:
                 return current_A
             current_A *= 4.0
@@ -333,8 +343,9 @@ def checks(
     factory: Factory, *, current_A: float | None = None
 ) -> Iterator[tuple[str, Callable[[], Outcome]]]:
     """Yield each check's name and the call that runs it on a factory's plants."""
+    trial = Trial(factory, current_A, AMBIENT_K)
     for check in CHECKS:
-        yield check.name, partial(check.of, factory, current_A=current_A)
+        yield check.name, partial(check.run, trial)
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

@@ -12,7 +12,7 @@ from hil.cell.lithium import kept, relaxed
 from hil.cell.parameters import CellParameters
 from hil.cell.state import CellState
 
-EMPTY_X = 0.02  # below: charge oxidises the electrolyte
+EMPTY_X = 0.002  # below: charge oxidises the electrolyte
 FULL_X = 0.9995  # above: charge reduces the electrolyte
 OXIDATION_AT_V = 4.3
 # A sphere under uniform flux: squares of the roots of tan(r) = r, and a tail that closes the sums
@@ -152,15 +152,22 @@ def within_host(s: CellState, p: CellParameters, charge_mAh: float) -> float:
     return charge_mAh
 
 
+def filling_time_s(s: CellState, p: CellParameters) -> float:
+    """Return the time of diffusion in the particles; it grows near the full end."""
+    x = (s.cathode_mAh + 0.5 * s.cathode_charge_mAh) / p.cathode_host_mAh
+    if p.diffusion_slow_ratio > 0.0 and x > 0.6:
+        return p.diffusion_time_s * (
+            1.0
+            + p.diffusion_slow_ratio
+            * safe_exp((min(x, 1.0) - p.diffusion_slow_x) / p.diffusion_slow_width)
+        )
+    return p.diffusion_time_s
+
+
 def diffuse(s: CellState, p: CellParameters, dt_s: float) -> None:
     """Move the surface filling; near the full end diffusion slows down, which costs capacity."""
     rate_per_s = -s.cathode_charge_mAh / (p.cathode_host_mAh * dt_s)
-    x = (s.cathode_mAh + 0.5 * s.cathode_charge_mAh) / p.cathode_host_mAh
-    time_s = p.diffusion_time_s
-    if p.diffusion_slow_ratio > 0.0 and x > 0.6:
-        time_s *= 1.0 + p.diffusion_slow_ratio * safe_exp(
-            (min(x, 1.0) - p.diffusion_slow_x) / p.diffusion_slow_width
-        )
+    time_s = filling_time_s(s, p)
     steady = rate_per_s * time_s
     past = dt_s / time_s
     if past != s.diffusion_past:  # the same over most of the range, for steps of one length
