@@ -55,9 +55,7 @@ HEAD = """\
 def row(result: Result) -> str:
     """Return a result as a row of the table."""
     peer = result.peer or ""
-    return (
-        f"| `{result.name}` | {result.value:.3g} {result.unit} | {peer} | {times(result.ratio)} |"
-    )
+    return f"| `{result.name}` | {digits(result.value)} {result.unit} | {peer} | {times(result.ratio)} |"
 
 
 def line(result: Result) -> str:
