@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from controller.domain.errors import ConfigurationError, nearest, refuse
-from hil.cell import PRESETS, CellParameters, LithiumMetalCell
+from hil.cell import CellParameters, LithiumMetalCell, load_cell
 from hil.clock import VirtualClock
 from hil.instruments.faults import InstrumentFault
 from hil.instruments.keithley2450 import EmulatedKeithley2450
@@ -48,17 +48,14 @@ class Bench:
 
 
 def preset_parameters(preset: str, seed: int) -> CellParameters:
-    """Return the parameters of a named cell.
+    """Return the parameters of a built-in cell, or of a cell file by its path.
 
     Raises
     ------
     ConfigurationError
-        No such preset.
+        No such cell, or one that is wrong.
     """
-    factory = PRESETS.get(preset)
-    if factory is None:
-        raise refuse("cell", "preset", f"unknown {preset!r}", nearest(preset, list(PRESETS)))
-    return factory(seed)
+    return load_cell(preset).parameters(seed)
 
 
 def preset_port(
@@ -83,11 +80,12 @@ def preset_port(
         No such preset.
     """
     chosen = preset_parameters(preset, seed) if parameters is None else parameters
+    name = Path(preset).name  # a resumed run reads the same file from its own directory
     if compiled:
         from hil.cell.compiled_cell import CompiledCell  # noqa: PLC0415 -- brings the compiler
 
-        return port_of(CompiledCell(chosen, temperature_K=ambient_K, seed=seed), preset)
-    return port_of(LithiumMetalCell(chosen, temperature_K=ambient_K, seed=seed), preset)
+        return port_of(CompiledCell(chosen, temperature_K=ambient_K, seed=seed), name)
+    return port_of(LithiumMetalCell(chosen, temperature_K=ambient_K, seed=seed), name)
 
 
 def build_bench(  # noqa: PLR0913 - everything that stands on a bench, by keyword
@@ -106,7 +104,7 @@ def build_bench(  # noqa: PLR0913 - everything that stands on a bench, by keywor
     Parameters
     ----------
     preset : str
-        A name in `hil.cell.PRESETS`.
+        A name in `hil.cell.PRESETS`, or the path of a cell file.
     seed : int
         Scatter of the cell, errors and noise of the instruments.
     utc_epoch_s : float

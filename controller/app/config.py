@@ -330,18 +330,6 @@ def _simulation_faults(file: RunFile, where: str, plant: str | None) -> list[Fau
                 remedy="leave out the one or the other",
             )
         )
-    own = simulated and table.plant is None and plant is None
-    if own and table.preset in EXAMPLES and table.preset != file.cell.format.value:
-        built = file.cell.format.value in EXAMPLES
-        found.append(
-            Fault(
-                where=where,
-                key="simulation.preset",
-                problem=f"{table.preset!r} is another cell than cell.format = "
-                f"{file.cell.format.value!r}",
-                remedy=repr(file.cell.format.value) if built else "no such cell is built in",
-            )
-        )
     return found
 
 

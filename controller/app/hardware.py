@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 
 from controller.app.config import RunConfig
 from controller.domain.cell import ZERO_CELSIUS_K, CellFormat
-from controller.domain.errors import CyclerRejectedError, refuse
+from controller.domain.errors import CyclerRejectedError, nearest, refuse
 from controller.hal.drivers.keithley2450 import Keithley2450
 from controller.hal.drivers.thermometer import DaqThermometer
 from controller.hal.guard import Guard
@@ -132,15 +132,44 @@ def simulated_plant(config: RunConfig, seed: int, *, for_long: bool = False) -> 
             where=config.where,
             key="simulation.plant",
         )
-    if simulation.preset not in PRESETS:
+    return preset_port(own_cell(config), seed, ambient_K)
+
+
+def own_cell(config: RunConfig) -> str:
+    """Return the name of the run's built-in cell, or the path of its cell file.
+
+    Raises
+    ------
+    ConfigurationError
+        No such cell; a cell file that lies elsewhere or is wrong; a cell of another format.
+    """
+    from hil.cell import PRESETS, load_cell
+
+    name = config.file.simulation.preset
+    key = "simulation.preset"
+    if name.endswith(".toml"):
+        if Path(name).name != name:
+            raise refuse(
+                config.where,
+                key,
+                f"{name!r} is in another folder",
+                "put the cell file beside the run file and give its file name",
+            )
+        name = str(Path(config.where).parent / name)
+    elif name not in PRESETS:
+        raise refuse(
+            config.where, key, f"no simulated cell {name!r}", nearest(name, sorted(PRESETS))
+        )
+    simulated = load_cell(name).format
+    if simulated is not config.cell.format:
         raise refuse(
             config.where,
-            "simulation.preset",
-            f"no simulated cell {simulation.preset!r}",
-            "choose one of " + ", ".join(sorted(PRESETS)),
+            key,
+            f"{config.file.simulation.preset!r} is {simulated.value}, "
+            f"cell.format is {config.cell.format.value!r}",
+            f"cell.format = {simulated.value!r}, or another cell",
         )
-    compiled = for_long and available()
-    return preset_port(simulation.preset, seed, ambient_K, compiled=compiled)
+    return name
 
 
 def plant_notes(config: RunConfig, seed: int) -> list[str]:

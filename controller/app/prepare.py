@@ -108,9 +108,12 @@ def wanted_recipes(config: RunConfig) -> dict[str, str]:
     }
 
 
-def recipe_files(config: RunConfig) -> list[Path]:
-    """Return the recipe files beside the run file that it names, in the order of its keys."""
-    names = [name for name in wanted_recipes(config).values() if name.endswith(".toml")]
+def named_files(config: RunConfig) -> list[Path]:
+    """Return the recipe and cell files beside the run file that it names, in a fixed order."""
+    given = [*wanted_recipes(config).values()]
+    if config.simulated and config.file.simulation.plant is None and config.plant is None:
+        given.append(config.file.simulation.preset)
+    names = [name for name in given if name.endswith(".toml")]
     return [Path(config.where).parent / name for name in dict.fromkeys(names)]
 
 

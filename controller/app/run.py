@@ -22,7 +22,7 @@ from controller import __version__
 from controller.app.config import RunConfig, load_run, parse_run
 from controller.app.display import LiveDisplay
 from controller.app.hardware import Hardware, Past, build, plant_notes
-from controller.app.prepare import Prepared, describe_step, prepare, recipe_files
+from controller.app.prepare import Prepared, describe_step, named_files, prepare
 from controller.app.report import print_summary, summary, write_report
 from controller.app.resume import (
     Restored,
@@ -208,14 +208,14 @@ def inputs_sha256(config: RunConfig) -> str:
     digest = hashlib.sha256(config.text.encode())
     if config.plant is not None:
         digest.update(b"\0plant " + config.plant.encode())
-    for file in recipe_files(config):
+    for file in named_files(config):
         digest.update(file.read_bytes())
     return digest.hexdigest()
 
 
-def _keep_recipes(config: RunConfig, run_dir: Path) -> None:
-    """Copy the recipe files that the run file names, so that a resume reads the same."""
-    for file in recipe_files(config):
+def _keep_files(config: RunConfig, run_dir: Path) -> None:
+    """Copy the files that the run file names, so that a resume reads the same."""
+    for file in named_files(config):
         if file.parent.resolve() != run_dir.resolve():
             shutil.copyfile(file, run_dir / file.name)
 
@@ -270,7 +270,7 @@ def _run_held(
         acknowledged = _acknowledgement(restored, mailbox, run_dir)
         journal = Journal.open(run_dir, utc_s=wall.utc_s(), batch=batch)
     else:
-        _keep_recipes(config, run_dir)
+        _keep_files(config, run_dir)
         journal = Journal.create(run_dir, _header(config, seed, wall.utc_s()), batch=batch)
     hardware: Hardware | None = None
     stopped = "failed before the start"
