@@ -9,6 +9,7 @@ import pytest
 from typer.testing import CliRunner
 
 from controller.app.config import EXAMPLES, RunConfig, example_text, load_run, parse_run
+from controller.app.hardware import own_cell
 from controller.app.main import app
 from controller.app.prepare import CAPABILITIES, prepare
 from controller.domain.cell import CellFormat
@@ -164,13 +165,6 @@ def changed(example: str, old: str, new: str) -> str:
 
 
 REFUSED = {
-    "the simulated cell of another format": (
-        "li-cu",
-        'preset = "li-cu"',
-        'preset = "li-li"',
-        "simulation.preset",
-        "'li-cu'",
-    ),
     "no limit of the Cu potential": (
         "li-cu",
         "copper_potential_trip_V = 2.0\n",
@@ -251,6 +245,15 @@ def test_a_run_file_that_means_another_cell_is_refused(case: str) -> None:
         prepare(parse_run(changed(example, old, new), "RUN.toml"), 1)
     assert key in str(caught.value)
     assert passage in str(caught.value)
+
+
+@pytest.mark.parametrize("example", EXAMPLES)
+def test_the_simulated_cell_of_an_example_is_of_its_format(example: str) -> None:
+    assert own_cell(config(example)) == example
+    other = "li-li" if example != "li-li" else "li-cu"
+    text = changed(example, f'preset = "{example}"', f'preset = "{other}"')
+    with pytest.raises(ConfigurationError, match=r"simulation\.preset"):
+        own_cell(parse_run(text, "RUN.toml"))
 
 
 def test_a_lithium_foil_or_symmetric_cell_needs_no_limit_of_cu() -> None:
