@@ -116,7 +116,6 @@ def simulated_plant(config: RunConfig, seed: int, *, for_long: bool = False) -> 
         No such preset; a plant that cannot be found or does not do what a plant must.
     """
     from hil.bench import preset_port
-    from hil.cell import PRESETS
     from hil.compiled import available
     from hil.plant import load_plant
 
@@ -132,7 +131,8 @@ def simulated_plant(config: RunConfig, seed: int, *, for_long: bool = False) -> 
             where=config.where,
             key="simulation.plant",
         )
-    return preset_port(own_cell(config), seed, ambient_K)
+    compiled = for_long and available()
+    return preset_port(own_cell(config), seed, ambient_K, compiled=compiled)
 
 
 def own_cell(config: RunConfig) -> str:
