@@ -14,13 +14,13 @@ import matplotlib as mpl
 import numpy as np
 
 mpl.use("svg")
-from matplotlib import pyplot as plt  # noqa: E402 - the backend is chosen first
+from matplotlib import pyplot as plt
 
-from hil.cell import PRESETS, LithiumMetalCell, anode_free_nmc811  # noqa: E402
-from hil.instruments.source import OPEN_CIRCUIT, VOLTAGE_SOURCE, OutputStage  # noqa: E402
-from hil.plant import port_of  # noqa: E402
-from tests.hil.test_cell_electrochemistry import half_charged, impedance_Ohm  # noqa: E402
-from tests.hil.test_cell_peers import TEMPERATURE_K, pybamm_discharge, xu2019  # noqa: E402
+from hil.cell import PRESETS, LithiumMetalCell, anode_free_nmc811
+from hil.instruments.source import OPEN_CIRCUIT, VOLTAGE_SOURCE, OutputStage
+from hil.plant import port_of
+from tests.hil.test_cell_electrochemistry import half_charged, impedance_Ohm
+from tests.hil.test_cell_peers import TEMPERATURE_K, pybamm_discharge, xu2019
 
 C_3_A = 1e-3
 
@@ -59,7 +59,7 @@ def spectrum(folder: Path) -> None:
         i = int(np.argmin(abs(np.log(frequencies / f))))
         axes.annotate(f"{f:g} Hz", (z[i].real, -z[i].imag), fontsize=8)
     axes.set_xlabel("Re Z / Ω")
-    axes.set_ylabel("−Im Z / Ω")
+    axes.set_ylabel("-Im Z / Ω")
     axes.set_title("Cu||NMC811 half charged: film, charge transfers, diffusion")
     save(figure, folder, "plant-impedance")
 
@@ -126,7 +126,7 @@ def reservoir(folder: Path) -> None:
     lithium = np.array([row[2] for row in rows])
     efficiency.plot(cycles[1:], [100.0 * row[1] for row in rows][1:], "o-", ms=3, label="CE")
     loss = 100.0 * (1.0 + np.diff(lithium) / np.array([row[0] for row in rows])[1:])
-    efficiency.plot(cycles[1:], loss, "k--", lw=1, label="1 − lithium lost / capacity (truth)")
+    efficiency.plot(cycles[1:], loss, "k--", lw=1, label="1 - lithium lost / capacity (truth)")
     capacity.plot(cycles, [row[0] for row in rows], "o-", ms=3)
     spent = next((i for i, row in enumerate(rows) if row[3] == "anode-limited"), len(rows))
     for axes in (efficiency, capacity):

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from controller.app.config import RunConfig
-from controller.domain.cell import ZERO_CELSIUS_K
+from controller.domain.cell import ZERO_CELSIUS_K, CellFormat
 from controller.domain.errors import CyclerRejectedError, refuse
 from controller.hal.drivers.keithley2450 import Keithley2450
 from controller.hal.drivers.thermometer import DaqThermometer
@@ -249,7 +249,7 @@ def _guard(
         accept_unverified_driver=config.file.cycler.accept_unverified_driver,
         accept_no_watchdog=config.file.cycler.accept_no_watchdog,
         expected_serial_number=past.serial_number,
-        ocv_tolerance_V=OCV_TOLERANCE_V,
+        ocv_tolerance_V=_ocv_tolerance_V(config),
         on_report=on_report,
     )
 
@@ -258,13 +258,26 @@ def _ocv_window_V(config: RunConfig, past: Past) -> tuple[float, float]:
     """Return the open-circuit voltages with which the run may start.
 
     A cell as built has not been charged yet: an anode-free one stands anywhere between 0 and its
-    upper cut-off. Reversed polarity shows by its sign.
+    upper cut-off. Reversed polarity shows by its sign; between two foils it does not, there a small
+    current each way opens the session (`controller.core.short_check.opening_steps`).
     """
     limits = config.limits.continuous
     lower_V = limits.voltage_min_V.trip
     if past.expected_ocv_V is None:
         lower_V = min(lower_V, FRESH_CELL_LOWEST_V)
     return lower_V, limits.voltage_max_V.trip
+
+
+def _ocv_tolerance_V(config: RunConfig) -> float:
+    """Return how far the open-circuit voltage may lie from the journal's last voltage.
+
+    Cu that has just been stripped goes back over its whole window by itself: on Li||Cu the voltage
+    tells one cell from another only by that window.
+    """
+    cell = config.cell
+    if cell.format is CellFormat.LI_CU:
+        return cell.upper_cut_off_V - cell.lower_cut_off_V
+    return OCV_TOLERANCE_V
 
 
 def _driver(

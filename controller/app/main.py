@@ -27,13 +27,18 @@ EXIT_FAULT = 3
 
 RunDir = Annotated[Path, typer.Argument(help="Run directory of the run.")]
 AsJson = Annotated[bool, typer.Option("--json", help="One JSON object as the last line.")]
+Example = Annotated[
+    str | None,
+    typer.Option(help="A built-in example: anode-free (default), excess-lithium, li-cu, li-li."),
+]
 
 
 @app.command()
-def run(
+def run(  # noqa: PLR0913, PLR0917 - the options of the command line
     run_file: Annotated[
-        Path | None, typer.Argument(metavar="[RUN.toml]", help="None: the built-in example.")
+        Path | None, typer.Argument(metavar="[RUN.toml]", help="None: a built-in example.")
     ] = None,
+    example: Example = None,
     cycles: Annotated[
         int | None, typer.Option(min=1, help="Base cycles, instead of cycling.cycles.")
     ] = None,
@@ -54,13 +59,19 @@ def run(
 ) -> None:
     """Cycle a cell, watch it, treat it where it pays.
 
-    Without a file the built-in simulated example runs. An interrupted run goes on with the same
+    Without a file a built-in simulated example runs. An interrupted run goes on with the same
     --out.
     """
     from controller.app.run import RunOptions, dry, start
 
     options = RunOptions(
-        run_file=run_file, cycles=cycles, seed=seed, out=out, as_json=as_json, plant=plant
+        run_file=run_file,
+        example=example,
+        cycles=cycles,
+        seed=seed,
+        out=out,
+        as_json=as_json,
+        plant=plant,
     )
     raise typer.Exit(dry(options) if dry_run else start(options))
 
@@ -80,11 +91,11 @@ def doctor(
 
 
 @app.command()
-def config() -> None:
-    """Print the example run file, commented, to start from."""
-    from controller.app.config import example_text
+def config(example: Example = None) -> None:
+    """Print an example run file, commented, to start from."""
+    from controller.app.config import EXAMPLES, example_text
 
-    print(example_text(), end="")
+    print(example_text(EXAMPLES[0] if example is None else example), end="")
 
 
 @app.command()
@@ -206,15 +217,16 @@ def protocols_show(name: Annotated[str, typer.Argument(help="Recipe, or a TOML f
 def protocols_check(
     name: Annotated[str, typer.Argument(help="Recipe, or a TOML file.")],
     run_file: Annotated[
-        Path | None, typer.Option("--run", help="Run file; none: the built-in example.")
+        Path | None, typer.Option("--run", help="Run file; none: a built-in example.")
     ] = None,
+    example: Example = None,
 ) -> None:
-    """Check a recipe against the cell, limits and cycler of a run file."""
+    """Check a recipe against the cell, limits and cycler of a run file or an example."""
     from controller.app import protocols_cli
     from controller.app.config import load_run
     from controller.app.prepare import CAPABILITIES
 
-    config = load_run(run_file)
+    config = load_run(run_file, example=example)
     raise typer.Exit(
         protocols_cli.check_protocol(
             name,

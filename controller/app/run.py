@@ -58,6 +58,7 @@ class RunOptions:
     """The command line of `reactivate run`."""
 
     run_file: Path | None
+    example: str | None = None
     cycles: int | None
     seed: int
     out: Path | None
@@ -70,7 +71,7 @@ class RunOptions:
 
 def dry(options: RunOptions) -> int:
     """Make all checks and print every step with its limits; nothing is energised."""
-    config = load_run(options.run_file, cycles=options.cycles, plant=options.plant)
+    config = _given(options)
     prepared = prepare(config, options.seed)
     notes = not_enforced(config)
     if config.simulated:
@@ -141,7 +142,7 @@ def start(options: RunOptions) -> int:
     if existing and run_dir is not None:
         config, seed = _configuration_to_resume(options, run_dir)
     else:
-        config = load_run(options.run_file, cycles=options.cycles, plant=options.plant)
+        config = _given(options)
         seed = options.seed
     prepared = prepare(config, seed)
     # A plant that is none is refused before there is a run directory.
@@ -172,6 +173,13 @@ def start(options: RunOptions) -> int:
     return code
 
 
+def _given(options: RunOptions) -> RunConfig:
+    """Return the run that the command line names: a file, or a built-in example."""
+    return load_run(
+        options.run_file, cycles=options.cycles, plant=options.plant, example=options.example
+    )
+
+
 def _configuration_to_resume(options: RunOptions, run_dir: Path) -> tuple[RunConfig, int]:
     """Return the configuration in the journal; a run file that differs from it is refused."""
     header = configuration_of(run_dir)
@@ -182,12 +190,12 @@ def _configuration_to_resume(options: RunOptions, run_dir: Path) -> tuple[RunCon
             f"{run_dir} holds a run on {plant or 'the cell of its run file'}, not on "
             f"--plant {options.plant}: leave --plant out, or give another --out"
         )
-    if options.run_file is not None:
-        given = load_run(options.run_file, plant=plant)
+    if options.run_file is not None or options.example is not None:
+        given = load_run(options.run_file, plant=plant, example=options.example)
         if inputs_sha256(given) != header["inputs_sha256"]:
             raise RunDirectoryError(
-                f"{run_dir} holds a run of another configuration than {options.run_file}: "
-                "give the run file it was begun with, none at all, or another --out"
+                f"{run_dir} holds a run of another configuration than {given.where}: "
+                "give what it was begun with, nothing at all, or another --out"
             )
     cycles = options.cycles
     if cycles is None and header.get("cycles") is not None:

@@ -97,7 +97,7 @@ def cathode_exchange(s: CellState, p: CellParameters, x: float) -> float:
 def cathode_advance(
     s: CellState, p: CellParameters, density: float, side_density: float, dt_s: float
 ) -> None:
-    """Pass `density` (positive empties) for a time; `side_density` of a discharge reduces solvent."""
+    """Pass `density` (positive empties) for a time; `side_density` reduces solvent."""
     charge_mAh = density * p.area_cm2 * dt_s / 3600.0
     carried = density + side_density
     capacity_mAh_per_V = p.cathode_double_layer_uF_per_cm2 * 1e-6 * p.area_cm2 / 3.6
@@ -106,7 +106,9 @@ def cathode_advance(
     charge_mAh -= capacity_mAh_per_V * (first_V - before_V)
     if p.oxidation_mA_per_cm2 > 0.0:
         above = (s.ocv_V + before_V - OXIDATION_AT_V) / p.oxidation_slope_V
-        oxidised_mAh = p.oxidation_mA_per_cm2 * p.area_cm2 * dt_s / 3600.0 * safe_exp(min(above, 20.0))
+        oxidised_mAh = (
+            p.oxidation_mA_per_cm2 * p.area_cm2 * dt_s / 3600.0 * safe_exp(min(above, 20.0))
+        )
         s.oxidised_mAh += oxidised_mAh
         charge_mAh -= oxidised_mAh
     if side_density > 0.0:

@@ -21,9 +21,7 @@ CLOSED_V = 0.05  # above the onset, Cu dissolution takes all the charge
 BARE_SHARE = 1e-9
 
 
-def overpotential_V(
-    density_ratio: float, thermal_V: float, marcus_eV: float
-) -> float:
+def overpotential_V(density_ratio: float, thermal_V: float, marcus_eV: float) -> float:
     """Return the overpotential (V) of a current density over twice the exchange current density.
 
     Butler-Volmer with both transfer coefficients 1/2: ``(2RT/F) asinh(J / 2 i0)``. With a
@@ -62,7 +60,9 @@ def kept(time_constants: float) -> float:
     return 0.0 if time_constants > 40.0 else safe_exp(-time_constants)
 
 
-def surface_share(e: ElectrodeState, p: CellParameters, deposit_mAh: float, plating: float) -> float:
+def surface_share(
+    e: ElectrodeState, p: CellParameters, deposit_mAh: float, plating: float
+) -> float:
     """Return the exchange current's share of that on a flat, covered surface."""
     scale_mAh = p.coverage_mAh_per_cm2 * p.area_cm2
     covered = deposit_mAh / (deposit_mAh + scale_mAh)
@@ -186,9 +186,7 @@ def plate(
     e.rest_h *= keep
     if density != e.plate_density_mA_per_cm2:
         note_plating_density(e, p, density)
-    e.fineness += (e.wanted_fineness - e.fineness) * -safe_expm1(
-        -per_area / p.fineness_mAh_per_cm2
-    )
+    e.fineness += (e.wanted_fineness - e.fineness) * -safe_expm1(-per_area / p.fineness_mAh_per_cm2)
     room_mAh = p.formation_mAh_per_cm2 * p.area_cm2 - e.formation_mAh
     if room_mAh > 0.0:
         counted_mAh = min(charge_mAh, room_mAh)
@@ -259,9 +257,7 @@ def foil_part(e: ElectrodeState, p: CellParameters) -> float:
 
 def activate(e: ElectrodeState, p: CellParameters, stripped_mAh: float, density: float) -> None:
     """Reconnect fresh inactive lithium by a fast strip soon after a charge."""
-    used = e.readiness * -safe_expm1(
-        -stripped_mAh / (p.fast_strip_charge_mAh_per_cm2 * p.area_cm2)
-    )
+    used = e.readiness * -safe_expm1(-stripped_mAh / (p.fast_strip_charge_mAh_per_cm2 * p.area_cm2))
     e.readiness -= used
     above = density - p.fast_strip_threshold_mA_per_cm2
     if above > 0.0:
@@ -300,9 +296,7 @@ def roughen(e: ElectrodeState, p: CellParameters, charge_mAh: float, density: fl
     e.handled_mAh += charge_mAh
 
 
-def rest_lithium(
-    e: ElectrodeState, p: CellParameters, hours: float, speed: float
-) -> None:
+def rest_lithium(e: ElectrodeState, p: CellParameters, hours: float, speed: float) -> None:
     """Let a rest act: corrosion of the deposit, dissolution of residual SEI where all is stripped.
 
     `speed` is the temperature's factor. The corrosion is the integral of ``1/sqrt(1 + t/slowing)``,

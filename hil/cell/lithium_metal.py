@@ -203,7 +203,9 @@ class LithiumMetalCell:
             "copper_dissolved_mAh": s.neg.copper_dissolved_mAh,
             "copper_dissolution": s.neg.copper_highest_V >= p.copper_dissolution_V,
             "electrolyte_oxidised_mAh": s.oxidised_mAh,
-            "electrolyte_reduced_mAh": s.cathode_reduced_mAh + s.neg.reduced_mAh + s.pos.reduced_mAh,
+            "electrolyte_reduced_mAh": s.cathode_reduced_mAh
+            + s.neg.reduced_mAh
+            + s.pos.reduced_mAh,
             "salt_depleted_s": s.depleted_s,
             "roughness": s.neg.roughness,
             "positive_roughness": s.pos.roughness,

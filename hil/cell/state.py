@@ -133,6 +133,7 @@ class CellState:
         "last_current_A",
         "last_end",
         "layer_path",
+        "leak_A",
         "leak_J",
         "leakage_mAh",
         "loss_factor",
@@ -213,6 +214,7 @@ class CellState:
     short_level: float  # 0 none, 1 soft, 2 hard
     short_on: float
     short_Ohm: float
+    leak_A: float  # through the short in the last sub-step
     short_switch_s: float  # until the short switches
     short_recovery_mAh: float  # stripped charge until it burns out
     shorts: float  # how many there were

@@ -553,7 +553,9 @@ class EmulatedKeithley2450:
             status |= STATUS_OUTPUT_ON
         if s.four_wire[s.sense]:
             status |= STATUS_FOUR_WIRE
-        if s.protection != "NONE" and abs(s.voltage_level_V) > PROTECTION_V[s.protection]:
+        # a level left from another function drives nothing
+        sourced_V = s.voltage_level_V if s.function == "VOLT" else 0.0
+        if s.protection != "NONE" and abs(sourced_V) > PROTECTION_V[s.protection]:
             status |= STATUS_OVER_VOLTAGE
         return status
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import cmath
 import dataclasses
+import itertools
 import math
 
 import pytest
@@ -90,8 +91,8 @@ def test_an_interrupt_shows_the_ohmic_drop_first_and_the_rest_later():
     at_once_V = cell.terminal_voltage(0.0)
     assert at_once_V - flowing_V == pytest.approx(3e-3 * cell._s.resistance_Ohm, rel=1e-6)
     jumps = [at_once_V]
-    for dt_s in (1e-4, 1e-3, 1e-2, 0.1, 1.0, 10.0, 100.0):
-        jumps.append(cell.step(0.0, dt_s, AMBIENT_K)[0])
+    lengths_s = (1e-4, 1e-3, 1e-2, 0.1, 1.0, 10.0, 100.0)
+    jumps += [cell.step(0.0, dt_s, AMBIENT_K)[0] for dt_s in lengths_s]
     assert jumps == sorted(jumps)
     assert jumps[-1] - jumps[0] > 3e-3 * cell._s.resistance_Ohm
 
@@ -152,7 +153,7 @@ def test_the_first_plating_on_copper_dips_and_recovers():
     voltages = [cell.step(1.54e-3, 1.0, AMBIENT_K)[0] for _ in range(200)]
     assert max(voltages[:5]) - voltages[-1] > 0.03
     assert voltages.index(max(voltages)) < 5
-    for before, after in zip(voltages[10:], voltages[11:], strict=False):
+    for before, after in itertools.pairwise(voltages[10:]):
         assert after <= before + 1e-6
 
 
@@ -223,7 +224,8 @@ def test_on_discharge_the_cathode_side_is_depleted():
         cell.step(1e-3, 10.0, AMBIENT_K)
     for _ in range(60):
         cell.step(-8e-3, 5.0, AMBIENT_K)
-    assert cell._s.pos_salt < 0.05 < 1.0 < cell._s.neg_salt
+    assert cell._s.pos_salt < 0.05
+    assert cell._s.neg_salt > 1.0
     assert cell.truth()["electrolyte_reduced_mAh"] > 0.0
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import itertools
 import math
 
 import pytest
@@ -19,7 +20,9 @@ def changed_cell(name: str, *, seed: int = 0, **values: float) -> LithiumMetalCe
     return LithiumMetalCell(dataclasses.replace(PRESETS[name](0), **values), seed=seed)
 
 
-def pass_charge(cell: LithiumMetalCell, density: float, mAh_per_cm2: float, parts: int = 40) -> None:
+def pass_charge(
+    cell: LithiumMetalCell, density: float, mAh_per_cm2: float, parts: int = 40
+) -> None:
     """Pass a charge at a density (mA/cm2, positive plates on the negative electrode)."""
     seconds = mAh_per_cm2 / abs(density) * 3600.0
     for _ in range(parts):
@@ -173,7 +176,9 @@ def test_dissolution_needs_a_stripped_electrode():
 def test_ageing_ends_what_can_come_back():
     recovered = []
     for ageing_h in (1.0, 1e6):
-        cell = changed_cell("li-cu", inactive_per_stripped=0.02, ageing_h=ageing_h, corrosion_per_h=0.0)
+        cell = changed_cell(
+            "li-cu", inactive_per_stripped=0.02, ageing_h=ageing_h, corrosion_per_h=0.0
+        )
         pass_charge(cell, 0.5, 1.0)
         pass_charge(cell, -0.5, 0.5)
         rest(cell, 10.0)
@@ -286,7 +291,7 @@ def test_the_generator_is_even_and_exact():
     values = [uniform(s) for _ in range(20_000)]
     assert all(0.0 < value < 1.0 for value in values)
     assert abs(sum(values) / len(values) - 0.5) < 0.01
-    assert abs(sum(a * b for a, b in zip(values, values[1:], strict=False)) / 2e4 - 0.25) < 0.01
+    assert abs(sum(a * b for a, b in itertools.pairwise(values)) / 2e4 - 0.25) < 0.01
     # Park and Miller's own check for this multiplier's family: whole numbers below the modulus.
     assert s.random == math.floor(s.random) < 2147483647.0
 
@@ -312,7 +317,7 @@ def test_a_soft_short_leaks_rattles_and_may_burn_out():
     assert cell.truth()["short"] == "soft"
     pass_charge(cell, 0.65, 1.0)
     voltages = [cell.step(0.0, 5.0, AMBIENT_K)[0] for _ in range(600)]
-    jumps = [b - a for a, b in zip(voltages[60:], voltages[61:], strict=False)]
+    jumps = [b - a for a, b in itertools.pairwise(voltages[60:])]
     assert max(jumps) > 5e-4  # telegraph noise: up when it opens
     assert min(jumps) < -5e-4
     assert float(cell.truth()["leakage_mAh"]) > 0.0

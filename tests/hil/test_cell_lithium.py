@@ -441,7 +441,7 @@ def test_capacities_that_contradict_each_other_are_refused():
 def test_a_state_outside_physics_is_a_bug_and_says_so():
     cell = LithiumMetalCell(anode_free_nmc811(0))
     cell._s.neg.fresh_mAh = -0.5
-    with pytest.raises(InvariantError, match="neg.fresh_mAh = -0.5"):
+    with pytest.raises(InvariantError, match=r"neg\.fresh_mAh = -0\.5"):
         cell.step(C_3_A, 1.0, AMBIENT_K)
     cell = LithiumMetalCell(anode_free_nmc811(0))
     cell._s.film_V = math.nan

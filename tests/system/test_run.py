@@ -223,12 +223,6 @@ BAD = {
         "pre-strip-4v",
         "dissolves Cu",
     ),
-    "a recipe that would never be chosen": (
-        '"short-strip"',
-        '"pre-strip-4v"',
-        "pre-strip-4v",
-        "before the first cycle",
-    ),
     "missing port": (
         'address = "simulated"             # or',
         'address = "keithley" # or',
