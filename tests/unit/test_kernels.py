@@ -24,6 +24,7 @@ WRAPPERS: set[object] = {one for one in vars(total_math).values() if inspect.isf
 PLANT_MODULES = (
     "benchmarks.two_rc",
     "hil.cell.cathode",
+    "hil.cell.cycler",
     "hil.cell.electrolyte",
     "hil.cell.kernel",
     "hil.cell.lithium",
