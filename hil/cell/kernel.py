@@ -69,7 +69,8 @@ def substep_s(s: CellState, p: CellParameters, current_A: float, left_s: float) 
     resting = math.fabs(current_A) <= 1e-3 * REST_MA_PER_CM2 * p.area_cm2
     part_s = min(left_s, RESTING_SUBSTEP_S if resting else SLOWEST_SUBSTEP_S)
     if s.short_level > 0.0:
-        part_s = min(part_s, min(max(s.short_switch_s, 1e-3), SLOWEST_SUBSTEP_S))
+        part_s = min(part_s, SLOWEST_SUBSTEP_S)
+        part_s = min(part_s, max(s.short_switch_s, 1e-3))
     if s.neg_side_mA_per_cm2 > 0.0 or s.pos_side_mA_per_cm2 > 0.0:
         part_s = min(part_s, 2.0)
     per_s_mAh = (current_A - leaking_A(s, p, current_A, 0.0)) / COULOMB_PER_MAH
