@@ -97,11 +97,7 @@ def lithium_advance(
     capacity_mAh_per_V = p.double_layer_uF_per_cm2 * 1e-6 * p.area_cm2 / 3.6
     if not e.deposit_mAh + e.foil_mAh > 0.0:
         if charge_mAh <= 0.0:
-            polarise_bare(e, p, -charge_mAh, capacity_mAh_per_V)
-            if e.potential_V > 0.0:
-                lost_V = e.potential_V * -safe_expm1(-dt_s / p.copper_leak_s)
-                e.potential_V -= lost_V
-                e.leaked_mAh += lost_V * capacity_mAh_per_V
+            stay_bare(e, p, -charge_mAh, dt_s, capacity_mAh_per_V)
             return
         if e.potential_V > 0.0:
             stored_mAh = e.potential_V * capacity_mAh_per_V
@@ -134,6 +130,31 @@ def lithium_advance(
         left_mAh = strip(e, p, -charge_mAh, max(math.fabs(carried), 1e-9), loss_factor)
         if left_mAh > 0.0:
             polarise_bare(e, p, left_mAh, capacity_mAh_per_V)
+
+
+def stay_bare(
+    e: ElectrodeState, p: CellParameters, charge_mAh: float, dt_s: float, capacity_mAh_per_V: float
+) -> None:
+    """Strip from bare Cu for a time: its double layer charges and leaks into the electrolyte."""
+    limit_V = p.copper_dissolution_V + CLOSED_V
+    before_V = e.potential_V
+    steady_V = charge_mAh / dt_s * p.copper_leak_s / capacity_mAh_per_V
+    potential_V = relaxed(before_V, steady_V, dt_s / p.copper_leak_s)
+    if potential_V > limit_V:
+        # Up to the limit, then along it: there the leak is steady and Cu takes the rest.
+        ratio = (steady_V - limit_V) / (steady_V - before_V)
+        held_s = dt_s + p.copper_leak_s * safe_log(max(ratio, 1e-300))
+        risen_mAh = charge_mAh * (1.0 - held_s / dt_s) - capacity_mAh_per_V * (limit_V - before_V)
+        leaked_mAh = risen_mAh + capacity_mAh_per_V * limit_V * held_s / p.copper_leak_s
+        e.copper_dissolved_mAh += (
+            charge_mAh - leaked_mAh - capacity_mAh_per_V * (limit_V - before_V)
+        )
+        potential_V = limit_V
+    else:
+        leaked_mAh = charge_mAh - capacity_mAh_per_V * (potential_V - before_V)
+    e.leaked_mAh += leaked_mAh
+    e.potential_V = potential_V
+    e.copper_highest_V = max(e.copper_highest_V, potential_V)
 
 
 def polarise_bare(

@@ -304,7 +304,7 @@ def test_bare_copper_moves_two_volts_within_milliseconds_at_3c():
     cell = anode_limited_cell()
     for _ in range(360):
         cell.step(C_3_A, 5.0, AMBIENT_K)
-    while float(cell.truth()["active_lithium_mAh"]) > 2e-3:
+    while float(cell.truth()["active_lithium_mAh"]) > 1.5e-3:
         cell.step(-9e-3, 0.02, AMBIENT_K)
     voltages = [cell.step(-9e-3, 2e-4, AMBIENT_K)[0] for _ in range(4000)]
     falling = [voltage_V for voltage_V in voltages if 0.5 < voltage_V < 2.5]
