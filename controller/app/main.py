@@ -21,6 +21,8 @@ app = typer.Typer(
 )
 protocols_app = typer.Typer(help="The recipes: list, show, check.", no_args_is_help=True)
 app.add_typer(protocols_app, name="protocols")
+hil_app = typer.Typer(help="The simulated cell by itself.", no_args_is_help=True)
+app.add_typer(hil_app, name="hil")
 
 EXIT_REFUSED = 2
 EXIT_FAULT = 3
@@ -195,6 +197,30 @@ def _order(run_dir: Path, word: str, *, cause: str = "", name: str = "") -> None
     from controller.app.orders import give
 
     print(give(run_dir, word, cause=cause, name=name))
+
+
+@hil_app.callback()
+def hil() -> None:
+    """Try the simulated cell by itself, without instrument and controller."""
+
+
+@hil_app.command("effects")
+def hil_effects(
+    only: Annotated[
+        list[str] | None, typer.Option(help="E1 to E15 or N1 to N4; may be given again.")
+    ] = None,
+    draws: Annotated[
+        int, typer.Option(min=0, max=10_000, help="Cells drawn over the assumed ranges, an effect.")
+    ] = 0,
+    plot: Annotated[
+        Path | None, typer.Option(help="Folder for a figure of the gain swept 0.5 to 2 times.")
+    ] = None,
+    as_json: AsJson = False,
+) -> None:
+    """Show which published effects the simulated cell reproduces, and what breaks each."""
+    from controller.app.effects_cli import effects
+
+    raise typer.Exit(effects(only or [], draws=draws, as_json=as_json, plot=plot))
 
 
 @protocols_app.command("list")
