@@ -55,9 +55,8 @@ HEAD = """\
 def row(result: Result) -> str:
     """Return a result as a row of the table."""
     peer = result.peer or ""
-    return (
-        f"| `{result.name}` | {result.value:.3g} {result.unit} | {peer} | {times(result.ratio)} |"
-    )
+    figure = f"{digits(result.value)} {result.unit}"
+    return f"| `{result.name}` | {figure} | {peer} | {times(result.ratio)} |"
 
 
 def line(result: Result) -> str:

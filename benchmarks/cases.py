@@ -12,7 +12,13 @@ from typing import cast
 
 from rich.console import Console
 
-from benchmarks.plant import hil_import, plant_call, plant_population, plant_step
+from benchmarks.plant import (
+    hil_import,
+    plant_call,
+    plant_plain,
+    plant_population,
+    plant_step,
+)
 from benchmarks.timing import Result, compared, interleaved, seconds
 from controller.app.config import load_run
 from controller.app.display import LiveDisplay
@@ -33,8 +39,7 @@ from controller.io.mailbox import Mailbox
 from controller.policy.machine import TRANSITIONS, StateMachine
 from controller.safety import supervisor
 from hil.bench import build_bench
-from hil.cell import LithiumMetalCell
-from hil.cell.parameters import anode_free_nmc811
+from hil.cell import LithiumMetalCell, anode_free_nmc811
 
 EPOCH_S = 1.7e9
 MICRO = 1e6
@@ -174,33 +179,6 @@ def review() -> Result:
     )
 
 
-def plant() -> Result:
-    """One second of the simulated cell, against its terminal voltage alone."""
-    cell = LithiumMetalCell(anode_free_nmc811(1))
-    steps = 2000
-
-    def ours() -> float:
-        start = cell.snapshot()
-
-        def work() -> None:
-            for _ in range(steps):
-                cell.step(1e-3, 1.0, 298.15)
-
-        took_s = seconds(work)
-        cell.restore(start)
-        return took_s / steps
-
-    def voltage() -> float:
-        def work() -> None:
-            for index in range(steps):
-                cell.terminal_voltage(1e-3 + 1e-9 * index)
-
-        return seconds(work) / steps
-
-    mine, peer = interleaved(ours, voltage)
-    return compared("plant", "us", "terminal voltage alone", mine * MICRO, peer * MICRO)
-
-
 def _poller(count: int) -> Callable[[], float]:
     """Return a measurement of one poll: driver, bytes, emulated instrument, simulated cell."""
 
@@ -330,7 +308,7 @@ CASES: dict[str, Callable[[], Result | list[Result]]] = {
         transitions,
         observe,
         review,
-        plant,
+        plant_plain,
         plant_step,
         plant_call,
         plant_population,

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import subprocess
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from functools import partial
 
 import numpy as np
@@ -12,6 +12,8 @@ import numpy as np
 from benchmarks import peers, two_rc
 from benchmarks.timing import Measure, Result, compared, interleaved, seconds, without_peer
 from hil import compiled
+from hil.cell import anode_free_nmc811, kernel
+from hil.cell.state import blank_state
 from hil.population import Cycling, Population
 
 NANO = 1e9
@@ -38,7 +40,16 @@ def two_rc_cells(count: int) -> Population:
     )
 
 
-plant_cells = two_rc_cells
+def plant_cells(count: int) -> Population:
+    """Return anode-free cells, no two alike, in the first charge."""
+    states, parameters = [], []
+    for seed in range(1, count + 1):
+        p = anode_free_nmc811(seed)
+        s = blank_state()
+        kernel.begin(s, p, 298.15, float(seed))
+        states.append(s)
+        parameters.append(p)
+    return Population(kernel.step, states, parameters, [CYCLING] * count)
 
 
 def cycled(cells: Population, steps: int) -> float:
@@ -75,6 +86,38 @@ def beside(
         if isinstance(one, str)
     ]
     return found + missing
+
+
+def plain(step: Callable[..., float], s: object, p: object, steps: int) -> float:
+    """Return the time of one step in plain Python (s)."""
+    current_A, voltage_V = 1e-3, 3.9
+
+    def work() -> None:
+        nonlocal current_A, voltage_V
+        for _ in range(steps):
+            current_A = peers.decided(current_A, voltage_V, 1e-3)
+            voltage_V = step(s, p, current_A, peers.DT_S, 298.15)
+
+    return seconds(work) / steps
+
+
+def plant_plain() -> list[Result]:
+    """One second of one cell in plain Python, its current decided each step, against peers."""
+    p = anode_free_nmc811(1)
+    s = blank_state()
+    kernel.begin(s, p, 298.15, 1.0)
+    circuit = partial(plain, two_rc.step, two_rc.State(), two_rc.Parameters(), 5000)
+    return beside(
+        "plant-plain",
+        "us",
+        MICRO,
+        partial(plain, kernel.step, s, p, 5000),
+        [
+            ("two RC pairs, in plain Python too", circuit),
+            ("thevenin, two RC pairs", peers.thevenin()),
+            ("PyBaMM, SPMe of a Li-metal half cell", peers.pybamm()),
+        ],
+    )
 
 
 def plant_step() -> list[Result]:

@@ -23,6 +23,7 @@ import platform
 import shutil
 import sys
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from types import MappingProxyType, ModuleType
@@ -352,8 +353,10 @@ def _write_manifest(folder: Path) -> None:
 
 def _prune(root: Path) -> None:
     """Leave the programs used last; an old one is made anew when somebody wants it."""
+    from filelock import FileLock, Timeout  # noqa: PLC0415
+
     folders = [path for path in root.iterdir() if path.is_dir()]
     folders.sort(key=lambda path: path.stat().st_mtime, reverse=True)
     for folder in folders[KEPT:]:
-        shutil.rmtree(folder, ignore_errors=True)
-        folder.with_suffix(".lock").unlink(missing_ok=True)
+        with suppress(Timeout), FileLock(folder.with_suffix(".lock"), timeout=0):
+            shutil.rmtree(folder, ignore_errors=True)

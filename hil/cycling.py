@@ -84,9 +84,7 @@ def run_leg(s: CellState, p: CellParameters, leg: Leg, ambient_K: float) -> floa
     """Run one leg; return its time (s)."""
     if leg.current_A == 0.0:
         return rest(s, p, leg.max_s, ambient_K)
-    passed_s = constant_current(
-        s, p, leg.current_A, leg.stop_V, leg.max_mAh, leg.max_s, ambient_K
-    )
+    passed_s = constant_current(s, p, leg.current_A, leg.stop_V, leg.max_mAh, leg.max_s, ambient_K)
     if leg.hold_A > 0.0 and passed_s < leg.max_s:
         passed_s += hold_voltage(
             s, p, leg.current_A, leg.stop_V, leg.hold_A, leg.max_s - passed_s, ambient_K
@@ -214,9 +212,7 @@ class CycledCell:
         """
         out = np.zeros(cycles * len(legs) * WIDTH)
         rows = records.records(*legs)
-        done = self._run(
-            self._state[0], self._fixed[0], rows, cycles, stop_share, AMBIENT_K, out
-        )
+        done = self._run(self._state[0], self._fixed[0], rows, cycles, stop_share, AMBIENT_K, out)
         if not abs(float(self._state["cell_V"][0])) < LOST_V:
             raise InvariantError(f"the cell's voltage is {self._state['cell_V'][0]!r}")
         table = out.reshape(cycles, len(legs), WIDTH)[:done]
@@ -248,4 +244,3 @@ def c_rate_A(parameters: CellParameters, c_rate: float) -> float:
 def density_A(parameters: CellParameters, density_mA_per_cm2: float) -> float:
     """Return the current (A) of a current density."""
     return density_mA_per_cm2 * parameters.area_cm2 * 1e-3
-

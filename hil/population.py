@@ -12,7 +12,7 @@ from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from itertools import pairwise
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -244,22 +244,54 @@ def run_profile(s: Any, p: Any, currents_A: Any, dts_s: Any, ambients_K: Any, ou
         out_V[index] = step(s, p, currents_A[index], dts_s[index], ambients_K[index])
 
 
-def profile(
+class Loops(NamedTuple):
+    """The loops above for one kind of cell, to be called from Python."""
+
+    step_at: Callable[..., float]
+    step_population: Callable[..., None]
+    cycle_population: Callable[..., None]
+    run_profile: Callable[..., None]
+
+
+def loops(
     step_cell: Kernel,
     state: object,
     parameters: object,
     *,
     compiled: bool | None = None,
     cache: Path | None = None,
-) -> Callable[..., None]:
-    """Return `run_profile` for cells whose records look like these."""
+) -> Loops:
+    """Build the loops for cells with this step, whose records look like these.
+
+    All of them together, so that each kind of cell is compiled once.
+
+    Parameters
+    ----------
+    step_cell : function
+        The cell's kernel, ``step(s, p, current_A, dt_s, ambient_K) -> voltage_V``.
+    state, parameters : records
+        Examples; their values do not matter.
+    compiled, cache : optional
+        See `hil.compiled.build`.
+    """
+    one = (record_of(state), record_of(parameters))
+    many = (Array(of=one[0]), Array(of=one[1]))
+    turns = (Array(of=Record(kind=Turn)), Array(of=Record(kind=Cycling)))
     numbers = Array(of=float)
-    entry = Entry(
-        function=run_profile,
-        arguments=(record_of(state), record_of(parameters), numbers, numbers, numbers, numbers),
-    )
+    entries = [
+        Entry(function=step_at, arguments=(*many, int, float, float, float)),
+        Entry(
+            function=step_population,
+            arguments=(int, int, *many, numbers, float, float, numbers),
+        ),
+        Entry(
+            function=cycle_population,
+            arguments=(int, int, *many, *turns, int, float, float, numbers),
+        ),
+        Entry(function=run_profile, arguments=(*one, numbers, numbers, numbers, numbers)),
+    ]
     bind = {f"{__name__}:step": step_cell}
-    return build([entry], bind=bind, compiled=compiled, cache=cache)[0]
+    return Loops(*build(entries, bind=bind, compiled=compiled, cache=cache))
 
 
 class Population:
@@ -308,24 +340,8 @@ class Population:
         self.turns = records.records(*(Turn() for _ in states))
         self.voltages_V: Numbers = np.zeros(len(states))
         self._kind = type(states[0])
-        turns = (Array(of=Record(kind=Turn)), Array(of=Record(kind=Cycling)))
-        head = (int, int, Array(of=record_of(states[0])), Array(of=record_of(parameters[0])))
-        numbers = Array(of=float)
-        self._at, self._step, self._cycle = build(
-            [
-                Entry(
-                    function=step_at,
-                    arguments=(*head[2:], int, float, float, float),
-                ),
-                Entry(function=step_population, arguments=(*head, numbers, float, float, numbers)),
-                Entry(
-                    function=cycle_population,
-                    arguments=(*head, *turns, int, float, float, numbers),
-                ),
-            ],
-            bind={f"{__name__}:step": step_cell},
-            compiled=self.compiled,
-            cache=cache,
+        self._loops = loops(
+            step_cell, states[0], parameters[0], compiled=self.compiled, cache=cache
         )
         self._threads = (threads or os.cpu_count() or 1) if self.compiled else 1
         self._pool: ThreadPoolExecutor | None = None
@@ -335,19 +351,21 @@ class Population:
 
     def step(self, currents_A: Numbers, dt_s: float, ambient_K: float) -> Numbers:
         """Pass to each cell its own current (A) for `dt_s`; return the voltages (V)."""
-        self._share(1, self._step, currents_A, dt_s, ambient_K, self.voltages_V)
+        self._share(1, self._loops.step_population, currents_A, dt_s, ambient_K, self.voltages_V)
         return self.voltages_V
 
     def step_cell(self, index: int, current_A: float, dt_s: float, ambient_K: float) -> float:
         """Pass a current (A) to one cell for `dt_s`; return its voltage (V)."""
-        voltage_V: float = self._at(self.states, self.parameters, index, current_A, dt_s, ambient_K)
+        voltage_V: float = self._loops.step_at(
+            self.states, self.parameters, index, current_A, dt_s, ambient_K
+        )
         return voltage_V
 
     def cycle(self, steps: int, dt_s: float, ambient_K: float) -> Numbers:
         """Go on cycling each cell for `steps` steps of `dt_s`; return the voltages (V)."""
         self._share(
             steps,
-            self._cycle,
+            self._loops.cycle_population,
             self.turns,
             self.cyclings,
             steps,

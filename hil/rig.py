@@ -60,7 +60,7 @@ class Rig:
     memory : Memory
         The supervisor's.
     bench : Bench
-        `bench.cell.truth()` is the hidden truth, valid up to the reading last taken.
+        `bench.truth()` is the hidden truth, valid up to the reading last taken.
     guard : Guard
     verdicts : list of VerdictChange
     sample : Sample or None
@@ -81,6 +81,7 @@ class Rig:
         self.sample: Sample | None = None
         self._verdict = Verdict(ALLOW, 0)
         self._sequence = 0
+        self._while_read = self.guard.in_force
         self._due_s = math.nan
         self._waiting: Sample | None = None
 
@@ -121,8 +122,8 @@ class Rig:
         """
         state = self.state
         sample = self._next_sample()
+        command, report = self._core.step(state, sample, self._while_read, self._verdict)
         in_force = self.guard.in_force
-        command, report = self._core.step(state, sample, in_force, self._verdict)
         before = self._verdict.causes
         verdict = self._verdict = supervisor.review(self.memory, sample, command, self._limits)
         if verdict.causes != before:
@@ -156,7 +157,7 @@ class Rig:
     def net_charge_mAh(self) -> float:
         """Return the hidden net charge so far, discharge minus charge (mAh)."""
         self.bench.smu.tick()
-        truth = self.bench.cell.truth()
+        truth = self.bench.truth()
         return float(truth["charge_out_mAh"]) - float(truth["charge_in_mAh"])
 
     def fork(self) -> Rig:
@@ -176,6 +177,7 @@ class Rig:
         return self._poll()
 
     def _poll(self) -> Sample:
+        self._while_read = self.guard.in_force
         sample = self.guard.poll(self._sequence)
         self._sequence += 1
         return sample

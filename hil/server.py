@@ -21,11 +21,11 @@ from pathlib import Path
 from time import perf_counter
 from typing import Any, Final
 
-from controller.domain.errors import ConfigurationError, refuse
-from hil.bench import preset_parameters
-from hil.cell import LithiumMetalCell
+from controller.domain.errors import ConfigurationError, InvariantError, refuse
+from hil.bench import kept_cell, preset_port, take_up_cell
 from hil.instruments.keithley2450 import EmulatedKeithley2450, OutputChange
 from hil.instruments.thermometer import EmulatedThermometer
+from hil.plant import load_plant
 
 STATE_SCHEMA: Final = 1
 TICK_S: Final = 0.02  # wall
@@ -34,6 +34,7 @@ REPLY_RESOLUTION_S: Final = 0.001  # wall; shorter waits are not waited
 PORT_ATTEMPTS: Final = 100
 REPLACE_ATTEMPTS: Final = 20
 SPEED_RANGE: Final = (1e-3, 1e6)
+AMBIENT_K: Final = 298.15
 
 _log = logging.getLogger(__name__)
 
@@ -72,15 +73,17 @@ class EmulatorServer:
         Continued when it exists: the cell as it was, settings as stored, output off.
     seed, preset
         Which cell and which instrument errors; must agree with the state file.
+    plant : str or None
+        ``MODULE:FACTORY`` instead of the preset (`hil.plant`); must agree with the state file.
     allow_remote : bool
 
     Raises
     ------
     ConfigurationError
-        Host, port, speed, preset or state file cannot be used.
+        Host, port, speed, preset, plant or state file cannot be used.
     """
 
-    def __init__(
+    def __init__(  # noqa: PLR0913 - where it listens and what it emulates, by keyword
         self,
         host: str,
         port: int,
@@ -89,33 +92,45 @@ class EmulatorServer:
         state_file: Path | None = None,
         seed: int = 0,
         preset: str = "anode-free",
+        plant: str | None = None,
         allow_remote: bool = False,
     ) -> None:
         if not SPEED_RANGE[0] <= speed <= SPEED_RANGE[1]:
             raise refuse("emulator", "speed", f"{speed!r} is outside {SPEED_RANGE}")
         if not allow_remote and not _is_loopback(host):
             raise refuse("emulator", "host", f"{host!r} is not a loopback address", "127.0.0.1")
-        stored = _read_state(state_file, preset=preset, seed=seed)
+        stored = _read_state(state_file, preset=preset, plant=plant, seed=seed)
         self.preset = preset
+        self.plant = plant
         self.seed = seed
         self.speed = speed
         self._state_file = state_file
         self._clock = ScaledClock(speed, float(stored["sim_time_s"]) if stored else 0.0)
-        self.cell = LithiumMetalCell(preset_parameters(preset, seed))
+        if plant is None:
+            self.port = preset_port(preset, seed, AMBIENT_K)
+        else:
+            self.port = load_plant(plant, seed=seed, temperature_K=AMBIENT_K)
+        self.cell = self.port.plant
         if stored:
-            self.cell.restore(tuple(float(value) for value in stored["cell"]))
+            take_up_cell(self.port, stored, str(state_file))
         firmware = f"emulated speed={speed:g}"
         self.smu = EmulatedKeithley2450(
-            self.cell, self._clock, seed=seed, off_mode="HIMP", firmware=firmware
+            self.port,
+            self._clock,
+            ambient_K=AMBIENT_K,
+            seed=seed,
+            off_mode="HIMP",
+            firmware=firmware,
         )
         if stored:
+            self.smu.know_temperature(float(stored.get("temperature_K", AMBIENT_K)))
             self.smu.power_cycle(stored["settings"])
             history = [OutputChange(float(t), bool(on), str(c)) for t, on, c in stored["output"]]
             if stored["output_on"]:
                 history.append(OutputChange(float(stored["sim_time_s"]), on=False, cause="power"))
             self.smu.output_history.extend(history)
         self.thermometer = EmulatedThermometer(
-            self.cell, self._clock, seed=seed, catch_up=self.smu.tick, firmware=firmware
+            self.smu, self._clock, seed=seed, catch_up=self.smu.tick, firmware=firmware
         )
         self._sockets = _bind_pair(host, port)
         self._written_s = -math.inf
@@ -137,7 +152,8 @@ class EmulatorServer:
             "seed": self.seed,
             "speed": self.speed,
             "sim_time_s": smu.time_s,
-            "cell": list(self.cell.snapshot()),
+            **kept_cell(self.port),
+            "temperature_K": smu.temperature_K,
             "settings": smu.saved_settings(),
             "output_on": smu.output_on,
             "output": [list(change) for change in smu.output_history],
@@ -197,6 +213,8 @@ class EmulatorServer:
         while True:
             await asyncio.sleep(TICK_S)
             self.smu.tick()
+            if self.smu.plant_failure:  # may have shown in a client's exchange
+                raise InvariantError(self.smu.plant_failure)
             switched = len(self.smu.output_history) != self._written_changes[1]
             if switched or perf_counter() - self._written_s >= STATE_PERIOD_S:
                 self.write_state()
@@ -241,7 +259,7 @@ class EmulatorServer:
             await writer.drain()
 
 
-def serve(
+def serve(  # noqa: PLR0913 - see EmulatorServer
     host: str,
     port: int,
     *,
@@ -249,9 +267,10 @@ def serve(
     state_file: Path | None = None,
     seed: int = 0,
     preset: str = "anode-free",
+    plant: str | None = None,
     allow_remote: bool = False,
 ) -> None:
-    """Serve until interrupted; say on standard output where.
+    """Serve until interrupted; say on standard output where, and what the plant cannot do.
 
     Parameters and errors as of `EmulatorServer`.
     """
@@ -262,6 +281,7 @@ def serve(
         state_file=state_file,
         seed=seed,
         preset=preset,
+        plant=plant,
         allow_remote=allow_remote,
     )
     smu_port, thermometer_port = server.ports
@@ -271,12 +291,24 @@ def serve(
             f"listening on {host}:{smu_port} (keithley2450) and "
             f"{host}:{thermometer_port} (thermometer), speed {speed:g}\n"
         )
+        for line in _shortcomings(server):
+            sys.stdout.write(f"note: {line}\n")
         sys.stdout.flush()
 
     try:
         asyncio.run(server.run(announce))
     except KeyboardInterrupt:
         sys.stdout.write("stopped; output off\n")
+    finally:
+        for line in server.smu.notes():
+            sys.stdout.write(f"note: {line}\n")
+
+
+def _shortcomings(server: EmulatorServer) -> list[str]:
+    """Return what the plant does not allow, said at the start."""
+    reason = server.port.why_not_stored()
+    found = server.smu.notes()
+    return [*found, f"a restart cannot go on from the state file: {reason}"] if reason else found
 
 
 def _is_loopback(host: str) -> bool:
@@ -321,7 +353,9 @@ def _bind_pair(host: str, port: int) -> tuple[socket.socket, socket.socket]:
     raise refuse("emulator", "port", f"{port} or {port + 1} cannot be used: {reason}", "0")
 
 
-def _read_state(path: Path | None, *, preset: str, seed: int) -> dict[str, Any] | None:
+def _read_state(
+    path: Path | None, *, preset: str, plant: str | None, seed: int
+) -> dict[str, Any] | None:
     """Return a stored state, checked; None where there is none yet."""
     if path is None:
         return None
@@ -338,12 +372,14 @@ def _read_state(path: Path | None, *, preset: str, seed: int) -> dict[str, Any] 
         missing = {"sim_time_s", "cell", "settings", "output", "output_on"} - set(stored)
         if missing:
             raise refuse(str(path), ", ".join(sorted(missing)), "missing")
-        if (stored["preset"], stored["seed"]) != (preset, seed):
+        held = (stored.get("plant", stored["preset"]), stored["seed"])
+        wanted = (plant or preset, seed)
+        if held != wanted:
             raise refuse(
                 str(path),
-                "preset",
-                f"holds cell {stored['preset']!r} with seed {stored['seed']!r}, "
-                f"not {preset!r} with seed {seed!r}",
+                "plant" if plant else "preset",
+                f"holds cell {held[0]!r} with seed {held[1]!r}, "
+                f"not {wanted[0]!r} with seed {wanted[1]!r}",
                 "give the same, or another state file",
             )
     except ConfigurationError:

@@ -265,11 +265,19 @@ def _terminals(q: _Question) -> Iterator[Refusal]:
             "strip Cu instead of plating on it",
             'connect the Li foil to the positive terminal and write "li"',
         )
+    # "li" is true of both foils; what charging oxidises is said in the decision
+    if q.cell.format is CellFormat.LI_LI and electrode not in {"", "positive", "li"}:
+        yield q.refuse(
+            "cell.oxidised_electrode",
+            f"{q.cell.oxidised_electrode!r}: charging current oxidises the positive electrode of "
+            "Li||Li",
+            'write "positive"; for the other foil exchange the leads',
+        )
     if q.recipe.conditions.oxidised_electrode_declared and not electrode:
         yield q.refuse(
             "cell.oxidised_electrode",
             "the recipe oxidises one electrode and the cell does not say which",
-            'write oxidised_electrode, e.g. "li"',
+            'write oxidised_electrode: "li" on Li||Cu, "positive" on Li||Li',
         )
     if q.recipe.conditions.mediator_declared and not q.cell.mediator:
         yield q.refuse(
@@ -358,7 +366,7 @@ def _envelopes(q: _Question) -> Iterator[Refusal]:
             yield q.refuse(
                 where,
                 f"pulse envelope {name!r} is not among those the cell's owner wrote",
-                f"{remedy}; add [[limits.pulse_envelopes]] name = {name!r}",
+                f"{remedy}; add [[limits.pulse]] name = {name!r}",
             )
             continue
         yield from _opening(q, envelope, run, where)

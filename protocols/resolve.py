@@ -143,6 +143,7 @@ class _Resolver:
             max_duration_s=time_s,
             tag=_TAG_OF_KIND[self._recipe.kind],
             period_s=NAN if step.period_s is None else step.period_s,
+            anchor=step.anchor,
             ocv_check=step.ocv_check,
         )
 

@@ -200,6 +200,7 @@ class RestStep(_StepBase):
     """Zero current, voltage measured, for a given time.
 
     `ocv_check` marks the 30 min check that must come before charging after a fast treatment.
+    `anchor` marks the rest in which a symmetric cell stands at equal net charge.
     `only_if_faster_than_mA_per_cm2` keeps the rest only where a step of the recipe is faster.
     """
 
@@ -208,6 +209,7 @@ class RestStep(_StepBase):
     duration_min: Positive | None = None
     duration_h: Positive | None = None
     ocv_check: bool = False
+    anchor: bool = False
     only_if_faster_than_mA_per_cm2: Annotated[FiniteFloat, Field(gt=0.0)] | None = None
 
     @model_validator(mode="after")

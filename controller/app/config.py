@@ -21,7 +21,7 @@ from controller.domain.cell import (
     Levels,
     PulseEnvelope,
 )
-from controller.domain.errors import ConfigurationError, Fault, refuse
+from controller.domain.errors import ConfigurationError, Fault, nearest, refuse
 from controller.estimation.online import EstimatorConfig
 from controller.io.mqtt import TelemetryConfig
 from controller.policy.scheduler import ScheduleConfig
@@ -29,6 +29,8 @@ from controller.policy.scheduler import ScheduleConfig
 SIMULATED = "simulated"
 SCHEMA = 1
 BUILT_IN = "built-in example"
+# One run file a format that the program can simulate; the first is the default.
+EXAMPLES = ("anode-free", "excess-lithium", "li-cu", "li-li")
 
 Positive = Annotated[float, Field(gt=0, allow_inf_nan=False)]
 NotNegative = Annotated[float, Field(ge=0, allow_inf_nan=False)]
@@ -97,7 +99,7 @@ class _Limits(_Table):
     max_unchanged_s: Positive
     copper_potential_operate_V: Finite | None = None
     copper_potential_trip_V: Finite | None = None
-    cathode_ocv_upper_V: Finite
+    cathode_ocv_upper_V: Finite | None = None
     pulse: tuple[_Pulse, ...] = ()
 
 
@@ -132,6 +134,7 @@ class _Schedule(_Table):
     value_per_mAh: NotNegative = 1.0
     price_per_h: NotNegative = 0.0002
     loss_threshold_fraction: NotNegative = 0.003
+    exploration_sd: Annotated[float, Field(ge=0, le=3)] = 0.0
 
 
 class _Estimator(_Table):
@@ -143,6 +146,7 @@ class _Estimator(_Table):
 
 class _Simulation(_Table):
     preset: str = "anode-free"
+    plant: Word | None = None
     ambient_degC: Annotated[float, Field(ge=-20, le=80)] = 25.0
 
 
@@ -175,6 +179,7 @@ class RunConfig:
     """A run, checked: what the composition root builds from.
 
     `text` is the file as read; it and its hash are the first record of the journal.
+    `plant` is the cell that the command line gave (``MODULE:FACTORY``), beside the text.
     """
 
     where: str
@@ -185,6 +190,7 @@ class RunConfig:
     estimator: EstimatorConfig
     mqtt: TelemetryConfig | None
     file: RunFile
+    plant: str | None = None
 
     @property
     def simulated(self) -> bool:
@@ -192,21 +198,50 @@ class RunConfig:
         return self.file.cycler.address == SIMULATED
 
 
-def example_text() -> str:
-    """Return the built-in example as commented TOML."""
-    return resources.files("controller.app").joinpath("example.toml").read_text("utf-8")
+def example_text(name: str = EXAMPLES[0]) -> str:
+    """Return a built-in example as commented TOML.
+
+    Raises
+    ------
+    ConfigurationError
+        There is no such example; the nearest is named.
+    """
+    if name not in EXAMPLES:
+        raise refuse("command line", "--example", f"no example {name!r}", nearest(name, EXAMPLES))
+    folder = resources.files("controller.app").joinpath("examples")
+    return folder.joinpath(f"{name}.toml").read_text("utf-8")
 
 
-def load_run(path: Path | None, *, cycles: int | None = None) -> RunConfig:
-    """Read and check a run file; None takes the built-in example.
+def load_run(
+    path: Path | None,
+    *,
+    cycles: int | None = None,
+    plant: str | None = None,
+    example: str | None = None,
+) -> RunConfig:
+    """Read and check a run file, or a built-in example.
+
+    Parameters
+    ----------
+    path : Path or None
+    cycles, plant : int, str or None
+        Of the command line; they take the place of ``cycling.cycles`` and of the simulated cell
+        (``MODULE:FACTORY``).
+    example : str or None
+        Name of a built-in example, instead of a file. Neither takes the first example.
 
     Raises
     ------
     ConfigurationError
         Every fault found, with file, key, value and the nearest valid choice.
     """
+    if path is not None and example is not None:
+        raise refuse(
+            "command line", "--example", f"beside the run file {path}", "give one of the two"
+        )
     if path is None:
-        return parse_run(example_text(), BUILT_IN, cycles=cycles)
+        name = EXAMPLES[0] if example is None else example
+        return parse_run(example_text(name), f"{BUILT_IN} {name}", cycles=cycles, plant=plant)
     try:
         text = path.read_text("utf-8")
     except FileNotFoundError:
@@ -215,11 +250,13 @@ def load_run(path: Path | None, *, cycles: int | None = None) -> RunConfig:
         ) from None
     except (OSError, UnicodeDecodeError) as error:
         raise refuse(str(path), "", f"cannot be read: {error}") from None
-    return parse_run(text, str(path), cycles=cycles)
+    return parse_run(text, str(path), cycles=cycles, plant=plant)
 
 
-def parse_run(text: str, where: str, *, cycles: int | None = None) -> RunConfig:
-    """Check the text of a run file; `cycles` replaces ``cycling.cycles``."""
+def parse_run(
+    text: str, where: str, *, cycles: int | None = None, plant: str | None = None
+) -> RunConfig:
+    """Check the text of a run file; `cycles` and `plant` as in `load_run`."""
     if not text.strip():
         raise refuse(where, "", "the file is empty", "`reactivate config` prints one to start from")
     try:
@@ -236,7 +273,7 @@ def parse_run(text: str, where: str, *, cycles: int | None = None) -> RunConfig:
         file = RunFile.model_validate(raw)
     except ValidationError as error:
         raise ConfigurationError(faults_of(error, where, RunFile)) from None
-    faults = list(_inconsistencies(file, where))
+    faults = [*_inconsistencies(file, where), *_simulation_faults(file, where, plant)]
     if faults:
         raise ConfigurationError(faults)
     return RunConfig(
@@ -248,7 +285,52 @@ def parse_run(text: str, where: str, *, cycles: int | None = None) -> RunConfig:
         estimator=_estimator(file),
         mqtt=None if file.mqtt is None else TelemetryConfig(**file.mqtt.model_dump()),
         file=file,
+        plant=plant,
     )
+
+
+def _simulation_faults(file: RunFile, where: str, plant: str | None) -> list[Fault]:
+    """Return what is wrong with the choice of the simulated cell."""
+    table = file.simulation
+    simulated = file.cycler.address == SIMULATED
+    found = []
+    if table.plant is not None and "preset" in table.model_fields_set:
+        found.append(
+            Fault(
+                where=where,
+                key="simulation.plant",
+                problem=f"{table.plant!r} beside simulation.preset = {table.preset!r}",
+                remedy="one of them: a run has one cell",
+            )
+        )
+    if table.plant is not None and not simulated:
+        found.append(
+            Fault(
+                where=where,
+                key="simulation.plant",
+                problem=f"{table.plant!r} beside cycler.address = {file.cycler.address!r}",
+                remedy="leave it out, or cycler.address = 'simulated'",
+            )
+        )
+    if plant is not None and not simulated:
+        found.append(
+            Fault(
+                where="command line",
+                key="--plant",
+                problem=f"{plant!r} beside cycler.address = {file.cycler.address!r} in {where}",
+                remedy="a plant goes behind the emulated instruments: cycler.address = 'simulated'",
+            )
+        )
+    if plant is not None and table.plant not in (None, plant):
+        found.append(
+            Fault(
+                where="command line",
+                key="--plant",
+                problem=f"{plant!r} beside simulation.plant = {table.plant!r} in {where}",
+                remedy="leave out the one or the other",
+            )
+        )
+    return found
 
 
 def _inconsistencies(file: RunFile, where: str) -> list[Fault]:
@@ -267,7 +349,12 @@ def _inconsistencies(file: RunFile, where: str) -> list[Fault]:
         )
     copper = cell.format in (CellFormat.ANODE_FREE, CellFormat.LI_CU)
     if copper and file.limits.copper_potential_trip_V is None:
-        fault("limits.copper_potential_trip_V", "is missing", "2.5 for a cell with bare Cu")
+        highest_V = 2.0 if cell.format is CellFormat.LI_CU else 2.5
+        fault("limits.copper_potential_trip_V", "is missing", f"{highest_V} for this format")
+    if copper and file.limits.cathode_ocv_upper_V is None:
+        remedy = "0.0, a lithium foil" if cell.format is CellFormat.LI_CU else "e.g. 4.4"
+        fault("limits.cathode_ocv_upper_V", "is missing: it bounds the potential of Cu", remedy)
+    simulated = cycler.address == SIMULATED
     if thermometer.source == "auxiliary" and not thermometer.address:
         fault("temperature.address", "is missing", "the thermometer's own line, or source = 'none'")
     if thermometer.source == "cycler":
@@ -276,7 +363,6 @@ def _inconsistencies(file: RunFile, where: str) -> list[Fault]:
             f"'cycler': the {cycler.driver} has no thermometer",
             "'auxiliary' or 'none'",
         )
-    simulated = cycler.address == SIMULATED
     if thermometer.source == "auxiliary" and simulated != (thermometer.address == SIMULATED):
         fault(
             "temperature.address",
@@ -305,7 +391,6 @@ def _cell(table: _Cell) -> CellSpec:
 
 
 def _limits(table: _Limits) -> CellLimits:
-    nan = float("nan")
     return CellLimits(
         continuous=ContinuousEnvelope(
             voltage_min_V=table.voltage_min_V.levels(),
@@ -332,14 +417,14 @@ def _limits(table: _Limits) -> CellLimits:
         max_half_cycle_charge_Ah=table.max_half_cycle_charge_mAh * 1e-3,
         max_half_cycle_s=table.max_half_cycle_h * 3600.0,
         max_unchanged_s=table.max_unchanged_s,
-        copper_potential_operate_V=nan
-        if table.copper_potential_operate_V is None
-        else table.copper_potential_operate_V,
-        copper_potential_trip_V=nan
-        if table.copper_potential_trip_V is None
-        else table.copper_potential_trip_V,
-        cathode_ocv_upper_V=table.cathode_ocv_upper_V,
+        copper_potential_operate_V=_or_nan(table.copper_potential_operate_V),
+        copper_potential_trip_V=_or_nan(table.copper_potential_trip_V),
+        cathode_ocv_upper_V=_or_nan(table.cathode_ocv_upper_V),
     )
+
+
+def _or_nan(value: float | None) -> float:
+    return float("nan") if value is None else value
 
 
 def _schedule(file: RunFile) -> ScheduleConfig:
@@ -352,6 +437,8 @@ def _schedule(file: RunFile) -> ScheduleConfig:
         value_per_mAh=table.value_per_mAh,
         price_per_h=table.price_per_h,
         loss_threshold_Ah=table.loss_threshold_fraction * file.cell.nominal_capacity_mAh * 1e-3,
+        loss_shows=file.cell.format not in (CellFormat.EXCESS_LITHIUM, CellFormat.LI_LI),
+        exploration_sd=table.exploration_sd,
     )
 
 

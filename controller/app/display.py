@@ -201,7 +201,8 @@ def figures_words(live: LiveEstimate | None, last: CycleFigures | None) -> str:
     if last is not None and last.coulombic_efficiency is not None:
         u = (last.u_coulombic_efficiency or math.nan) * 100.0
         before = f"{_number(last.coulombic_efficiency * 100.0, '.3f')} ± {_number(u, '.3f')}"
-    parts.append(f"CE last {before} %, so far {so_far} %")
+    symmetric = last is not None and "no_ce_in_symmetric_cell" in last.flags
+    parts.append("no CE (Li||Li)" if symmetric else f"CE last {before} %, so far {so_far} %")
     resistance = live.resistance_Ohm if live is not None else math.nan
     if not math.isfinite(resistance) and last is not None:
         resistance = last.resistance_Ohm
@@ -229,11 +230,12 @@ def _lost_words(live: LiveEstimate | None, last: CycleFigures | None) -> str:
 def cycle_line(figures: CycleFigures, done: int, total: int) -> str:
     """Return a closed cycle in one plain line."""
     ce, u = figures.coulombic_efficiency, figures.u_coulombic_efficiency
+    efficiency = "no CE"
+    if ce is not None:
+        efficiency = f"CE {ce * 100.0:.3f} ± {_number(None if u is None else u * 100.0, '.3f')} %"
     return (
         f"cycle {figures.cycle} ({figures.kind.value}, {done}/{total}): "
-        f"capacity {_number(capacity_Ah(figures) * 1e3, '.4f')} mAh, "
-        f"CE {_number(None if ce is None else ce * 100.0, '.3f')}"
-        f" ± {_number(None if u is None else u * 100.0, '.3f')} %, "
+        f"capacity {_number(capacity_Ah(figures) * 1e3, '.4f')} mAh, {efficiency}, "
         f"net {_number(figures.net_charge_Ah * 1e3, '+.4f')} mAh, "
         f"R {_number(figures.resistance_Ohm, '.2f')} Ω, {figures.discharge_end.value}"
         + (f", {', '.join(figures.flags)}" if figures.flags else "")

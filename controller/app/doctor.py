@@ -22,7 +22,7 @@ from rich.table import Table
 from rich.text import Text
 
 from controller.app.config import RunConfig, load_run
-from controller.app.hardware import check_speed
+from controller.app.hardware import check_speed, simulated_plant
 from controller.app.prepare import CAPABILITIES, prepare
 from controller.core.execute import VALID_PERIODS
 from controller.domain.capabilities import CyclerCapabilities, Watchdog
@@ -234,6 +234,9 @@ def _instruments(config: RunConfig) -> Iterator[Finding]:
             # the message names the holder where another process has it
             yield Finding("cycler", Level.REFUSED, str(error), "free it, or correct cycler.address")
             return
+        except ConfigurationError as error:
+            yield Finding("simulated cell", Level.REFUSED, str(error), "correct [simulation]")
+            return
         if not config.simulated:
             yield Finding("holder", Level.OK, f"nobody else holds {config.file.cycler.address}")
         try:
@@ -253,7 +256,7 @@ def _lines(config: RunConfig) -> Iterator[_Bench]:
         from hil.bench import build_bench
 
         bench = build_bench(
-            preset=config.file.simulation.preset,
+            plant=simulated_plant(config, 1),
             seed=1,
             utc_epoch_s=0.0,
             ambient_K=config.file.simulation.ambient_degC + ZERO_CELSIUS_K,

@@ -7,17 +7,25 @@ from pathlib import Path
 from controller.domain.errors import nearest, refuse
 
 INSTRUMENTS = ("keithley2450",)
+DEFAULT_PRESET = "anode-free"
 
 
 def serve_instrument(
-    instrument: str, *, tcp: str, speed: float, state: Path | None, seed: int, preset: str
+    instrument: str,
+    *,
+    tcp: str,
+    speed: float,
+    state: Path | None,
+    seed: int,
+    preset: str | None,
+    plant: str | None,
 ) -> None:
-    """Serve until Ctrl-C.
+    """Serve until Ctrl-C one of our cells or the plant that ``MODULE:FACTORY`` names.
 
     Raises
     ------
     ConfigurationError
-        Unknown instrument or an address that is not HOST:PORT.
+        Unknown instrument, an address that is not HOST:PORT, or a plant that cannot be used.
     """
     from hil.server import serve
 
@@ -33,4 +41,16 @@ def serve_instrument(
         raise refuse("command line", "--tcp", f"{tcp!r} is not HOST:PORT", "127.0.0.1:5025")
     if not speed > 0.0:
         raise refuse("command line", "--speed", f"is {speed:g}", "above 0; 1 is real time")
-    serve(host, int(port), speed=speed, state_file=state, seed=seed, preset=preset)
+    if plant is not None and preset is not None:
+        raise refuse(
+            "command line", "--plant", f"{plant!r} beside --preset {preset!r}", "one of them"
+        )
+    serve(
+        host,
+        int(port),
+        speed=speed,
+        state_file=state,
+        seed=seed,
+        preset=preset or DEFAULT_PRESET,
+        plant=plant,
+    )

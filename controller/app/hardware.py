@@ -9,10 +9,11 @@ from collections.abc import Callable
 from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from controller.app.config import RunConfig
-from controller.domain.cell import ZERO_CELSIUS_K
-from controller.domain.errors import CyclerRejectedError, refuse
+from controller.domain.cell import ZERO_CELSIUS_K, CellFormat
+from controller.domain.errors import CyclerRejectedError, nearest, refuse
 from controller.hal.drivers.keithley2450 import Keithley2450
 from controller.hal.drivers.thermometer import DaqThermometer
 from controller.hal.guard import Guard
@@ -21,9 +22,14 @@ from controller.hal.serial_transport import SerialTransport
 from controller.hal.watchdog import ExpiryThread
 from controller.io.clock import RealClock, ScaledClock
 
+if TYPE_CHECKING:  # a run on a real cycler needs nothing of hil
+    from hil.plant import PlantPort
+
 OnExchange = Callable[[str, bytes, bytes], None]
 OnReport = Callable[[str], None]
 SIMULATED_BENCH = "simulated-bench.json"
+# From here on compiling the simulated cell (some four seconds, once) is won back within the run.
+LONG_RUN_CYCLES = 20
 # What an emulated instrument says of itself in the firmware field of its identity.
 EMULATED_MARK = "emulated speed="
 START_PERIOD_S = 5.0
@@ -51,6 +57,8 @@ class Hardware:
         Keeps the state of a simulated bench, so that a resumed run finds its cell again.
     close : callable
         Stops the watchdog and closes the transports.
+    notes : callable
+        What a reader has to know of how a simulated cell was regulated, up to now.
     """
 
     guard: Guard
@@ -59,6 +67,7 @@ class Hardware:
     speed: float
     save: Callable[[], None]
     close: Callable[[], None]
+    notes: Callable[[], list[str]]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -91,6 +100,91 @@ def build(
     return _real(config, past, on_exchange=on_exchange, on_report=on_report)
 
 
+def simulated_plant(config: RunConfig, seed: int, *, for_long: bool = False) -> PlantPort:
+    """Make the simulated cell of a run and try it.
+
+    Parameters
+    ----------
+    config : RunConfig
+    seed : int
+    for_long : bool
+        Worth compiling, where that can be done; it is the same cell.
+
+    Raises
+    ------
+    ConfigurationError
+        No such preset; a plant that cannot be found or does not do what a plant must.
+    """
+    from hil.bench import preset_port
+    from hil.compiled import available
+    from hil.plant import load_plant
+
+    simulation = config.file.simulation
+    ambient_K = simulation.ambient_degC + ZERO_CELSIUS_K
+    if config.plant is not None:
+        return load_plant(config.plant, seed=seed, temperature_K=ambient_K)
+    if simulation.plant is not None:
+        return load_plant(
+            simulation.plant,
+            seed=seed,
+            temperature_K=ambient_K,
+            where=config.where,
+            key="simulation.plant",
+        )
+    compiled = for_long and available()
+    return preset_port(own_cell(config), seed, ambient_K, compiled=compiled)
+
+
+def own_cell(config: RunConfig) -> str:
+    """Return the name of the run's built-in cell, or the path of its cell file.
+
+    Raises
+    ------
+    ConfigurationError
+        No such cell; a cell file that lies elsewhere or is wrong; a cell of another format.
+    """
+    from hil.cell import PRESETS, load_cell
+
+    name = config.file.simulation.preset
+    key = "simulation.preset"
+    if name.endswith(".toml"):
+        if Path(name).name != name:
+            raise refuse(
+                config.where,
+                key,
+                f"{name!r} is in another folder",
+                "put the cell file beside the run file and give its file name",
+            )
+        name = str(Path(config.where).parent / name)
+    elif name not in PRESETS:
+        raise refuse(
+            config.where, key, f"no simulated cell {name!r}", nearest(name, sorted(PRESETS))
+        )
+    simulated = load_cell(name).format
+    if simulated is not config.cell.format:
+        raise refuse(
+            config.where,
+            key,
+            f"{config.file.simulation.preset!r} is {simulated.value}, "
+            f"cell.format is {config.cell.format.value!r}",
+            f"cell.format = {simulated.value!r}, or another cell",
+        )
+    return name
+
+
+def plant_notes(config: RunConfig, seed: int) -> list[str]:
+    """Return what the simulated cell of a run does not allow, said before it starts.
+
+    Raises
+    ------
+    ConfigurationError
+        As `simulated_plant`.
+    """
+    port = simulated_plant(config, seed)
+    reason = port.why_not_stored()
+    return [f"this run cannot be resumed once interrupted: {reason}"] if reason else []
+
+
 def _simulated(
     config: RunConfig,
     seed: int,
@@ -102,21 +196,12 @@ def _simulated(
     on_report: OnReport,
 ) -> Hardware:
     from hil.bench import build_bench, load_bench, save_bench
-    from hil.cell import PRESETS
 
-    simulation = config.file.simulation
-    if simulation.preset not in PRESETS:
-        raise refuse(
-            config.where,
-            "simulation.preset",
-            f"no simulated cell {simulation.preset!r}",
-            "choose one of " + ", ".join(sorted(PRESETS)),
-        )
     bench = build_bench(
-        preset=simulation.preset,
+        plant=simulated_plant(config, seed, for_long=config.file.cycling.cycles >= LONG_RUN_CYCLES),
         seed=seed,
         utc_epoch_s=utc_s,
-        ambient_K=simulation.ambient_degC + ZERO_CELSIUS_K,
+        ambient_K=config.file.simulation.ambient_degC + ZERO_CELSIUS_K,
     )
     file = run_dir / SIMULATED_BENCH
     if file.exists():
@@ -131,6 +216,7 @@ def _simulated(
         speed=1.0,
         save=lambda: save_bench(bench, file),
         close=lambda: None,
+        notes=bench.smu.notes,
     )
 
 
@@ -153,7 +239,13 @@ def _real(
         opened.enter_context(watchdog)
         close = opened.pop_all().close
     return Hardware(
-        guard=guard, clock=clock, virtual=False, speed=speed, save=lambda: None, close=close
+        guard=guard,
+        clock=clock,
+        virtual=False,
+        speed=speed,
+        save=lambda: None,
+        close=close,
+        notes=list,
     )
 
 
@@ -186,7 +278,7 @@ def _guard(
         accept_unverified_driver=config.file.cycler.accept_unverified_driver,
         accept_no_watchdog=config.file.cycler.accept_no_watchdog,
         expected_serial_number=past.serial_number,
-        ocv_tolerance_V=OCV_TOLERANCE_V,
+        ocv_tolerance_V=_ocv_tolerance_V(config),
         on_report=on_report,
     )
 
@@ -195,13 +287,26 @@ def _ocv_window_V(config: RunConfig, past: Past) -> tuple[float, float]:
     """Return the open-circuit voltages with which the run may start.
 
     A cell as built has not been charged yet: an anode-free one stands anywhere between 0 and its
-    upper cut-off. Reversed polarity shows by its sign.
+    upper cut-off. Reversed polarity shows by its sign; between two foils it does not, there a small
+    current each way opens the session (`controller.core.short_check.opening_steps`).
     """
     limits = config.limits.continuous
     lower_V = limits.voltage_min_V.trip
     if past.expected_ocv_V is None:
         lower_V = min(lower_V, FRESH_CELL_LOWEST_V)
     return lower_V, limits.voltage_max_V.trip
+
+
+def _ocv_tolerance_V(config: RunConfig) -> float:
+    """Return how far the open-circuit voltage may lie from the journal's last voltage.
+
+    Cu that has just been stripped goes back over its whole window by itself: on Li||Cu the voltage
+    tells one cell from another only by that window.
+    """
+    cell = config.cell
+    if cell.format is CellFormat.LI_CU:
+        return cell.upper_cut_off_V - cell.lower_cut_off_V
+    return OCV_TOLERANCE_V
 
 
 def _driver(

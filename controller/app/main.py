@@ -21,19 +21,26 @@ app = typer.Typer(
 )
 protocols_app = typer.Typer(help="The recipes: list, show, check.", no_args_is_help=True)
 app.add_typer(protocols_app, name="protocols")
+hil_app = typer.Typer(help="The simulated cell by itself.", no_args_is_help=True)
+app.add_typer(hil_app, name="hil")
 
 EXIT_REFUSED = 2
 EXIT_FAULT = 3
 
 RunDir = Annotated[Path, typer.Argument(help="Run directory of the run.")]
 AsJson = Annotated[bool, typer.Option("--json", help="One JSON object as the last line.")]
+Example = Annotated[
+    str | None,
+    typer.Option(help="A built-in example: anode-free (default), excess-lithium, li-cu, li-li."),
+]
 
 
 @app.command()
-def run(
+def run(  # noqa: PLR0913, PLR0917 - the options of the command line
     run_file: Annotated[
-        Path | None, typer.Argument(metavar="[RUN.toml]", help="None: the built-in example.")
+        Path | None, typer.Argument(metavar="[RUN.toml]", help="None: a built-in example.")
     ] = None,
+    example: Example = None,
     cycles: Annotated[
         int | None, typer.Option(min=1, help="Base cycles, instead of cycling.cycles.")
     ] = None,
@@ -43,6 +50,10 @@ def run(
     out: Annotated[
         Path | None, typer.Option(help="Run directory; an interrupted run there is resumed.")
     ] = None,
+    plant: Annotated[
+        str | None,
+        typer.Option(metavar="MODULE:FACTORY", help="Your own cell behind the simulated cycler."),
+    ] = None,
     dry_run: Annotated[
         bool, typer.Option("--dry-run", help="All checks and every step; nothing is energised.")
     ] = False,
@@ -50,12 +61,20 @@ def run(
 ) -> None:
     """Cycle a cell, watch it, treat it where it pays.
 
-    Without a file the built-in simulated example runs. An interrupted run goes on with the same
+    Without a file a built-in simulated example runs. An interrupted run goes on with the same
     --out.
     """
     from controller.app.run import RunOptions, dry, start
 
-    options = RunOptions(run_file=run_file, cycles=cycles, seed=seed, out=out, as_json=as_json)
+    options = RunOptions(
+        run_file=run_file,
+        example=example,
+        cycles=cycles,
+        seed=seed,
+        out=out,
+        as_json=as_json,
+        plant=plant,
+    )
     raise typer.Exit(dry(options) if dry_run else start(options))
 
 
@@ -74,11 +93,11 @@ def doctor(
 
 
 @app.command()
-def config() -> None:
-    """Print the example run file, commented, to start from."""
-    from controller.app.config import example_text
+def config(example: Example = None) -> None:
+    """Print an example run file, commented, to start from."""
+    from controller.app.config import EXAMPLES, example_text
 
-    print(example_text(), end="")
+    print(example_text(EXAMPLES[0] if example is None else example), end="")
 
 
 @app.command()
@@ -125,7 +144,12 @@ def emulate(
         Path | None, typer.Option(help="Keeps instrument and cell over a restart.")
     ] = None,
     seed: Annotated[int, typer.Option(help="Of the cell and the noise.")] = 1,
-    preset: Annotated[str, typer.Option(help="Which simulated cell.")] = "anode-free",
+    preset: Annotated[
+        str | None, typer.Option(help="Which of our simulated cells [anode-free].")
+    ] = None,
+    plant: Annotated[
+        str | None, typer.Option(metavar="MODULE:FACTORY", help="Your own cell instead.")
+    ] = None,
 ) -> None:
     """Emulate an instrument with a cell, for tests.
 
@@ -133,7 +157,9 @@ def emulate(
     """
     from controller.app.emulate import serve_instrument
 
-    serve_instrument(instrument, tcp=tcp, speed=speed, state=state, seed=seed, preset=preset)
+    serve_instrument(
+        instrument, tcp=tcp, speed=speed, state=state, seed=seed, preset=preset, plant=plant
+    )
 
 
 @app.command()
@@ -173,6 +199,30 @@ def _order(run_dir: Path, word: str, *, cause: str = "", name: str = "") -> None
     print(give(run_dir, word, cause=cause, name=name))
 
 
+@hil_app.callback()
+def hil() -> None:
+    """Try the simulated cell by itself, without instrument and controller."""
+
+
+@hil_app.command("effects")
+def hil_effects(
+    only: Annotated[
+        list[str] | None, typer.Option(help="E1 to E15 or N1 to N4; may be given again.")
+    ] = None,
+    draws: Annotated[
+        int, typer.Option(min=0, max=10_000, help="Cells drawn over the assumed ranges, an effect.")
+    ] = 0,
+    plot: Annotated[
+        Path | None, typer.Option(help="Folder for a figure of the gain swept 0.5 to 2 times.")
+    ] = None,
+    as_json: AsJson = False,
+) -> None:
+    """Show which published effects the simulated cell reproduces, and what breaks each."""
+    from controller.app.effects_cli import effects
+
+    raise typer.Exit(effects(only or [], draws=draws, as_json=as_json, plot=plot))
+
+
 @protocols_app.command("list")
 def protocols_list() -> None:
     """List the recipes: what each is for, where it is allowed, on what evidence."""
@@ -193,15 +243,16 @@ def protocols_show(name: Annotated[str, typer.Argument(help="Recipe, or a TOML f
 def protocols_check(
     name: Annotated[str, typer.Argument(help="Recipe, or a TOML file.")],
     run_file: Annotated[
-        Path | None, typer.Option("--run", help="Run file; none: the built-in example.")
+        Path | None, typer.Option("--run", help="Run file; none: a built-in example.")
     ] = None,
+    example: Example = None,
 ) -> None:
-    """Check a recipe against the cell, limits and cycler of a run file."""
+    """Check a recipe against the cell, limits and cycler of a run file or an example."""
     from controller.app import protocols_cli
     from controller.app.config import load_run
     from controller.app.prepare import CAPABILITIES
 
-    config = load_run(run_file)
+    config = load_run(run_file, example=example)
     raise typer.Exit(
         protocols_cli.check_protocol(
             name,

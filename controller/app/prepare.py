@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import NamedTuple
 
 from controller.app.config import RunConfig
 from controller.core.plan import PlanBook, split_cycles
+from controller.core.short_check import opening_steps
 from controller.core.step import CoreConfig
 from controller.domain.capabilities import CyclerCapabilities
 from controller.domain.command import CHARGE, DISCHARGE
@@ -52,15 +54,6 @@ def prepare(config: RunConfig, seed: int) -> Prepared:
         if recipe is None:
             continue
         recipes[name] = recipe
-        if recipe.placement is Placement.BEFORE_FIRST_CYCLE:
-            faults.append(
-                Fault(
-                    where=config.where,
-                    key=f"{key} = {name!r}",
-                    problem="the scheduler cannot run a treatment before the first cycle yet",
-                    remedy="leave it out; it would never be chosen",
-                )
-            )
         faults += [
             Fault(
                 where=config.where, key=f"{key} = {name!r}", problem=one.reason, remedy=one.remedy
@@ -73,21 +66,29 @@ def prepare(config: RunConfig, seed: int) -> Prepared:
                 temperature_source=config.file.temperature.source,
             )
         ]
+    first = [name for name in config.schedule.protocols if _comes_first(recipes.get(name))]
+    if len(first) > 1:
+        problem = f"{' and '.join(first)} all come before the first cycle"
+        faults.append(
+            Fault(where=config.where, key="schedule.protocols", problem=problem, remedy="name one")
+        )
     if faults:
         raise ConfigurationError(faults)
+    again = tuple(name for name in config.schedule.protocols if name not in first)
     core = CoreConfig(
         cell=config.cell,
         limits=config.limits,
         capabilities=capabilities,
         temperature_source=config.file.temperature.source,
         estimator=config.estimator,
-        schedule=config.schedule,
+        schedule=replace(config.schedule, protocols=again),
         recipes=recipes,
         book=_book(config, recipes),
         cycles=config.file.cycling.cycles,
         formation_cycles=config.file.cycling.formation_cycles,
         reference_every=config.file.cycling.reference_every,
         seed=seed,
+        before_first="".join(first),
     )
     return Prepared(core=core, limits=limits)
 
@@ -107,9 +108,12 @@ def wanted_recipes(config: RunConfig) -> dict[str, str]:
     }
 
 
-def recipe_files(config: RunConfig) -> list[Path]:
-    """Return the recipe files beside the run file that it names, in the order of its keys."""
-    names = [name for name in wanted_recipes(config).values() if name.endswith(".toml")]
+def named_files(config: RunConfig) -> list[Path]:
+    """Return the recipe and cell files beside the run file that it names, in a fixed order."""
+    given = [*wanted_recipes(config).values()]
+    if config.simulated and config.file.simulation.plant is None and config.plant is None:
+        given.append(config.file.simulation.preset)
+    names = [name for name in given if name.endswith(".toml")]
     return [Path(config.where).parent / name for name in dict.fromkeys(names)]
 
 
@@ -163,7 +167,12 @@ def _book(config: RunConfig, recipes: Mapping[str, Recipe]) -> PlanBook:
         hours={name: expected_hours(recipes[name], cell) for name in treatments},
         envelopes=tuple(pulse.name for pulse in config.limits.pulse_envelopes),
         nominal_capacity_Ah=cell.nominal_capacity_Ah,
+        opening=opening_steps(cell),
     )
+
+
+def _comes_first(recipe: Recipe | None) -> bool:
+    return recipe is not None and recipe.placement is Placement.BEFORE_FIRST_CYCLE
 
 
 def _placement(recipe: Recipe) -> Placement:

@@ -19,6 +19,7 @@ from controller.app.reporting.facts import (
 )
 from controller.app.reporting.page import page
 from controller.app.reporting.words import MISSING, number, with_u
+from controller.domain.cell import CellFormat
 from controller.domain.errors import RunDirectoryError
 from controller.io.journal import JournalReader
 
@@ -87,9 +88,16 @@ def print_summary(summary: dict[str, Any], run_dir: Path, console: Console) -> N
         f"{summary['cycles']} base" + (f", {others} formation or reference" if others else ""),
     )
     capacity = summary["final_capacity_mAh"]
-    head.add_row("capacity", MISSING if capacity is None else f"{number(capacity)} mAh in the last")
+    symmetric = facts.cell_format is CellFormat.LI_LI
+    head.add_row(
+        "moved" if symmetric else "capacity",
+        MISSING if capacity is None else f"{number(capacity)} mAh in the last",
+    )
     mean = MISSING if trend is None else with_u(trend.mean * 100.0, trend.u_mean * 100.0, "%")
-    head.add_row("CE", mean if trend is None else f"{mean}, {trend_words(trend)}")
+    if symmetric:
+        head.add_row("CE", "none: two lithium foils")
+    else:
+        head.add_row("CE", mean if trend is None else f"{mean}, {trend_words(trend)}")
     head.add_row("lab time", f"{summary['lab_hours']:.1f} h")
     head.add_row("stopped", summary["stopped_because"] or "not stopped")
     console.print(head)

@@ -21,8 +21,8 @@ from rich.table import Table
 from controller import __version__
 from controller.app.config import RunConfig, load_run, parse_run
 from controller.app.display import LiveDisplay
-from controller.app.hardware import Hardware, Past, build
-from controller.app.prepare import Prepared, describe_step, prepare, recipe_files
+from controller.app.hardware import Hardware, Past, build, plant_notes
+from controller.app.prepare import Prepared, describe_step, named_files, prepare
 from controller.app.report import print_summary, summary, write_report
 from controller.app.resume import (
     Restored,
@@ -58,10 +58,12 @@ class RunOptions:
     """The command line of `reactivate run`."""
 
     run_file: Path | None
+    example: str | None = None
     cycles: int | None
     seed: int
     out: Path | None
     as_json: bool
+    plant: str | None = None
 
 
 # --- dry run ------------------------------------------------------------------------------------
@@ -69,8 +71,11 @@ class RunOptions:
 
 def dry(options: RunOptions) -> int:
     """Make all checks and print every step with its limits; nothing is energised."""
-    config = load_run(options.run_file, cycles=options.cycles)
+    config = _given(options)
     prepared = prepare(config, options.seed)
+    notes = not_enforced(config)
+    if config.simulated:
+        notes += plant_notes(config, options.seed)
     console = Console(highlight=False)
     cell = config.cell
     console.print(
@@ -79,8 +84,8 @@ def dry(options: RunOptions) -> int:
         f"{cell.upper_cut_off_V:g} V, on {config.file.cycler.driver} at "
         f"{config.file.cycler.address}"
     )
-    for line in not_enforced(config):
-        console.print(f"note: {line}")
+    for line in notes:
+        console.print(f"note: {line}", soft_wrap=True)
     needing = sorted(Core(prepared.core).needs_check)
     if needing:
         console.print(
@@ -137,8 +142,11 @@ def start(options: RunOptions) -> int:
     if existing and run_dir is not None:
         config, seed = _configuration_to_resume(options, run_dir)
     else:
-        config, seed = load_run(options.run_file, cycles=options.cycles), options.seed
+        config = _given(options)
+        seed = options.seed
     prepared = prepare(config, seed)
+    # A plant that is none is refused before there is a run directory.
+    notes = plant_notes(config, seed) if config.simulated else []
     if run_dir is None:
         run_dir = _new_run_dir(config)
     _refuse_bad_place(run_dir)
@@ -152,6 +160,8 @@ def start(options: RunOptions) -> int:
             warning = stack.enter_context(inhibit_sleep(f"cycling {config.cell.name}"))
             if warning:
                 console.print(f"warning: {warning}")
+        for line in notes:
+            console.print(f"note: {line}", soft_wrap=True)
         code = _run_held(config, prepared, seed, run_dir, console, stack)
     write_bdf(run_dir, bdf_path(run_dir, config))
     write_report(run_dir)
@@ -163,34 +173,49 @@ def start(options: RunOptions) -> int:
     return code
 
 
+def _given(options: RunOptions) -> RunConfig:
+    """Return the run that the command line names: a file, or a built-in example."""
+    return load_run(
+        options.run_file, cycles=options.cycles, plant=options.plant, example=options.example
+    )
+
+
 def _configuration_to_resume(options: RunOptions, run_dir: Path) -> tuple[RunConfig, int]:
     """Return the configuration in the journal; a run file that differs from it is refused."""
     header = configuration_of(run_dir)
     text, where = str(header["configuration"]), str(run_dir / "run.sqlite")
-    if options.run_file is not None:
-        given = load_run(options.run_file)
+    plant = None if header.get("plant") is None else str(header["plant"])
+    if options.plant is not None and options.plant != plant:
+        raise RunDirectoryError(
+            f"{run_dir} holds a run on {plant or 'the cell of its run file'}, not on "
+            f"--plant {options.plant}: leave --plant out, or give another --out"
+        )
+    if options.run_file is not None or options.example is not None:
+        given = load_run(options.run_file, plant=plant, example=options.example)
         if inputs_sha256(given) != header["inputs_sha256"]:
             raise RunDirectoryError(
-                f"{run_dir} holds a run of another configuration than {options.run_file}: "
-                "give the run file it was begun with, none at all, or another --out"
+                f"{run_dir} holds a run of another configuration than {given.where}: "
+                "give what it was begun with, nothing at all, or another --out"
             )
     cycles = options.cycles
     if cycles is None and header.get("cycles") is not None:
         cycles = int(str(header["cycles"]))
-    return parse_run(text, where, cycles=cycles), int(str(header["seed"]))
+    return parse_run(text, where, cycles=cycles, plant=plant), int(str(header["seed"]))
 
 
 def inputs_sha256(config: RunConfig) -> str:
-    """Return the hash of the run file and of the recipe files that it names."""
+    """Return the hash of the run file, the recipe files that it names, and a given plant's name."""
     digest = hashlib.sha256(config.text.encode())
-    for file in recipe_files(config):
+    if config.plant is not None:
+        digest.update(b"\0plant " + config.plant.encode())
+    for file in named_files(config):
         digest.update(file.read_bytes())
     return digest.hexdigest()
 
 
-def _keep_recipes(config: RunConfig, run_dir: Path) -> None:
-    """Copy the recipe files that the run file names, so that a resume reads the same."""
-    for file in recipe_files(config):
+def _keep_files(config: RunConfig, run_dir: Path) -> None:
+    """Copy the files that the run file names, so that a resume reads the same."""
+    for file in named_files(config):
         if file.parent.resolve() != run_dir.resolve():
             shutil.copyfile(file, run_dir / file.name)
 
@@ -245,7 +270,7 @@ def _run_held(
         acknowledged = _acknowledgement(restored, mailbox, run_dir)
         journal = Journal.open(run_dir, utc_s=wall.utc_s(), batch=batch)
     else:
-        _keep_recipes(config, run_dir)
+        _keep_files(config, run_dir)
         journal = Journal.create(run_dir, _header(config, seed, wall.utc_s()), batch=batch)
     hardware: Hardware | None = None
     stopped = "failed before the start"
@@ -300,6 +325,7 @@ def _run_held(
                 interrupt=interrupt,
             )
             runtime.run(state, memory, sequence, resumed=resumed, acknowledged=acknowledged)
+        _tell_plant(hardware, journal, console)
         stopped = state.stopped_because
         if state.run_state is not State.FAULT and not runtime.failed:
             code = EXIT_DONE
@@ -308,6 +334,15 @@ def _run_held(
             hardware.close()
         journal.close(stopped, utc_s=wall.utc_s())
     return code
+
+
+def _tell_plant(hardware: Hardware, journal: Journal, console: Console) -> None:
+    """Say how a simulated cell was regulated, where that is not as a real instrument does it."""
+    for line in hardware.notes():
+        console.print(f"note: {line}", soft_wrap=True)
+        journal.event(
+            Event(kind=EventKind.RUN, t_s=hardware.clock.now_s(), sequence=-1, message=line)
+        )
 
 
 def _past(restored: Restored | None) -> Past:
@@ -334,6 +369,7 @@ def _header(config: RunConfig, seed: int, utc_s: float) -> dict[str, str | int |
         "python": sys.version.split()[0],
         "seed": seed,
         "simulated": config.simulated,
+        **({} if config.plant is None else {"plant": config.plant}),
         "cell": config.cell.name,
         "format": config.cell.format.value,
         "area_cm2": config.cell.area_cm2,

@@ -17,6 +17,7 @@ from typing import Final, Protocol, assert_never
 from controller.app.hardware import Hardware
 from controller.core.state import CoreState, to_text
 from controller.core.step import Core, Report
+from controller.domain.cell import TWO_FOILS
 from controller.domain.command import OPEN, Command
 from controller.domain.errors import CyclerError, ReactivationError
 from controller.domain.events import Event, EventKind
@@ -86,6 +87,7 @@ class Runtime:
         self._reports_when_well = 0
         self._wall = RealClock()
         self._sequence = 0
+        self._while_read = self._guard.in_force
         self.failed = False  # ended by an error, not by its end, an operator or a trip
 
     def run(
@@ -167,8 +169,9 @@ class Runtime:
         verdict = Verdict(ALLOW, 0)
         due_s = self._clock.now_s()
         while True:
+            # what the poll has found may be another thing than what was in force until then
+            command, report = self._core.step(state, sample, self._while_read, verdict)
             in_force = self._guard.in_force
-            command, report = self._core.step(state, sample, in_force, verdict)
             verdict = supervisor.review(memory, sample, command, self._limits)
             if verdict.causes != self._causes:
                 self._verdict_changed(state, verdict, sample)
@@ -207,7 +210,10 @@ class Runtime:
             self._paused_s = sample.t_host_s
             return
         cell = self._core.config.cell
-        high = sample.voltage_V > 0.5 * (cell.lower_cut_off_V + cell.upper_cut_off_V)
+        # two foils stand near 0 V whatever was plated: there is no high charge to see
+        high = cell.format not in TWO_FOILS and sample.voltage_V > 0.5 * (
+            cell.lower_cut_off_V + cell.upper_cut_off_V
+        )
         if high and sample.t_host_s - self._paused_s >= CHARGED_PAUSE_S:
             self._paused_s = math.inf  # said once
             self._event(
@@ -231,7 +237,7 @@ class Runtime:
         self._event(EventKind.RUN, state.stopped_because, sample)
 
     def _read(self, state: CoreState) -> Sample:
-        in_force = self._guard.in_force
+        in_force = self._while_read = self._guard.in_force
         sample = self._guard.poll(self._sequence)
         self._sequence += 1
         self._journal.sample(sample, state.cycle, state.step_index, in_force.kind, in_force.tag)

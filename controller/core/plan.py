@@ -27,7 +27,8 @@ class CycleKey:
         Which cycle of a recipe of several (formation, reference test); `BASELINE_REST` in a base
         cycle whose rests are as long as an open-circuit check.
     recipe : str
-        Treatment whose opportunity this cycle is; empty for none.
+        Treatment whose opportunity this cycle is; empty for none. In a formation cycle the one
+        that comes before any cycling.
     treated : bool
         False: the treatment was withheld and its sham runs.
     """
@@ -36,6 +37,11 @@ class CycleKey:
     part: int = 0
     recipe: str = ""
     treated: bool = False
+
+    @property
+    def ends_in_anchor(self) -> bool:
+        """Whether the plan itself ends in an anchor state."""
+        return bool(self.recipe) and self.kind is CycleKind.BASE
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,7 +55,11 @@ class PlannedStep:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PlanBook:
-    """Every step of the run in absolute units, resolved once before anything is energised."""
+    """Every step of the run in absolute units, resolved once before anything is energised.
+
+    `opening` comes before everything else in each session: the probe of polarity on formats whose
+    open-circuit voltage does not show it.
+    """
 
     formation: tuple[tuple[Step, ...], ...]
     base: tuple[Step, ...]
@@ -62,6 +72,7 @@ class PlanBook:
     hours: Mapping[str, float]
     envelopes: tuple[str, ...]
     nominal_capacity_Ah: float
+    opening: tuple[Step, ...] = ()
 
     def steps(self, key: CycleKey) -> tuple[PlannedStep, ...]:
         """Return the steps of a cycle."""
@@ -70,6 +81,10 @@ class PlanBook:
     def anchor_steps(self) -> tuple[PlannedStep, ...]:
         """Return the steps that bring the cell to an anchor state."""
         return tuple(self.planned(step) for step in self.anchor)
+
+    def opening_steps(self) -> tuple[PlannedStep, ...]:
+        """Return the steps with which a session opens."""
+        return tuple(self.planned(step) for step in self.opening)
 
     def planned(self, step: Step) -> PlannedStep:
         """Return a step with its numbers and envelope."""
@@ -81,7 +96,8 @@ class PlanBook:
 
     def _steps(self, key: CycleKey) -> tuple[Step, ...]:
         if key.kind is CycleKind.FORMATION:
-            return self.formation[key.part % len(self.formation)]
+            before = self.treatments[key.recipe] if key.recipe else ()
+            return (*before, *self.formation[key.part % len(self.formation)])
         if key.kind is CycleKind.REFERENCE:
             return self.reference[key.part]
         if not key.recipe:
@@ -116,17 +132,22 @@ class PlanBook:
         if placement is Placement.AFTER_CHARGE:
             place = charges[-1] + 1
         elif placement is Placement.MID_CHARGE:
-            place = charges[0]
-            whole = self.base[place]
-            first_half = replace(
-                whole,
-                name=f"{whole.name}, first half",
-                end_charge_Ah=0.5 * self.nominal_capacity_Ah,
-            )
-            insert = (first_half, *insert)
+            return self._within_charge(insert, charges[0])
         else:
             place = 0
         return (*self.base[:place], *insert, *self.base[place:])
+
+    def _within_charge(self, insert: tuple[Step, ...], place: int) -> tuple[Step, ...]:
+        """Return the base cycle with steps put in half the nominal capacity into its charge."""
+        whole = self.base[place]
+        half_Ah = 0.5 * self.nominal_capacity_Ah
+        first = replace(whole, name=f"{whole.name}, first half", end_charge_Ah=half_Ah)
+        # where a charge ends the plating, the second half ends at what is left of it
+        rest = whole
+        if whole.end_charge_Ah > half_Ah:
+            name = f"{whole.name}, second half"
+            rest = replace(whole, name=name, end_charge_Ah=whole.end_charge_Ah - half_Ah)
+        return (*self.base[:place], first, *insert, rest, *self.base[place + 1 :])
 
 
 def split_cycles(steps: Sequence[Step]) -> tuple[tuple[Step, ...], ...]:

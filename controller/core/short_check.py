@@ -13,8 +13,8 @@ from typing import Any, Final
 
 from controller.core.execute import numbers_of
 from controller.core.plan import PlannedStep
-from controller.domain.cell import CellSpec
-from controller.domain.command import CHARGE, HOLD_0A, TAG_DIAGNOSTIC, TAG_TREATMENT
+from controller.domain.cell import TWO_FOILS, CellSpec
+from controller.domain.command import CHARGE, DISCHARGE, HOLD_0A, TAG_DIAGNOSTIC, TAG_TREATMENT
 from controller.domain.sample import NAN
 from controller.domain.step import Stage, Step
 from controller.domain.total_math import safe_divide, safe_sqrt
@@ -31,6 +31,12 @@ POLARITY_SIGMAS: Final = 5.0
 POLARITY_LEAST_READINGS: Final = 3
 # The current that flowed must be the one asked for, to this part of it (assumed, 0.3 to 0.9).
 POLARITY_CURRENT_FRACTION: Final = 0.5
+# The probe that opens a session: a current that formation uses anyway (assumed, C/50 to C/5), and
+# the way back shorter, so that bare Cu is not run into though the first plating comes back in part.
+OPENING_C_RATE: Final = 0.1
+OPENING_REST_S: Final = 10.0
+OPENING_PLATE_S: Final = 5.0
+OPENING_STRIP_S: Final = 3.0
 
 
 class Probe:
@@ -166,6 +172,50 @@ def comes_too_early(due: str, before: PlannedStep | None, planned: PlannedStep) 
         step.envelope != "" and before is not None and before.step.envelope == step.envelope
     )
     return step.kind == CHARGE and not same_opening
+
+
+def before_current(steps: Sequence[PlannedStep], index: int) -> bool:
+    """Return whether no step of a treatment before this one has passed current."""
+    return all(one.step.tag != TAG_TREATMENT or one.step.kind == HOLD_0A for one in steps[:index])
+
+
+def opening_steps(cell: CellSpec) -> tuple[Step, ...]:
+    """Return the probe of polarity that opens each session on two foils; nothing elsewhere.
+
+    An open-circuit voltage near 0 V says neither which way round the sense leads are nor whether
+    there is a cell between them: a small current each way does.
+    """
+    if cell.format not in TWO_FOILS:
+        return ()
+    current_A = cell.c_rate_current_A(OPENING_C_RATE)
+
+    def rest(name: str) -> Step:
+        return _opening(name, HOLD_0A, 0.0, NAN, OPENING_REST_S)
+
+    return (
+        rest("settle before the probe"),
+        _opening(
+            "polarity probe, positive", CHARGE, current_A, cell.upper_cut_off_V, OPENING_PLATE_S
+        ),
+        rest("between the probes"),
+        _opening(
+            "polarity probe, negative", DISCHARGE, -current_A, cell.lower_cut_off_V, OPENING_STRIP_S
+        ),
+        rest("settle after the probe"),
+    )
+
+
+def _opening(name: str, kind: int, current_A: float, bound_V: float, duration_s: float) -> Step:
+    return Step(
+        name=name,
+        stage=Stage.DIAGNOSING,
+        kind=kind,
+        current_A=current_A,
+        voltage_bound_V=bound_V,
+        max_duration_s=duration_s,
+        tag=TAG_DIAGNOSTIC,
+        polarity_probe=kind != HOLD_0A,
+    )
 
 
 def teaches(steps: Sequence[PlannedStep], index: int) -> bool:

@@ -50,6 +50,12 @@ class CoreState:
     treatments_run, treatments_abandoned, treatments_harmful : dict of str to int
         By recipe. Harmful: the open-circuit check afterwards failed.
     short_check : ShortCheck
+    opening : int
+        Step of the session's opening that runs; -1 for none.
+    opening_progress : Progress
+        How far that step has come; `progress` waits meanwhile.
+    first_decided : bool
+        The treatment before the first cycle has been decided on.
     envelope_openings : dict of str to int
         By pulse envelope; the supervisor counts for itself.
     last_t_s : float
@@ -80,6 +86,9 @@ class CoreState:
     envelope_openings: dict[str, int] = field(default_factory=dict)
     treatments_harmful: dict[str, int] = field(default_factory=dict)
     short_check: ShortCheck = field(default_factory=ShortCheck)
+    opening: int = -1
+    opening_progress: Progress = field(default_factory=Progress)
+    first_decided: bool = False
     last_t_s: float = float("nan")
     hours: float = 0.0
     stopped_because: str = ""
@@ -91,7 +100,8 @@ def to_text(state: CoreState) -> str:
     plain["schema"] = CHECKPOINT_SCHEMA
     plain["key"] = asdict(state.key)
     plain["next_key"] = None if state.next_key is None else asdict(state.next_key)
-    plain["progress"] = {name: getattr(state.progress, name) for name in Progress.__slots__}
+    plain["progress"] = _progress_to_dict(state.progress)
+    plain["opening_progress"] = _progress_to_dict(state.opening_progress)
     plain["estimator"] = online.to_dict(state.estimator)
     plain["scheduler"] = asdict(state.scheduler)
     plain["short_check"] = short_check.to_dict(state.short_check)
@@ -113,9 +123,6 @@ def from_text(text: str, where: str) -> CoreState:
         raise RunDirectoryError(
             f"{where}: checkpoint has schema {schema!r}; this program reads {CHECKPOINT_SCHEMA}"
         )
-    progress = Progress()
-    for name, value in plain.pop("progress").items():
-        setattr(progress, name, value)
     scheduler = plain.pop("scheduler")
     scheduler["opportunities"] = [Opportunity(**one) for one in scheduler["opportunities"]]
     next_key = plain.pop("next_key")
@@ -124,7 +131,9 @@ def from_text(text: str, where: str) -> CoreState:
         run_state=State(plain.pop("run_state")),
         key=_key(plain.pop("key")),
         next_key=None if next_key is None else _key(next_key),
-        progress=progress,
+        progress=_progress_from(plain.pop("progress")),
+        # checkpoints before the opening have none
+        opening_progress=_progress_from(plain.pop("opening_progress", {})),
         estimator=online.from_dict(plain.pop("estimator")),
         scheduler=SchedulerState(**scheduler),
         short_check=ShortCheck() if checked is None else short_check.from_dict(checked),
@@ -134,8 +143,28 @@ def from_text(text: str, where: str) -> CoreState:
 
 
 _OWN_CODING: Final = frozenset(
-    {"key", "next_key", "progress", "estimator", "scheduler", "history", "short_check"}
+    {
+        "key",
+        "next_key",
+        "progress",
+        "opening_progress",
+        "estimator",
+        "scheduler",
+        "history",
+        "short_check",
+    }
 )
+
+
+def _progress_to_dict(progress: Progress) -> dict[str, Any]:
+    return {name: getattr(progress, name) for name in Progress.__slots__}
+
+
+def _progress_from(plain: dict[str, Any]) -> Progress:
+    progress = Progress()
+    for name, value in plain.items():
+        setattr(progress, name, value)
+    return progress
 
 
 def _key(plain: dict[str, Any]) -> CycleKey:

@@ -24,6 +24,7 @@ from controller.core.plan import BASELINE_REST, CycleKey, PlanBook, PlannedStep
 from controller.core.short_check import (
     Probe,
     base_current_A,
+    before_current,
     comes_too_early,
     inserted_check,
     is_check,
@@ -34,20 +35,24 @@ from controller.core.short_check import (
 )
 from controller.core.state import CoreState
 from controller.domain.capabilities import CyclerCapabilities
-from controller.domain.cell import CellLimits, CellSpec
+from controller.domain.cell import CellFormat, CellLimits, CellSpec
 from controller.domain.command import HOLD_0A, OPEN, TAG_TREATMENT, Command
 from controller.domain.decision import Decision
 from controller.domain.events import Event, EventKind, JsonScalar, event_at
 from controller.domain.figures import CycleFigures, CycleKind, DischargeEnd, Resistance
-from controller.domain.sample import Sample, quality_words
+from controller.domain.sample import OUTPUT_OFF, Sample, quality_words
 from controller.domain.step import FAST_PERIOD_S, StepEnd
 from controller.domain.verdict import HOLD, REST, TRIP, Verdict
 from controller.estimation import online, relaxation
 from controller.policy import scheduler
 from controller.policy.machine import State, StateMachine, Trigger
 from protocols.check import CheckState, check
+from protocols.credit import why_not_credited
 from protocols.spec import OCV_CHECK_S, Recipe
 
+# A cycle of a symmetric cell whose charge and discharge differ by more than this part of nominal
+# capacity did not end in the state it began in. Assumed, 0.001-0.01.
+BALANCED_FRACTION: Final = 0.005
 _IDLE_VALID_S: Final = VALID_PERIODS * FAST_PERIOD_S
 _HOLD_COMMAND: Final = Command(kind=HOLD_0A, period_s=FAST_PERIOD_S, valid_for_s=_IDLE_VALID_S)
 _OPEN_COMMAND: Final = Command(kind=OPEN, period_s=FAST_PERIOD_S, valid_for_s=_IDLE_VALID_S)
@@ -70,7 +75,11 @@ _WITHIN_TREATMENT: Final = frozenset({Trigger.EXECUTE, Trigger.RECOVER, Trigger.
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CoreConfig:
-    """Everything the run is decided from, besides its samples."""
+    """Everything the run is decided from, besides its samples.
+
+    `before_first` is the treatment to be given before any cycling; empty for none. It is not among
+    the protocols of `schedule`, which come again.
+    """
 
     cell: CellSpec
     limits: CellLimits
@@ -84,6 +93,7 @@ class CoreConfig:
     formation_cycles: int
     reference_every: int
     seed: int
+    before_first: str = ""
 
 
 @dataclass(slots=True)
@@ -111,7 +121,8 @@ class Core:
     Attributes
     ----------
     needs_check : frozenset of str
-        Scheduled recipes after which an open-circuit check has to pass before charging.
+        Scheduled recipes after which an open-circuit check has to pass before charging; not the
+        one before the first cycle, which brings its own baseline.
     """
 
     def __init__(self, config: CoreConfig) -> None:
@@ -122,10 +133,12 @@ class Core:
         self._command_of: tuple[PlannedStep, float] | None = None
         self._base_A = base_current_A(config.book.base)
         self._inserted_check = inserted_check(config.book.nominal_capacity_Ah)
+        self._opening = config.book.opening_steps()
         self.needs_check: Final = frozenset(
             name
             for name, steps in config.book.treatments.items()
-            if any(one.ocv_check or owes_check(one, config.cell, self._base_A) for one in steps)
+            if name != config.before_first
+            and any(one.ocv_check or owes_check(one, config.cell, self._base_A) for one in steps)
         )
 
     def new_state(self) -> CoreState:
@@ -151,7 +164,9 @@ class Core:
         return cached[2]
 
     def current(self, state: CoreState) -> PlannedStep:
-        """Return the running step: of the plan, or the check inserted in front of it."""
+        """Return the running step: of the opening, the plan, or the check in front of it."""
+        if state.opening >= 0:
+            return self._opening[state.opening]
         if state.short_check.inserted:
             return self._inserted_check
         return self.plan(state)[state.step_index]
@@ -178,12 +193,12 @@ class Core:
         )
 
     def begin(self, state: CoreState, sample: Sample) -> Report:
-        """Enter the running step after the start checks have passed."""
+        """Enter the running step after the start checks have passed, or the session's opening."""
         report = Report()
         report.events.append(self.trigger(state, Trigger.CHECKED, sample))
-        self._take_up(state, sample, report)
-        self._enter_step(state, sample, report, fresh=state.progress.elapsed_s == 0.0)
         state.last_t_s = sample.t_host_s
+        if self._decides_first(state, sample, report):
+            self._open_or_go_on(state, sample, report)
         return report
 
     def step(
@@ -215,14 +230,15 @@ class Core:
         if state.run_state not in _RUNNING_STATES:
             return Outcome(self._idle_command(state), report)
         planned = self.current(state)
-        end = advance(state.progress, planned.numbers, sample, in_force.kind)
+        progress = state.progress if state.opening < 0 else state.opening_progress
+        end = advance(progress, planned.numbers, sample, in_force.kind)
         resistances = online.take_resistances(state.estimator)
         if resistances:
             report = report or Report()
             report.resistances += [replace(one, cycle=state.cycle) for one in resistances]
         check = state.short_check
         if not sample.quality and in_force.kind == planned.numbers.kind:
-            if check.watching:
+            if check.watching and state.opening < 0:
                 relaxation.observe(
                     check.relaxation,
                     state.progress.elapsed_s,
@@ -237,7 +253,7 @@ class Core:
             if state.run_state not in _RUNNING_STATES:
                 return Outcome(self._idle_command(state), report)
             planned = self.current(state)
-        if in_force.kind == OPEN:
+        if in_force.kind == OPEN or sample.output == OUTPUT_OFF:
             # brought up at 0 A first: no current is asked for before the voltage is seen
             return Outcome(_HOLD_COMMAND, report)
         return Outcome(self._command_of_step(state, planned, sample), report)
@@ -245,10 +261,109 @@ class Core:
     def reenter(self, state: CoreState, sample: Sample) -> Report:
         """Go on with the running step after a pause; what it has done so far counts."""
         report = Report()
+        if state.opening >= 0:
+            self._open_or_go_on(state, sample, report)
+            return report
         before = state.progress
         self._take_up(state, sample, report)
         self._enter_step(state, sample, report, fresh=state.progress is not before)
         return report
+
+    # --- before the plan ------------------------------------------------------------------------
+
+    def _decides_first(self, state: CoreState, sample: Sample, report: Report) -> bool:
+        """Decide on the treatment before any cycling; return whether the run goes on.
+
+        It is given where it was scheduled: withholding it at random is for cells, not for cycles
+        of one. Refused at this moment it stops the run, because cycling would end its only chance.
+        """
+        name = self.config.before_first
+        if not name or state.first_decided:
+            return True
+        refused = self._refusal(state, sample, name)
+        if refused:
+            why = f"{name} comes before any cycling and is refused now: {refused}"
+            report.events.append(event_at(sample, EventKind.TREATMENT, why, {"recipe": name}))
+            report.events.append(self.trigger(state, Trigger.STOP, sample))
+            state.stopped_because = f"{why}; nothing was cycled, the same --out tries again"
+            return False
+        state.first_decided = True
+        state.key = replace(state.key, recipe=name, treated=True)
+        state.treatments_run[name] = 1
+        state.scheduler.hours_spent += self.config.book.hours[name]
+        decision = Decision(
+            cycle=state.cycle - 1,
+            protocol=name,
+            candidate=name,
+            opportunity=False,
+            withheld=False,
+            probability=math.nan,
+            reason="once, before any cycling, on the foil at the positive terminal; it is withheld "
+            "at random between cells, not within a run, so no effect is claimed",
+        )
+        report.decisions.append(decision)
+        report.events.append(_decided(decision, sample))
+        return True
+
+    def _refusal(self, state: CoreState, sample: Sample, name: str) -> str:
+        """Return why the treatment before the first cycle may not be given now."""
+        config = self.config
+        facts = CheckState(
+            temperature_K=sample.temperature_K,
+            cycles_done=state.cycle - 1,
+            times_done=dict(state.treatments_run),
+            envelope_openings=dict(state.envelope_openings),
+        )
+        reasons = check(
+            config.recipes[name],
+            config.cell,
+            config.limits,
+            config.capabilities,
+            temperature_source=config.temperature_source,
+            state=facts,
+        )
+        return reasons[0].reason if reasons else ""
+
+    def _open_or_go_on(self, state: CoreState, sample: Sample, report: Report) -> None:
+        """Begin the session's opening, or go straight on where there is none.
+
+        While a check after a fast treatment is owed nothing may be charged, not even a probe.
+        """
+        if self._opening and not state.short_check.due:
+            state.opening = 0
+            self._enter_opening(state, sample, report)
+            return
+        state.opening = -1
+        self._go_on(state, sample, report)
+
+    def _go_on(self, state: CoreState, sample: Sample, report: Report) -> None:
+        self._take_up(state, sample, report)
+        self._enter_step(state, sample, report, fresh=state.progress.elapsed_s == 0.0)
+
+    def _enter_opening(self, state: CoreState, sample: Sample, report: Report) -> None:
+        planned = self.current(state)
+        state.opening_progress = Progress()
+        state.opening_progress.last_t_s = sample.t_host_s
+        if planned.step.polarity_probe:
+            state.short_check.probe = Probe(sample.voltage_V)
+        if state.run_state.value != planned.step.stage.value:
+            report.events.append(self.trigger(state, Trigger(planned.step.stage.value), sample))
+        report.events.append(_started(planned, sample, cycle=state.cycle, index=state.step_index))
+
+    def _end_opening(self, state: CoreState, sample: Sample, report: Report) -> None:
+        """Go on to the next step of the opening; without proof of polarity nothing is cycled."""
+        if self.current(state).step.polarity_probe:
+            proven, said = self._probed(state, sample, report)
+            if not proven:
+                report.events += self.trip(state, sample).events
+                state.stopped_because = f"fault: polarity not proven: {said}"
+                return
+        state.opening += 1
+        if state.opening < len(self._opening):
+            self._enter_opening(state, sample, report)
+        else:
+            state.opening = -1
+            self._go_on(state, sample, report)
 
     def _take_up(self, state: CoreState, sample: Sample, report: Report) -> None:
         """Settle what may not simply go on after a pause or a crash.
@@ -277,7 +392,8 @@ class Core:
         return _HOLD_COMMAND if state.run_state is State.PAUSED else _OPEN_COMMAND
 
     def _command_of_step(self, state: CoreState, planned: PlannedStep, sample: Sample) -> Command:
-        period = period_s(state.progress, planned.numbers, sample)
+        progress = state.progress if state.opening < 0 else state.opening_progress
+        period = period_s(progress, planned.numbers, sample)
         of = self._command_of
         if of is None or of[0] is not planned or of[1] != period:
             self._command_of = (planned, period)
@@ -408,18 +524,18 @@ class Core:
         state.short_check.watching = False
         report.events.append(self.trigger(state, Trigger.PAUSE, sample))
 
-    def _polarity_proven(self, state: CoreState, sample: Sample, report: Report) -> bool:
-        """Compare the probe's response with its current; without proof the treatment ends."""
+    def _probed(self, state: CoreState, sample: Sample, report: Report) -> tuple[bool, str]:
+        """Compare the probe's response with its current; return the outcome, and it in words."""
         asked_A = self.current(state).step.current_A
         proven, moved_V, needed_V = polarity(state.short_check.probe, asked_A)
         said = f"the voltage moved {moved_V * 1e3:+.3g} mV with the current"
         report.events.append(
             event_at(
                 sample,
-                EventKind.TREATMENT,
+                EventKind.TREATMENT if state.opening < 0 else EventKind.INSTRUMENT,
                 f"polarity {'proven' if proven else 'not proven'}: {said}",
                 data={
-                    "recipe": state.key.recipe,
+                    "recipe": state.key.recipe if state.opening < 0 else "",
                     "cycle": state.cycle,
                     "passed": proven,
                     "current_A": asked_A,
@@ -428,9 +544,13 @@ class Core:
                 },
             )
         )
+        return proven, f"{said}, more than {needed_V * 1e3:.3g} mV is proof"
+
+    def _polarity_proven(self, state: CoreState, sample: Sample, report: Report) -> bool:
+        """Return whether a treatment's probe has proven the polarity; without it the end."""
+        proven, said = self._probed(state, sample, report)
         if not proven:
-            why = f"polarity not proven: {said}, more than {needed_V * 1e3:.3g} mV is proof"
-            self._abandon(state, sample, why, report)
+            self._abandon(state, sample, f"polarity not proven: {said}", report)
         return proven
 
     def _settle(self, state: CoreState, sample: Sample, report: Report) -> bool:
@@ -453,7 +573,8 @@ class Core:
     def _watch(self, state: CoreState, sample: Sample) -> None:
         """Prepare the sums of the step that begins."""
         check, step = state.short_check, self.current(state).step
-        untreated = not state.key.treated and not check.short_sign
+        untouched = not state.key.treated or before_current(self.plan(state), state.step_index)
+        untreated = untouched and not check.short_sign
         if is_check(step) and (check.due or untreated):
             check.relaxation = relaxation.Relaxation(step.max_duration_s)
             check.watching = True
@@ -498,19 +619,7 @@ class Core:
             state.envelope_openings[name] = state.envelope_openings.get(name, 0) + 1
         if fresh:
             report.events.append(
-                event_at(
-                    sample,
-                    EventKind.STEP_STARTED,
-                    f"cycle {state.cycle}: {planned.step.name}",
-                    data={
-                        "cycle": state.cycle,
-                        "step_index": state.step_index,
-                        "stage": stage.value,
-                        "current_A": planned.step.current_A,
-                        "voltage_bound_V": planned.step.voltage_bound_V,
-                        "envelope": planned.step.envelope,
-                    },
-                )
+                _started(planned, sample, cycle=state.cycle, index=state.step_index)
             )
 
     def _before(self, state: CoreState) -> PlannedStep | None:
@@ -518,7 +627,7 @@ class Core:
 
     def _end_step(self, state: CoreState, sample: Sample, end: StepEnd, report: Report) -> None:
         planned = self.current(state)
-        p = state.progress
+        p = state.progress if state.opening < 0 else state.opening_progress
         report.events.append(
             event_at(
                 sample,
@@ -534,6 +643,9 @@ class Core:
                 },
             )
         )
+        if state.opening >= 0:
+            self._end_opening(state, sample, report)
+            return
         if not self._settle(state, sample, report):
             return
         if planned.step.closes_half_cycle:
@@ -554,7 +666,7 @@ class Core:
         """
         following = self._following(state, running_is_done=True)
         base_next = following is CycleKind.BASE
-        anchored = state.anchoring or bool(state.key.recipe)
+        anchored = state.anchoring or state.key.ends_in_anchor
         if state.key.kind is CycleKind.BASE and not state.anchoring and base_next:
             decision = self._decide(state, sample)
             report.decisions.append(decision)
@@ -572,7 +684,7 @@ class Core:
         self._close_cycle(state, sample, report)
 
     def _close_cycle(self, state: CoreState, sample: Sample, report: Report) -> None:
-        anchored = state.anchoring or bool(state.key.recipe)
+        anchored = state.anchoring or state.key.ends_in_anchor
         figures = online.close_cycle(
             state.estimator,
             self.config.estimator,
@@ -582,6 +694,8 @@ class Core:
         )
         if state.spoiled:
             figures = replace(figures, flags=(*figures.flags, *state.spoiled))
+        if self._unbalanced(figures):
+            figures = replace(figures, anchored=False, flags=(*figures.flags, "unbalanced"))
         state.history.append(figures)
         scheduler.record_outcome(state.scheduler, figures)
         report.figures.append(figures)
@@ -593,6 +707,13 @@ class Core:
             state.stopped_because = "completed"
             return
         self._begin_cycle(state, following)
+
+    def _unbalanced(self, figures: CycleFigures) -> bool:
+        """Return whether a symmetric cell's cycle ended in another state than it began in."""
+        cell = self.config.cell
+        return cell.format is CellFormat.LI_LI and not (
+            abs(figures.net_charge_Ah) <= BALANCED_FRACTION * cell.nominal_capacity_Ah
+        )
 
     def has_ended(self, state: CoreState) -> bool:
         """Return whether the last cycle there was to be has been closed."""
@@ -735,6 +856,8 @@ class Core:
                         recipe=name,
                         prior_gain_Ah=_prior_gain_Ah(recipe, config.cell),
                         hours=config.book.hours[name],
+                        prior_sd_Ah=_prior_sd_Ah(recipe, config.cell),
+                        not_credited=why_not_credited(recipe, config.cell.format),
                     )
                 )
         return candidates, refused
@@ -757,12 +880,35 @@ def _prior_gain_Ah(recipe: Recipe, cell: CellSpec) -> float:
     return (general if on_format is None else on_format) * cell.area_cm2 * 1e-3
 
 
+def _prior_sd_Ah(recipe: Recipe, cell: CellSpec) -> float:
+    """Return how far off that belief may be, one standard deviation (Ah)."""
+    sd = 0.0 if recipe.prior_gain is None else recipe.prior_gain.sd_mAh_per_cm2
+    return sd * cell.area_cm2 * 1e-3
+
+
 def _same_current(before: PlannedStep | None, now: PlannedStep) -> bool:
     return (
         before is not None
         and before.numbers.kind == now.numbers.kind
         and before.numbers.current_A == now.numbers.current_A
         and before.numbers.voltage_bound_V == now.numbers.voltage_bound_V
+    )
+
+
+def _started(planned: PlannedStep, sample: Sample, *, cycle: int, index: int) -> Event:
+    step = planned.step
+    return event_at(
+        sample,
+        EventKind.STEP_STARTED,
+        f"cycle {cycle}: {step.name}",
+        data={
+            "cycle": cycle,
+            "step_index": index,
+            "stage": step.stage.value,
+            "current_A": step.current_A,
+            "voltage_bound_V": step.voltage_bound_V,
+            "envelope": step.envelope,
+        },
     )
 
 

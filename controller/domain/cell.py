@@ -21,6 +21,12 @@ class CellFormat(StrEnum):
     FULL_CELL = "full-cell"
 
 
+# Lithium foil at the positive terminal: V = phi_positive - phi_negative stands near 0 V at rest,
+# positive ("charging") current plates on the negative electrode (Cu in Li||Cu) and so raises V.
+# Stated here once, with `controller.domain.command`; `docs/decisions/0013-two-foils.md` says why.
+TWO_FOILS: Final = frozenset({CellFormat.LI_CU, CellFormat.LI_LI})
+
+
 class ElectrolyteFamily(StrEnum):
     """Families by oxidation stability; an unknown one takes the strictest upper voltage."""
 
@@ -56,7 +62,8 @@ class CellSpec:
     nominal_capacity_Ah : float
         Fixed; the meaning of C-rate.
     lower_cut_off_V, upper_cut_off_V : float
-        Cycling window at the cell's terminals.
+        Cycling window at the cell's terminals. On two foils the lower one is negative; on Li||Cu
+        it ends the strip (Cu at 1 V vs Li is -1 V), all others there only bound.
     cathode : str
         ``nmc811``, ``nmc532``, ``lfp``, ``li`` or ``none`` (no cathode, e.g. Li||Cu: ``li``).
     electrolyte_family : ElectrolyteFamily
@@ -73,7 +80,8 @@ class CellSpec:
     mediator : str or None
         Redox mediator in the electrolyte, if any.
     oxidised_electrode : str or None
-        Li||Li and Li||Cu: which electrode is oxidised at positive cell voltage.
+        Which electrode is oxidised at positive cell voltage: ``li`` on Li||Cu, ``positive`` on
+        Li||Li.
     """
 
     name: str
@@ -186,7 +194,8 @@ class CellLimits:
     copper_potential_operate_V, copper_potential_trip_V : float
         Upper-bound Cu potential vs Li = cathode OCV - cell voltage; NaN where there is no Cu.
     cathode_ocv_upper_V : float
-        The cathode's OCV bound used for it: the highest the cathode can have (V vs Li).
+        The cathode's OCV bound used for it: the highest the cathode can have (V vs Li), 0 for a
+        lithium foil; NaN where there is no Cu.
     """
 
     continuous: ContinuousEnvelope

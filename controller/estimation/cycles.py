@@ -26,7 +26,13 @@ from controller.estimation.defects import (
     sign_findings,
     unit_findings,
 )
-from controller.estimation.ends import KNEE_WINDOW_V, SHORTEST_HOLD_S, EndShape, classify_end
+from controller.estimation.ends import (
+    KNEE_WINDOW_V,
+    SHORTEST_HOLD_S,
+    EndShape,
+    classify_end,
+    possible_ends,
+)
 from controller.estimation.intervals import (
     BoolArray,
     Intervals,
@@ -375,7 +381,7 @@ def _with_ends(
 ) -> list[CycleResult]:
     """Classify what ended each discharge; only where the negative electrode plates lithium."""
     plating = {CellFormat.ANODE_FREE, CellFormat.EXCESS_LITHIUM, CellFormat.LI_CU}
-    if cell_format not in plating or not cycles:
+    if cell_format is None or cell_format not in plating or not cycles:
         return cycles
     nominal_As = max(c.discharge_Ah for c in cycles) * _SECONDS_PER_HOUR
     last_rows = [
@@ -401,9 +407,9 @@ def _with_ends(
         hold_share = NAN
         if hold_s >= SHORTEST_HOLD_S:
             hold_share = float(np.sum(charge_As[held])) / nominal_As
-        end, probability = classify_end(EndShape(knee_share, hold_share, NAN))
-        if cell_format is CellFormat.EXCESS_LITHIUM and end is DischargeEnd.ANODE:
-            end = DischargeEnd.UNKNOWN  # its lithium does not run out within a cycle
+        end, probability = classify_end(
+            EndShape(knee_share, hold_share, NAN), possible_ends(cell_format)
+        )
         out.append(replace(cycle, discharge_end=end, discharge_end_probability=probability))
     return out
 

@@ -9,8 +9,9 @@ early and takes much of its capacity back at a lower current.
 from __future__ import annotations
 
 import math
-from typing import Final, NamedTuple
+from typing import Final, NamedTuple, assert_never
 
+from controller.domain.cell import CellFormat
 from controller.domain.figures import DischargeEnd
 
 # The knee is looked at from this far above the cut-off (V). Assumed, 0.1-0.3 V.
@@ -63,13 +64,42 @@ _CLASSES: Final = (DischargeEnd.ANODE, DischargeEnd.CATHODE, DischargeEnd.POLARI
 _SMALLEST_SHARE: Final = 2e-4
 
 
-def classify_end(shape: EndShape) -> tuple[DischargeEnd, float]:
+def possible_ends(cell_format: CellFormat) -> tuple[DischargeEnd, ...]:
+    """Return what can end a discharge in a format.
+
+    A foil in excess is never emptied, two foils have no cathode to fill, and between two foils in
+    excess only polarisation is left.
+    """
+    match cell_format:
+        case CellFormat.EXCESS_LITHIUM:
+            return (DischargeEnd.CATHODE, DischargeEnd.POLARISATION)
+        case CellFormat.LI_CU:
+            return (DischargeEnd.ANODE, DischargeEnd.POLARISATION)
+        case CellFormat.LI_LI:
+            return (DischargeEnd.POLARISATION,)
+        case CellFormat.ANODE_FREE | CellFormat.FULL_CELL:
+            return _CLASSES
+        case _:
+            assert_never(cell_format)
+
+
+def classify_end(
+    shape: EndShape, possible: tuple[DischargeEnd, ...] = _CLASSES
+) -> tuple[DischargeEnd, float]:
     """Return what ended the discharge and how probable that is.
+
+    Parameters
+    ----------
+    shape : EndShape
+    possible : tuple of DischargeEnd
+        As `possible_ends` says of the format; all by default. A shape that speaks for another end
+        is not understood, and not given to the next best.
 
     Returns
     -------
     DischargeEnd
-        `UNKNOWN` when neither knee nor hold was seen or no class reaches `MIN_PROBABILITY`.
+        `UNKNOWN` when neither knee nor hold was seen, no class reaches `MIN_PROBABILITY`, or the
+        one that does is not possible.
     float
         Probability of the class; for `UNKNOWN` that of the best class, 0 without data.
     """
@@ -88,6 +118,6 @@ def classify_end(shape: EndShape) -> tuple[DischargeEnd, float]:
     weights = [math.exp(value - highest) for value in log_likelihood]
     best = max(range(3), key=weights.__getitem__)
     probability = weights[best] / sum(weights)
-    if probability < MIN_PROBABILITY:
+    if probability < MIN_PROBABILITY or _CLASSES[best] not in possible:
         return DischargeEnd.UNKNOWN, probability
     return _CLASSES[best], probability

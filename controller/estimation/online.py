@@ -43,7 +43,13 @@ from controller.estimation.charge import (
     propagate,
     uniform_u,
 )
-from controller.estimation.ends import KNEE_WINDOW_V, SHORTEST_HOLD_S, EndShape, classify_end
+from controller.estimation.ends import (
+    KNEE_WINDOW_V,
+    SHORTEST_HOLD_S,
+    EndShape,
+    classify_end,
+    possible_ends,
+)
 
 # What `observe` did with a reading.
 USED: Final = 0
@@ -640,7 +646,9 @@ def end_of_discharge(state: EstimatorState, config: EstimatorConfig) -> tuple[Di
         window_V = state.shape_top_V - config.lower_cut_off_V
         if window_V > 0.0 and state.resistance_Ohm > 0.0 and state.shape_current_A > 0.0:
             polarisation_share = state.resistance_Ohm * state.shape_current_A / window_V
-    end, probability = classify_end(EndShape(knee_share, hold_share, polarisation_share))
+    end, probability = classify_end(
+        EndShape(knee_share, hold_share, polarisation_share), possible_ends(config.cell_format)
+    )
     state.end_class = _ENDS.index(end)
     state.end_probability = probability
     return end, probability
@@ -817,8 +825,14 @@ def _carry_on(
 
 
 def _lithium_lost(state: EstimatorState, config: EstimatorConfig) -> tuple[float, float, Label]:
-    """Return lithium lost since the first cycle, its standard uncertainty and its label (Ah)."""
+    """Return lithium lost since the first cycle, its standard uncertainty and its label (Ah).
+
+    NaN where no figure can be given: of a foil in excess it would be the prior's.
+    """
     label = _LABELS[state.lost_label]
+    if config.cell_format is CellFormat.EXCESS_LITHIUM:
+        # nothing informs the inventory of the foil before it runs out: no figure, only the prior
+        return NAN, NAN, Label.PRIOR_DOMINATED
     if label is Label.UNKNOWN:
         return NAN, NAN, label
     variance_As2 = (

@@ -319,6 +319,8 @@ class Guard:
             self.in_force = _OPEN_COMMAND
             # Whatever switched it off may have left a sequence running: open it ourselves.
             self._open_confirmed = ended_by_itself
+            if not ended_by_itself:
+                self._count_failure()
 
     def _confirm_hold(self, sample: Sample) -> None:
         if self._is_resting(sample):
@@ -498,8 +500,11 @@ class Guard:
 
     def _fail(self, why: str) -> None:
         """Open after a failure; after several in a row stay open."""
-        self._failures += 1
         self._open(why)
+        self._count_failure()
+
+    def _count_failure(self) -> None:
+        self._failures += 1
         if self._failures >= _MAX_FAILURES and not self.tripped:
             self.tripped = True
             self._report(f"{self._failures} failures in a row: staying open until rearmed")

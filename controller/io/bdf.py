@@ -71,7 +71,13 @@ _NOTES: Final = {
         "The instrument's own time where it gives one, host time elsewhere, from the first reading"
         " of the run. Over a resume it goes on by Unix time; it never runs backwards."
     ),
-    "Current / A": "Positive while charging.",
+    "Voltage / V": (
+        "Positive less negative terminal. On Li||Cu the lithium foil is the positive one: stripping"
+        " reads negative."
+    ),
+    "Current / A": (
+        "Positive while charging: it plates lithium on the negative electrode, in every format."
+    ),
     "Step Count / 1": "Counts up at every change of cycle, step or command; never resets.",
     "Step Type": (
         "From the command in force and what regulated: CV while the voltage was held. CCCV where"

@@ -70,8 +70,17 @@ def uniform(seed: int, index: int) -> float:
     return int.from_bytes(digest[:7], "big") / 2.0**56
 
 
-def effect_of(recipe: str, opportunities: list[Opportunity]) -> Effect:
-    """Return the effect of `recipe` from its finished opportunities."""
+def effect_of(recipe: str, opportunities: list[Opportunity], *, not_credited: str = "") -> Effect:
+    """Return the effect of `recipe` from its finished opportunities.
+
+    Parameters
+    ----------
+    recipe : str
+    opportunities : list of Opportunity
+        Of all recipes.
+    not_credited : str
+        Why net charge does not measure this recipe's effect; empty where it does.
+    """
     mine = [
         one
         for one in opportunities
@@ -79,6 +88,15 @@ def effect_of(recipe: str, opportunities: list[Opportunity]) -> Effect:
     ]
     treated = [one for one in mine if one.treated]
     withheld = [one for one in mine if not one.treated]
+    if not_credited:
+        return Effect(
+            recipe=recipe,
+            treated=len(treated),
+            withheld=len(withheld),
+            recovered_Ah=None,
+            u_recovered_Ah=None,
+            reason=not_credited,
+        )
     if min(len(treated), len(withheld)) < MINIMUM_PER_ARM:
         return Effect(
             recipe=recipe,

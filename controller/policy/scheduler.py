@@ -15,7 +15,7 @@ from typing import Final
 from controller.domain.decision import Decision
 from controller.domain.events import JsonScalar
 from controller.domain.figures import CycleFigures, CycleKind, DischargeEnd
-from controller.policy.learning import Effect, Opportunity, effect_of, uniform
+from controller.policy.learning import Opportunity, effect_of, uniform
 
 DRIFT_CYCLES: Final = 5
 # A loss counts as seen when it exceeds the threshold by this many standard uncertainties.
@@ -32,6 +32,15 @@ class ScheduleConfig:
     """The owner's wishes: which recipes, how often, at what price.
 
     `value_per_mAh` and `price_per_h` are in the same unit; their ratio is what decides.
+
+    Attributes
+    ----------
+    loss_shows : bool
+        Net charge shows lithium lost in this format. Where it does not (lithium in excess, two
+        foils) an opportunity comes by cadence, after `spacing_cycles`.
+    exploration_sd : float
+        A recipe that has not been learnt yet is given its prior mean and this many prior standard
+        deviations: what is believed to give nothing is tried only by an owner who wants to know.
     """
 
     protocols: tuple[str, ...]
@@ -41,18 +50,24 @@ class ScheduleConfig:
     value_per_mAh: float
     price_per_h: float
     loss_threshold_Ah: float
+    loss_shows: bool = True
+    exploration_sd: float = 0.0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Candidate:
     """A recipe that may be run now, with what is expected of it.
 
-    `prior_gain_Ah` is assumed (the recipe says its range); `hours` is its cost in channel time.
+    `prior_gain_Ah` and its standard deviation `prior_sd_Ah` are assumed (the recipe says so);
+    `hours` is its cost in channel time. `not_credited` says why net charge does not measure its
+    effect, so that nothing is learnt of it; empty where it does.
     """
 
     recipe: str
     prior_gain_Ah: float
     hours: float
+    prior_sd_Ah: float = 0.0
+    not_credited: str = ""
 
 
 @dataclass(slots=True, kw_only=True)
@@ -128,7 +143,9 @@ def decide(
     if not utility > 0.0:
         return nothing(f"{best.recipe} is not worth its {best.hours:.1f} h")
     treated = uniform(seed, len(state.opportunities)) < config.treat_probability
-    loss_mAh = inputs["net_charge_lost_mAh"]
+    why = f"net charge shows no lithium lost here; every {config.spacing_cycles + 1} cycles"
+    if config.loss_shows:
+        why = f"{inputs['net_charge_lost_mAh']} mAh lost since the last opportunity"
     return Decision(
         cycle=cycle,
         protocol=best.recipe if treated else None,
@@ -136,8 +153,7 @@ def decide(
         opportunity=True,
         withheld=not treated,
         probability=config.treat_probability,
-        reason=f"{loss_mAh} mAh lost since the last opportunity: {best.recipe}"
-        + ("" if treated else ", withheld at random as its control"),
+        reason=f"{why}: {best.recipe}" + ("" if treated else ", withheld at random as its control"),
         inputs=inputs,
         refused=dict(refused),
     )
@@ -155,7 +171,8 @@ def _waiting(
     if cycle < state.excluded_until_cycle:
         return f"the run was interrupted; cycles before {state.excluded_until_cycle} do not count"
     if not drift_over(base):
-        return "efficiency still drifts after formation"
+        shows = any(one.coulombic_efficiency is not None for one in base) or not base
+        return f"{'efficiency' if shows else 'resistance'} still drifts after formation"
     last = state.opportunities[-1].cycle if state.opportunities else -config.spacing_cycles
     since = [one for one in base if one.cycle > last + 1 or not state.opportunities]
     if cycle - last <= config.spacing_cycles:
@@ -163,6 +180,8 @@ def _waiting(
     recent = since[-max(config.spacing_cycles, 1) * 3 :]
     if not recent:
         return "no cycle at base rate since the last opportunity or change of rate"
+    if not config.loss_shows:
+        return ""
     loss_Ah, u_Ah = _loss(recent)
     inputs["net_charge_lost_mAh"] = round(loss_Ah * 1e3, 4)
     inputs["u_net_charge_lost_mAh"] = round(u_Ah * 1e3, 4)
@@ -201,8 +220,10 @@ def _best(
     """Return the candidate of highest expected utility; learnt gains replace the prior."""
 
     def utility(one: Candidate) -> float:
-        learnt = effect_of(one.recipe, state.opportunities)
-        gain_Ah = one.prior_gain_Ah if learnt.recovered_Ah is None else learnt.recovered_Ah
+        learnt = effect_of(one.recipe, state.opportunities, not_credited=one.not_credited)
+        gain_Ah = one.prior_gain_Ah + config.exploration_sd * one.prior_sd_Ah
+        if learnt.recovered_Ah is not None:
+            gain_Ah = learnt.recovered_Ah
         return gain_Ah * 1e3 * config.value_per_mAh - one.hours * config.price_per_h
 
     best = max(candidates, key=lambda one: (utility(one), one.recipe))
@@ -213,15 +234,16 @@ def drift_over(base: Sequence[CycleFigures]) -> bool:
     """Return whether the slope of the last five efficiencies is within its uncertainty.
 
     Rules, section 3: drift after formation ends when the 5-cycle slope is within (twice) its
-    standard uncertainty, from the readings' own uncertainty and the scatter about the line.
+    standard uncertainty, from the readings' own uncertainty and the scatter about the line. A
+    format without efficiency is judged by its resistance.
     """
-    recent = [one for one in base[-DRIFT_CYCLES:] if one.coulombic_efficiency is not None]
+    recent = _followed(base[-DRIFT_CYCLES:])
     if len(recent) < DRIFT_CYCLES:
         return False
     if len(base) > 2 * DRIFT_CYCLES:
         return True  # once over it stays over: later slopes are ageing, not formation
-    y = [one.coulombic_efficiency or 0.0 for one in recent]
-    u = [one.u_coulombic_efficiency or 0.0 for one in recent]
+    y = [value for value, _ in recent]
+    u = [own for _, own in recent]
     x = [float(index) - (len(y) - 1) / 2 for index in range(len(y))]
     sxx = sum(value * value for value in x)
     mean = sum(y) / len(y)
@@ -229,6 +251,21 @@ def drift_over(base: Sequence[CycleFigures]) -> bool:
     residual = sum((b - mean - slope * a) ** 2 for a, b in zip(x, y, strict=True)) / (len(y) - 2)
     own = sum(value * value for value in u) / len(u)
     return abs(slope) <= 2.0 * math.sqrt(max(residual, own) / sxx)
+
+
+def _followed(cycles: Sequence[CycleFigures]) -> list[tuple[float, float]]:
+    """Return value and u of what shows the drift: efficiency, or resistance where none has any."""
+    if all(one.coulombic_efficiency is None for one in cycles):
+        return [
+            (one.resistance_Ohm, one.u_resistance_Ohm)
+            for one in cycles
+            if math.isfinite(one.resistance_Ohm)
+        ]
+    return [
+        (one.coulombic_efficiency, one.u_coulombic_efficiency or 0.0)
+        for one in cycles
+        if one.coulombic_efficiency is not None
+    ]
 
 
 def soft_short_suspected(history: Sequence[CycleFigures]) -> bool:
@@ -296,8 +333,3 @@ def exclude_after_interruption(state: SchedulerState, cycle: int) -> None:
     state.excluded_until_cycle = max(
         state.excluded_until_cycle, cycle + EXCLUDED_AFTER_INTERRUPTION + 1
     )
-
-
-def effects(state: SchedulerState, config: ScheduleConfig) -> list[Effect]:
-    """Return the effect of every scheduled recipe."""
-    return [effect_of(recipe, state.opportunities) for recipe in config.protocols]

@@ -37,6 +37,8 @@ TREATMENT_MAX_K: Final = ZERO_CELSIUS_K + 45.0
 # Upper bounds of the Cu potential vs Li. Assumed; Cu oxidises above about 3.2 V.
 COPPER_OPERATE_MAX_V: Final = {CellFormat.ANODE_FREE: 1.5, CellFormat.LI_CU: 1.0}
 COPPER_TRIP_MAX_V: Final = {CellFormat.ANODE_FREE: 2.5, CellFormat.LI_CU: 2.0}
+# The positive electrode of Li||Cu (V vs Li): by definition.
+LITHIUM_FOIL_V: Final = 0.0
 # Formats whose terminal voltage carries a cathode's potential.
 WITH_CATHODE: Final = (CellFormat.ANODE_FREE, CellFormat.EXCESS_LITHIUM, CellFormat.FULL_CELL)
 
@@ -387,6 +389,16 @@ def _copper_faults(limits: CellLimits, cell: CellSpec, where: str) -> list[Fault
                     remedy=f"{highest_V:g} V or less",
                 )
             )
+    if cell.format is CellFormat.LI_CU and limits.cathode_ocv_upper_V < LITHIUM_FOIL_V:
+        # a lower one would let Cu be driven up by as much without the bound showing it
+        faults.append(
+            Fault(
+                where=where,
+                key="cathode_ocv_upper_V",
+                problem=f"{limits.cathode_ocv_upper_V!r} V is below that of a lithium foil",
+                remedy=f"{LITHIUM_FOIL_V:g}",
+            )
+        )
     if faults:
         return faults
     if not operate_V < trip_V:

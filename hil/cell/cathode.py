@@ -8,7 +8,7 @@ from __future__ import annotations
 import math
 
 from controller.domain.total_math import safe_exp, safe_sqrt
-from hil.cell.lithium import relaxed
+from hil.cell.lithium import kept, relaxed
 from hil.cell.parameters import CellParameters
 from hil.cell.state import CellState
 
@@ -97,21 +97,18 @@ def cathode_exchange(s: CellState, p: CellParameters, x: float) -> float:
 def cathode_advance(
     s: CellState, p: CellParameters, density: float, side_density: float, dt_s: float
 ) -> None:
-    """Pass `density` (positive empties) for a time; `side_density` of a discharge reduces solvent."""
+    """Pass `density` (positive empties) for a time; `side_density` reduces solvent."""
     charge_mAh = density * p.area_cm2 * dt_s / 3600.0
     carried = density + side_density
-    exchange = cathode_exchange(s, p, surface_x(s, p))
-    steady_V = s.thermal_V * math.asinh(0.5 * carried / exchange)
-    slope = s.thermal_V / safe_sqrt(carried * carried + 4.0 * exchange * exchange)  # kOhm cm2
-    before_V = s.cathode_overpotential_V
-    s.cathode_overpotential_V = relaxed(
-        before_V, steady_V, dt_s / (p.cathode_double_layer_uF_per_cm2 * 1e-3 * slope)
-    )
     capacity_mAh_per_V = p.cathode_double_layer_uF_per_cm2 * 1e-6 * p.area_cm2 / 3.6
-    charge_mAh -= capacity_mAh_per_V * (s.cathode_overpotential_V - before_V)
+    before_V = s.cathode_overpotential_V
+    first_V = interface_V(s, p, before_V, carried, dt_s)
+    charge_mAh -= capacity_mAh_per_V * (first_V - before_V)
     if p.oxidation_mA_per_cm2 > 0.0:
         above = (s.ocv_V + before_V - OXIDATION_AT_V) / p.oxidation_slope_V
-        oxidised_mAh = p.oxidation_mA_per_cm2 * p.area_cm2 * dt_s / 3600.0 * safe_exp(min(above, 20.0))
+        oxidised_mAh = (
+            p.oxidation_mA_per_cm2 * p.area_cm2 * dt_s / 3600.0 * safe_exp(min(above, 20.0))
+        )
         s.oxidised_mAh += oxidised_mAh
         charge_mAh -= oxidised_mAh
     if side_density > 0.0:
@@ -122,6 +119,23 @@ def cathode_advance(
     s.cathode_mAh -= s.cathode_charge_mAh
     s.electrolyte_mAh += s.cathode_charge_mAh
     diffuse(s, p, dt_s)
+    # Once more with the surface at the end: near a full cathode its exchange current moves fast.
+    s.cathode_overpotential_V = interface_V(s, p, before_V, carried, dt_s)
+    late_mAh = capacity_mAh_per_V * (s.cathode_overpotential_V - first_V)
+    s.cathode_charge_mAh -= late_mAh
+    s.cathode_mAh += late_mAh
+    s.electrolyte_mAh -= late_mAh
+
+
+def interface_V(
+    s: CellState, p: CellParameters, before_V: float, carried: float, dt_s: float
+) -> float:
+    """Return the overpotential after a time at `carried` (mA/cm2), the double layer in between."""
+    exchange = cathode_exchange(s, p, surface_x(s, p))
+    steady_V = s.thermal_V * math.asinh(0.5 * carried / exchange)
+    slope = s.thermal_V / safe_sqrt(carried * carried + 4.0 * exchange * exchange)  # kOhm cm2
+    time_s = p.cathode_double_layer_uF_per_cm2 * 1e-3 * slope
+    return relaxed(before_V, steady_V, dt_s / time_s)
 
 
 def within_host(s: CellState, p: CellParameters, charge_mAh: float) -> float:
@@ -158,7 +172,17 @@ def diffuse(s: CellState, p: CellParameters, dt_s: float) -> None:
     time_s = filling_time_s(s, p)
     steady = rate_per_s * time_s
     past = dt_s / time_s
-    s.diffusion_1 = relaxed(s.diffusion_1, steady * WEIGHT / ROOT_1, past * ROOT_1)
-    s.diffusion_2 = relaxed(s.diffusion_2, steady * WEIGHT / ROOT_2, past * ROOT_2)
-    s.diffusion_3 = relaxed(s.diffusion_3, steady * WEIGHT / ROOT_3, past * ROOT_3)
-    s.diffusion_4 = relaxed(s.diffusion_4, steady * WEIGHT_TAIL, past * ROOT_TAIL)
+    if past != s.diffusion_past:  # the same over most of the range, for steps of one length
+        s.diffusion_past = past
+        s.diffusion_keep_1 = kept(past * ROOT_1)
+        s.diffusion_keep_2 = kept(past * ROOT_2)
+        s.diffusion_keep_3 = kept(past * ROOT_3)
+        s.diffusion_keep_4 = kept(past * ROOT_TAIL)
+    end = steady * WEIGHT / ROOT_1
+    s.diffusion_1 = end + (s.diffusion_1 - end) * s.diffusion_keep_1
+    end = steady * WEIGHT / ROOT_2
+    s.diffusion_2 = end + (s.diffusion_2 - end) * s.diffusion_keep_2
+    end = steady * WEIGHT / ROOT_3
+    s.diffusion_3 = end + (s.diffusion_3 - end) * s.diffusion_keep_3
+    end = steady * WEIGHT_TAIL
+    s.diffusion_4 = end + (s.diffusion_4 - end) * s.diffusion_keep_4

@@ -44,7 +44,7 @@ NEWTON_STEPS = 2
 GONE_MAH_PER_CM2 = 1e-9
 
 
-def constant_current(  # noqa: PLR0913, PLR0917 -- what a cycler's step consists of
+def constant_current(
     s: CellState,
     p: CellParameters,
     current_A: float,
@@ -88,7 +88,7 @@ def constant_current(  # noqa: PLR0913, PLR0917 -- what a cycler's step consists
     return passed_s
 
 
-def hold_voltage(  # noqa: PLR0913, PLR0917 -- likewise
+def hold_voltage(
     s: CellState,
     p: CellParameters,
     current_A: float,

@@ -23,16 +23,29 @@ PORE_RESISTANCE_SHARE = 1.0 / 3.0  # of a porous electrode whose reaction is spr
 
 def prepare_transport(s: CellState, p: CellParameters) -> None:
     """Work out once what the parameters alone decide."""
-    s.separator_path_um = p.separator_um * p.separator_porosity**-p.bruggeman
-    s.layer_path = p.layer_tortuosity_factor * p.layer_porosity**-p.bruggeman
+    s.separator_path_um = p.separator_um * winding(p, p.separator_porosity)
+    s.layer_path = p.layer_tortuosity_factor * winding(p, p.layer_porosity)
     s.cathode_path_um = 0.0
+    s.cathode_pores_um = 0.0
     if p.positive_is_lithium < 0.5:
-        s.cathode_path_um = PORE_RESISTANCE_SHARE * p.cathode_um * p.cathode_porosity**-p.bruggeman
+        s.cathode_path_um = PORE_RESISTANCE_SHARE * p.cathode_um * winding(p, p.cathode_porosity)
+        s.cathode_pores_um = p.cathode_um * p.cathode_porosity
+    s.separator_pores_um = 0.5 * p.separator_um * p.separator_porosity
+    # mA/cm2 -> 10 A/m2; um / (um2/s) -> 1e6 s/m
+    s.salt_per_path = 0.5 * (10.0 * (1.0 - p.transference) / FARADAY) * 1e6
+
+
+def winding(p: CellParameters, porosity: float) -> float:
+    """Return how much more than free electrolyte a layer resists (Bruggeman)."""
+    return safe_exp(-p.bruggeman * safe_log(porosity))
 
 
 def mean_salt(s: CellState, p: CellParameters) -> float:
-    """Return the mean concentration of salt over the reference."""
-    return s.salt_mAh / p.electrolyte_mAh
+    """Return the mean concentration of salt over the reference.
+
+    Oxidised solvent leaves acid in the place of lithium ions: the scarcer of the two ions counts.
+    """
+    return min(s.salt_mAh, s.electrolyte_mAh) / p.electrolyte_mAh
 
 
 def salt_advance(s: CellState, p: CellParameters, density: float, dt_s: float) -> None:
@@ -87,18 +100,11 @@ def refresh_transport(s: CellState, p: CellParameters) -> None:
     neg_um = p.layer_um_cm2_per_mAh * inactive_mAh(s.neg) / area_cm2
     pos_um = p.layer_um_cm2_per_mAh * inactive_mAh(s.pos) / area_cm2
     path_um = s.separator_path_um + (neg_um + pos_um) * s.layer_path + s.cathode_path_um
-    cathode_um = p.cathode_um if p.positive_is_lithium < 0.5 else 0.0
-    neg_pores_um = 0.5 * p.separator_um * p.separator_porosity + neg_um * p.layer_porosity
-    pos_pores_um = (
-        0.5 * p.separator_um * p.separator_porosity
-        + pos_um * p.layer_porosity
-        + cathode_um * p.cathode_porosity
-    )
+    neg_pores_um = s.separator_pores_um + neg_um * p.layer_porosity
+    pos_pores_um = s.separator_pores_um + pos_um * p.layer_porosity + s.cathode_pores_um
     s.salt_neg_share = pos_pores_um / (neg_pores_um + pos_pores_um)
-    # mA/cm2 -> 10 A/m2; um / (um2/s) -> 1e6 s/m
-    per_density = 10.0 * (1.0 - p.transference) / FARADAY
     diffusivity = p.salt_diffusivity_um2_per_s * s.transport_factor
-    s.salt_scale = 0.5 * per_density * 1e6 * path_um / diffusivity
+    s.salt_scale = s.salt_per_path * path_um / diffusivity
     s.salt_time_s = path_um * (neg_pores_um + pos_pores_um) / (9.8696044 * diffusivity)
     mean = mean_salt(s, p)
     conductivity = p.conductivity_S_per_m * s.transport_factor * 2.0 * mean / (1.0 + mean * mean)
@@ -107,9 +113,9 @@ def refresh_transport(s: CellState, p: CellParameters) -> None:
     sei_mAh = s.neg.sei_mAh + s.neg.residual_sei_mAh + s.pos.sei_mAh + s.pos.residual_sei_mAh
     films = 1.0 + p.positive_is_lithium
     s.film_Ohm = (
-        s.ohmic_factor
-        * (films * p.film_Ohm_cm2 + p.film_growth_Ohm_cm4_per_mAh * sei_mAh / area_cm2)
+        (films * p.film_Ohm_cm2 + p.film_growth_Ohm_cm4_per_mAh * sei_mAh / area_cm2)
         / area_cm2
+        / s.transport_factor
     )
     grown = p.resistance_growth_Ohm_cm2_per_mAh * (s.charge_in_mAh + s.charge_out_mAh) / area_cm2
     s.resistance_Ohm = (p.contact_Ohm_cm2 + grown + electrolyte_Ohm_cm2) / area_cm2

@@ -11,17 +11,11 @@ import math
 
 from controller.domain.cell import FARADAY_C_PER_MOL, GAS_CONSTANT_J_PER_MOL_K
 from controller.domain.total_math import safe_exp, safe_expm1, safe_floor, safe_log, safe_sqrt
-from hil.cell.cathode import (
-    FULL_X,
-    cathode_advance,
-    cathode_exchange,
-    cathode_ocv_V,
-    end_fall_V,
-    surface_x,
-)
+from hil.cell.cathode import FULL_X, cathode_advance, cathode_ocv_V, end_fall_V, surface_x
 from hil.cell.electrolyte import prepare_transport, refresh_transport, salt_advance
 from hil.cell.lithium import (
     age_lithium,
+    kept,
     lithium_advance,
     relaxed,
     rest_lithium,
@@ -34,22 +28,19 @@ REFERENCE_K = 298.15
 REST_MA_PER_CM2 = 0.01  # below this the cell rests, chemically speaking
 SLOWEST_SUBSTEP_S = 60.0
 RESTING_SUBSTEP_S = 300.0
+SHORTED_SUBSTEP_S = 0.5  # the shortest with a short, which no step resolves
+SUBSTEP_CHARGE = 0.002  # of the nominal capacity
 MAX_SUBSTEPS = 200_000
 REFRESH_K = 0.02  # rate constants follow the temperature in steps this fine
 COULOMB_PER_MAH = 3.6
 MEDIATOR_WIDTH_V = 0.03  # over which a mediator is oxidised, about kT/e
 RANDOM_FACTOR, RANDOM_MODULUS = 48271.0, 2147483647.0
-SHORTED_STEP_X = 0.003  # of the cathode's filling, in a sub-step of a shorted cell
-SURFACE_GAIN = 2.0  # the surface of the particles moves more than their mean
-SMALL_X = 1e-4
 KNEE_OVERPOTENTIAL_V = 0.15  # at the anode when a strip ends: anode-limited
 GONE_COVERAGE = 0.1  # of the coverage scale: hardly any lithium is left to strip
 KNEE_CATHODE_V = 0.10  # of the cathode's steep end when a strip ends: cathode-limited
 
 
-def step(
-    s: CellState, p: CellParameters, current_A: float, dt_s: float, ambient_K: float
-) -> float:
+def step(s: CellState, p: CellParameters, current_A: float, dt_s: float, ambient_K: float) -> float:
     """Pass a constant current for a time, in as many sub-steps as it needs; return the voltage."""
     note_end_of_discharge(s, p, current_A)
     left_s = dt_s
@@ -59,11 +50,13 @@ def step(
         part_s = substep_s(s, p, current_A, left_s)
         advance(s, p, current_A, part_s, ambient_K)
         left_s -= part_s
+    if left_s > 0.0:
+        advance(s, p, current_A, left_s, ambient_K)
     s.last_current_A = current_A
     return s.cell_V
 
 
-def terminal_voltage(s: CellState, p: CellParameters, current_A: float) -> float:
+def terminal_voltage(s: CellState, p: CellParameters, current_A: float) -> float:  # noqa: ARG001
     """Return the voltage at the instant a current begins: only the ohmic drop follows at once."""
     voltage_V = s.open_V + current_A * s.resistance_Ohm
     if s.short_level > 0.0 and s.short_on > 0.0:
@@ -75,19 +68,19 @@ def substep_s(s: CellState, p: CellParameters, current_A: float, left_s: float) 
     """Return how long a current may be held before rates have to be looked at again."""
     resting = math.fabs(current_A) <= 1e-3 * REST_MA_PER_CM2 * p.area_cm2
     part_s = min(left_s, RESTING_SUBSTEP_S if resting else SLOWEST_SUBSTEP_S)
-    per_s_mAh = current_A / COULOMB_PER_MAH
     if s.short_level > 0.0:
+        part_s = min(part_s, SLOWEST_SUBSTEP_S)
         part_s = min(part_s, max(s.short_switch_s, 1e-3))
-        if s.short_on > 0.0:
-            per_s_mAh -= s.cell_V / s.short_Ohm / COULOMB_PER_MAH
-            if p.positive_is_lithium < 0.5:
-                moved_mAh = SHORTED_STEP_X * p.cathode_host_mAh
-                part_s = min(part_s, moved_mAh / (math.fabs(per_s_mAh) + 1e-12))
     if s.neg_side_mA_per_cm2 > 0.0 or s.pos_side_mA_per_cm2 > 0.0:
         part_s = min(part_s, 2.0)
-    part_s = min(part_s, lithium_substep_s(s.neg, p, per_s_mAh))
+    per_s_mAh = (current_A - leaking_A(s, p, current_A, 0.0)) / COULOMB_PER_MAH
+    if not resting or s.short_level > 0.0:
+        fastest = math.fabs(per_s_mAh) + 1e-12
+        part_s = min(part_s, SUBSTEP_CHARGE * p.nominal_capacity_mAh / fastest)
+    shortest_s = SHORTED_SUBSTEP_S if s.short_level > 0.0 else 0.0
+    part_s = min(part_s, max(lithium_substep_s(s.neg, p, per_s_mAh), shortest_s))
     if p.positive_is_lithium > 0.5:
-        part_s = min(part_s, lithium_substep_s(s.pos, p, -per_s_mAh))
+        part_s = min(part_s, max(lithium_substep_s(s.pos, p, -per_s_mAh), shortest_s))
     if part_s > 0.7 * left_s:  # no sliver is left over
         return left_s
     return part_s
@@ -98,7 +91,7 @@ def lithium_substep_s(e: ElectrodeState, p: CellParameters, per_s_mAh: float) ->
     scale_mAh = p.coverage_mAh_per_cm2 * p.area_cm2
     if per_s_mAh > 0.0:
         if e.deposit_mAh < 20.0 * scale_mAh:
-            return 0.3 * (e.deposit_mAh + 0.03 * scale_mAh) / per_s_mAh
+            return 0.2 * (e.deposit_mAh + 0.03 * scale_mAh) / per_s_mAh
         return 1e9
     if per_s_mAh < 0.0 and e.deposit_mAh > 0.0:
         gone_s = -e.deposit_mAh / per_s_mAh
@@ -113,9 +106,7 @@ def advance(
     s: CellState, p: CellParameters, current_A: float, dt_s: float, ambient_K: float
 ) -> None:
     """Move everything by one sub-step."""
-    leak_A = 0.0
-    if s.short_level > 0.0 and s.short_on > 0.0:
-        leak_A = short_current_A(s, p, current_A, dt_s)
+    leak_A = leaking_A(s, p, current_A, dt_s)
     density = (current_A - leak_A) * 1e3 / p.area_cm2
     charge_mAh = current_A * dt_s / COULOMB_PER_MAH
     if charge_mAh > 0.0:
@@ -136,6 +127,7 @@ def advance(
         s.thermal_V,
         s.sei_factor,
         loss_factor,
+        s.electrolyte_mAh,
     )
     if p.positive_is_lithium > 0.5:
         lithium_advance(
@@ -148,57 +140,61 @@ def advance(
             s.thermal_V,
             s.sei_factor,
             loss_factor,
+            s.electrolyte_mAh,
         )
     else:
         cathode_advance(s, p, density, s.pos_side_mA_per_cm2, dt_s)
         shuttle(s, p, dt_s / 3600.0)
+    if dt_s != s.substep_s:
+        note_substep(s, p, dt_s)
     live(s, p, density, dt_s / 3600.0)
     film_s = s.film_Ohm * p.film_uF_per_cm2 * 1e-6 * p.area_cm2
-    s.film_V = relaxed(
-        s.film_V, density * p.area_cm2 * 1e-3 * s.film_Ohm, dt_s / max(film_s, 1e-9)
-    )
+    s.film_V = relaxed(s.film_V, density * p.area_cm2 * 1e-3 * s.film_Ohm, dt_s / max(film_s, 1e-9))
     short_advance(s, p, density, dt_s)
     s.time_s += dt_s
     refresh(s, p)
     s.cell_V = terminal_voltage(s, p, current_A)
     account(s, p, current_A, leak_A, dt_s)
+    s.leak_A = leak_A
     steady_K = ambient_K + s.heat_W / p.heat_loss_W_per_K
-    s.temperature_K = relaxed(
-        s.temperature_K, steady_K, dt_s * p.heat_loss_W_per_K / p.heat_capacity_J_per_K
-    )
+    s.temperature_K = steady_K + (s.temperature_K - steady_K) * s.heat_keep
 
 
-def short_current_A(s: CellState, p: CellParameters, current_A: float, dt_s: float) -> float:
-    """Return what a short takes over the coming step, by what the cell's voltage will be after it.
+def note_substep(s: CellState, p: CellParameters, dt_s: float) -> None:
+    """Work out what depends on the length of a sub-step alone."""
+    hours = dt_s / 3600.0
+    s.substep_s = dt_s
+    s.fade = safe_exp(-hours * 3600.0 / p.fast_strip_window_s)
+    s.aged_share = -safe_expm1(-hours / p.ageing_h)
+    s.heat_keep = kept(dt_s * p.heat_loss_W_per_K / p.heat_capacity_J_per_K)
 
-    Looking back instead lets a low-ohmic short swing: bare Cu and a full cathode move by volts in
-    a fraction of the step. Two kinds of stiffness: what integrates charge (bare Cu, the filling of
-    the cathode), and what follows the current (charge transfer), of which only the change counts.
+
+def leaking_A(s: CellState, p: CellParameters, current_A: float, dt_s: float) -> float:
+    """Return the current through a short over the next sub-step.
+
+    The voltage gives way to the leak by what interfaces and filling show in that time: a hard short
+    is stiffer than any step.
     """
-    before_A = s.cell_V / s.short_Ohm
-    net = (current_A - before_A) * 1e3 / p.area_cm2
-    integrating_Ohm = 0.0
+    if s.short_level <= 0.0 or s.short_on <= 0.0:
+        return 0.0
     exchange = p.anode_exchange_mA_per_cm2 * s.anode_factor
-    following_Ohm = transfer_Ohm(s, p, net, exchange * surface_share(s.neg, p, s.neg.deposit_mAh, net))
-    if not s.neg.deposit_mAh + s.neg.foil_mAh > 0.0:
-        integrating_Ohm = dt_s / (p.double_layer_uF_per_cm2 * 1e-6 * p.area_cm2)
-        following_Ohm = 0.0
-    if p.positive_is_lithium > 0.5:
-        share = surface_share(s.pos, p, s.pos.deposit_mAh, -net)
-        following_Ohm += transfer_Ohm(s, p, net, exchange * share)
-    else:
+    exchange *= surface_share(s.neg, p, s.neg.deposit_mAh, 0.0)
+    density = (s.last_current_A - s.leak_A) * 1e3 / p.area_cm2
+    slope = s.thermal_V / safe_sqrt(density * density + 4.0 * exchange * exchange)
+    yielding_Ohm = s.resistance_Ohm + s.film_Ohm + 2e3 * slope / p.area_cm2
+    if p.positive_is_lithium < 0.5:
         x = surface_x(s, p)
-        following_Ohm += transfer_Ohm(s, p, net, cathode_exchange(s, p, x))
-        slope_V = (cathode_ocv_V(x - SMALL_X, p) - cathode_ocv_V(x + SMALL_X, p)) / (2.0 * SMALL_X)
-        integrating_Ohm += slope_V * SURFACE_GAIN * dt_s / (COULOMB_PER_MAH * p.cathode_host_mAh)
-    open_V = s.open_V + current_A * (s.resistance_Ohm + integrating_Ohm) + before_A * following_Ohm
-    whole_Ohm = s.short_Ohm + s.resistance_Ohm + integrating_Ohm + following_Ohm
-    return open_V / whole_Ohm
-
-
-def transfer_Ohm(s: CellState, p: CellParameters, density: float, exchange: float) -> float:
-    """Return the slope of a charge transfer at a current density (mA/cm2)."""
-    return 1e3 * s.thermal_V / p.area_cm2 / safe_sqrt(density * density + 4.0 * exchange * exchange)
+        fall_V = (cathode_ocv_V(x - 0.002, p) - cathode_ocv_V(x + 0.002, p)) / 0.004
+        yielding_Ohm += fall_V * dt_s / (COULOMB_PER_MAH * p.cathode_host_mAh)
+    at_once_A = (s.cell_V + yielding_Ohm * s.leak_A) / (s.short_Ohm + yielding_Ohm)
+    if dt_s > 0.0 and s.neg.potential_V < p.copper_dissolution_V:
+        # No more than the lithium there is, and what takes Cu up to the voltage of the short.
+        capacity_F = p.double_layer_uF_per_cm2 * 1e-6 * p.area_cm2
+        metal_C = COULOMB_PER_MAH * (s.neg.deposit_mAh + s.neg.foil_mAh)
+        most_A = current_A + (metal_C + capacity_F * max(s.cell_V, 0.0)) / dt_s
+        most_A += capacity_F * max(s.neg.potential_V, 0.0) / p.copper_leak_s
+        return min(at_once_A, most_A)
+    return at_once_A
 
 
 def live(s: CellState, p: CellParameters, density: float, hours: float) -> None:
@@ -207,23 +203,30 @@ def live(s: CellState, p: CellParameters, density: float, hours: float) -> None:
         rest_lithium(s.neg, p, hours, s.rest_factor)
         if p.positive_is_lithium > 0.5:
             rest_lithium(s.pos, p, hours, s.rest_factor)
-    fade = safe_exp(-hours * 3600.0 / p.fast_strip_window_s)
     if density <= 0.0:
-        s.neg.readiness *= fade
+        s.neg.readiness *= s.fade
     if density >= 0.0:
-        s.pos.readiness *= fade
-    age_lithium(s.neg, p, hours)
-    age_lithium(s.pos, p, hours)
+        s.pos.readiness *= s.fade
+    age_lithium(s.neg, s.aged_share)
+    age_lithium(s.pos, s.aged_share)
     s.electrolyte_mAh -= s.neg.lithium_taken_mAh + s.pos.lithium_taken_mAh
     s.salt_mAh -= s.neg.salt_used_mAh + s.pos.salt_used_mAh
-    lowest = min(lowest_mAh(s.neg), lowest_mAh(s.pos))
-    s.lowest_mAh = min(lowest, min(s.cathode_mAh, min(s.electrolyte_mAh, s.salt_mAh)))
+    lowest = min(s.cathode_mAh, s.electrolyte_mAh, s.salt_mAh)
+    s.lowest_mAh = lowest_mAh(s.pos, lowest_mAh(s.neg, lowest))
 
 
-def lowest_mAh(e: ElectrodeState) -> float:
-    """Return the smallest inventory of an electrode."""
-    metal = min(min(e.foil_mAh, e.deposit_mAh), min(e.fresh_mAh, e.old_mAh))
-    return min(metal, min(e.reversible_mAh, min(e.sei_mAh, e.residual_sei_mAh)))
+def lowest_mAh(e: ElectrodeState, lowest: float) -> float:
+    """Return the smallest inventory of an electrode, or `lowest` where that is less."""
+    return min(
+        lowest,
+        e.foil_mAh,
+        e.deposit_mAh,
+        e.fresh_mAh,
+        e.old_mAh,
+        e.reversible_mAh,
+        e.sei_mAh,
+        e.residual_sei_mAh,
+    )
 
 
 def shuttle(s: CellState, p: CellParameters, hours: float) -> None:
@@ -287,11 +290,17 @@ def short_advance(s: CellState, p: CellParameters, density: float, dt_s: float) 
         return
     if p.short_hazard_per_mAh_per_cm2 > 0.0 and charge_mAh > 0.0:
         e = s.neg if density > 0.0 else s.pos
-        ratio = math.fabs(density) / p.short_mA_per_cm2
-        power = safe_exp(p.short_power * safe_log(ratio + 1e-30))
+        if density != s.hazard_density:
+            ratio = math.fabs(density) / p.short_mA_per_cm2
+            s.hazard_density = density
+            s.hazard_power = safe_exp(p.short_power * safe_log(ratio + 1e-30))
         if density > 0.0 or p.positive_is_lithium > 0.5:
             s.hazard += (
-                p.short_hazard_per_mAh_per_cm2 * power * e.roughness * charge_mAh / p.area_cm2
+                p.short_hazard_per_mAh_per_cm2
+                * s.hazard_power
+                * e.roughness
+                * charge_mAh
+                / p.area_cm2
             )
         if s.hazard >= s.hazard_threshold:
             begin_short(s, p, 2.0 if uniform(s) < p.short_hard_share else 1.0)
@@ -344,9 +353,7 @@ def refresh(s: CellState, p: CellParameters) -> None:
     s.open_V = positive_V - s.neg.potential_V + s.film_V + s.concentration_V + s.side_V
 
 
-def account(
-    s: CellState, p: CellParameters, current_A: float, leak_A: float, dt_s: float
-) -> None:
+def account(s: CellState, p: CellParameters, current_A: float, leak_A: float, dt_s: float) -> None:
     """Keep the books of energy: what was done on the cell, stored in it, and turned into heat."""
     charge_C = (current_A - leak_A) * dt_s
     s.work_J += s.cell_V * current_A * dt_s

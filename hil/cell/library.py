@@ -281,7 +281,10 @@ def _agree(cell_format: CellFormat, values: Mapping[str, Value], where: str) -> 
     without = cell_format in (CellFormat.ANODE_FREE, CellFormat.LI_CU)
     if without and foil_mAh > 0.0:
         raise refuse(
-            where, "values.negative_foil_mAh", f"{foil_mAh:g}: {cell_format.value} begins on Cu", "0"
+            where,
+            "values.negative_foil_mAh",
+            f"{foil_mAh:g}: {cell_format.value} begins on Cu",
+            "0",
         )
     if not without and not foil_mAh > 0.0:
         raise refuse(

@@ -21,9 +21,7 @@ CLOSED_V = 0.05  # above the onset, Cu dissolution takes all the charge
 BARE_SHARE = 1e-9
 
 
-def overpotential_V(
-    density_ratio: float, thermal_V: float, marcus_eV: float
-) -> float:
+def overpotential_V(density_ratio: float, thermal_V: float, marcus_eV: float) -> float:
     """Return the overpotential (V) of a current density over twice the exchange current density.
 
     Butler-Volmer with both transfer coefficients 1/2: ``(2RT/F) asinh(J / 2 i0)``. With a
@@ -41,13 +39,12 @@ def overpotential_V(
     if log_ratio >= log_top:
         u = top + log_ratio - log_top
     else:
-        u = min(math.asinh(ratio), top)
+        u = math.asinh(ratio)  # left of the root; the logarithm is concave, so Newton stays left
         for _ in range(12):
-            sinh = 0.5 * (safe_exp(u) - safe_exp(-u))
-            slope = safe_sqrt(1.0 + sinh * sinh) - 2.0 * bend * u * sinh
-            damped = safe_exp(-bend * u * u)
-            if slope * damped > 1e-12:
-                u = min(max(u - (sinh * damped - ratio) / (slope * damped), 0.0), top)
+            sinh = 0.5 * (safe_exp(u) - safe_exp(-u)) + 1e-300
+            slope = safe_sqrt(1.0 + sinh * sinh) / sinh - 2.0 * bend * u
+            if slope > 1e-9:
+                u = min(u + (log_ratio - safe_log(sinh) + bend * u * u) / slope, top)
     return thermal_V * u if density_ratio > 0.0 else -thermal_V * u
 
 
@@ -58,7 +55,14 @@ def relaxed(value: float, steady: float, time_constants: float) -> float:
     return steady + (value - steady) * safe_exp(-time_constants)
 
 
-def surface_share(e: ElectrodeState, p: CellParameters, deposit_mAh: float, plating: float) -> float:
+def kept(time_constants: float) -> float:
+    """Return the share of a deviation that is left after so many time constants."""
+    return 0.0 if time_constants > 40.0 else safe_exp(-time_constants)
+
+
+def surface_share(
+    e: ElectrodeState, p: CellParameters, deposit_mAh: float, plating: float
+) -> float:
     """Return the exchange current's share of that on a flat, covered surface."""
     scale_mAh = p.coverage_mAh_per_cm2 * p.area_cm2
     covered = deposit_mAh / (deposit_mAh + scale_mAh)
@@ -81,19 +85,19 @@ def lithium_advance(
     thermal_V: float,
     sei_factor: float,
     loss_factor: float,
+    dissolved_mAh: float,
 ) -> None:
-    """Pass `density` (positive plates) for a time; `side_density` of it reduces electrolyte."""
+    """Pass `density` (positive plates) for a time; `side_density` of it reduces electrolyte.
+
+    `dissolved_mAh` is the lithium that the electrolyte holds: no more than that can be plated.
+    """
     e.lithium_taken_mAh = 0.0
     e.salt_used_mAh = 0.0
     charge_mAh = density * p.area_cm2 * dt_s / 3600.0
     capacity_mAh_per_V = p.double_layer_uF_per_cm2 * 1e-6 * p.area_cm2 / 3.6
     if not e.deposit_mAh + e.foil_mAh > 0.0:
         if charge_mAh <= 0.0:
-            polarise_bare(e, p, -charge_mAh, capacity_mAh_per_V)
-            if e.potential_V > 0.0:
-                lost_V = e.potential_V * -safe_expm1(-dt_s / p.copper_leak_s)
-                e.potential_V -= lost_V
-                e.leaked_mAh += lost_V * capacity_mAh_per_V
+            stay_bare(e, p, -charge_mAh, dt_s, capacity_mAh_per_V)
             return
         if e.potential_V > 0.0:
             stored_mAh = e.potential_V * capacity_mAh_per_V
@@ -117,11 +121,40 @@ def lithium_advance(
         e.reduced_mAh += side_mAh
         charge_mAh -= side_mAh
     if charge_mAh > 0.0:
+        most_mAh = max(0.9 * dissolved_mAh, 0.0) / (1.0 + p.salt_per_sei)
+        if charge_mAh > most_mAh:
+            e.reduced_mAh += charge_mAh - most_mAh
+            charge_mAh = most_mAh
         plate(e, p, charge_mAh, max(math.fabs(carried), 1e-9), sei_factor)
     elif charge_mAh < 0.0:
         left_mAh = strip(e, p, -charge_mAh, max(math.fabs(carried), 1e-9), loss_factor)
         if left_mAh > 0.0:
             polarise_bare(e, p, left_mAh, capacity_mAh_per_V)
+
+
+def stay_bare(
+    e: ElectrodeState, p: CellParameters, charge_mAh: float, dt_s: float, capacity_mAh_per_V: float
+) -> None:
+    """Strip from bare Cu for a time: its double layer charges and leaks into the electrolyte."""
+    limit_V = p.copper_dissolution_V + CLOSED_V
+    before_V = e.potential_V
+    steady_V = charge_mAh / dt_s * p.copper_leak_s / capacity_mAh_per_V
+    potential_V = relaxed(before_V, steady_V, dt_s / p.copper_leak_s)
+    if potential_V > limit_V:
+        # Up to the limit, then along it: there the leak is steady and Cu takes the rest.
+        ratio = (steady_V - limit_V) / (steady_V - before_V)
+        held_s = dt_s + p.copper_leak_s * safe_log(max(ratio, 1e-300))
+        risen_mAh = charge_mAh * (1.0 - held_s / dt_s) - capacity_mAh_per_V * (limit_V - before_V)
+        leaked_mAh = risen_mAh + capacity_mAh_per_V * limit_V * held_s / p.copper_leak_s
+        e.copper_dissolved_mAh += (
+            charge_mAh - leaked_mAh - capacity_mAh_per_V * (limit_V - before_V)
+        )
+        potential_V = limit_V
+    else:
+        leaked_mAh = charge_mAh - capacity_mAh_per_V * (potential_V - before_V)
+    e.leaked_mAh += leaked_mAh
+    e.potential_V = potential_V
+    e.copper_highest_V = max(e.copper_highest_V, potential_V)
 
 
 def polarise_bare(
@@ -141,7 +174,10 @@ def morphology_factor(e: ElectrodeState, p: CellParameters, per_fineness: float)
     """Return what the way of plating and of formation does to a loss."""
     factor = safe_exp(per_fineness * e.fineness)
     if p.formation_gain > 0.0:
-        factor *= 1.0 - p.formation_gain * safe_expm1(-e.formation_mismatch)
+        if e.formation_mismatch != e.factored_mismatch:
+            e.factored_mismatch = e.formation_mismatch
+            e.formation_excess = p.formation_gain * safe_expm1(-e.formation_mismatch)
+        factor *= 1.0 - e.formation_excess
     return factor
 
 
@@ -169,17 +205,26 @@ def plate(
     keep = safe_exp(-per_area / READY_MAH_PER_CM2)
     e.readiness = 1.0 - (1.0 - e.readiness) * keep
     e.rest_h *= keep
-    wanted = min(max(safe_log(density / p.fineness_mA_per_cm2), -MAX_FINENESS), MAX_FINENESS)
-    e.fineness += (wanted - e.fineness) * -safe_expm1(-per_area / p.fineness_mAh_per_cm2)
+    if density != e.plate_density_mA_per_cm2:
+        note_plating_density(e, p, density)
+    e.fineness += (e.wanted_fineness - e.fineness) * -safe_expm1(-per_area / p.fineness_mAh_per_cm2)
     room_mAh = p.formation_mAh_per_cm2 * p.area_cm2 - e.formation_mAh
     if room_mAh > 0.0:
         counted_mAh = min(charge_mAh, room_mAh)
-        distance = safe_log(density / p.formation_optimum_mA_per_cm2)
         e.formation_mAh += counted_mAh
         e.formation_mismatch += (
-            distance * distance * counted_mAh / (p.formation_mAh_per_cm2 * p.area_cm2)
+            e.formation_distance2 * counted_mAh / (p.formation_mAh_per_cm2 * p.area_cm2)
         )
     roughen(e, p, charge_mAh, density)
+
+
+def note_plating_density(e: ElectrodeState, p: CellParameters, density: float) -> None:
+    """Work out what holds for as long as lithium is plated at this density."""
+    e.plate_density_mA_per_cm2 = density
+    fineness = safe_log(density / p.fineness_mA_per_cm2)
+    e.wanted_fineness = min(max(fineness, -MAX_FINENESS), MAX_FINENESS)
+    distance = safe_log(density / p.formation_optimum_mA_per_cm2)
+    e.formation_distance2 = distance * distance
 
 
 def strip_share(e: ElectrodeState, p: CellParameters, density: float) -> float:
@@ -233,9 +278,7 @@ def foil_part(e: ElectrodeState, p: CellParameters) -> float:
 
 def activate(e: ElectrodeState, p: CellParameters, stripped_mAh: float, density: float) -> None:
     """Reconnect fresh inactive lithium by a fast strip soon after a charge."""
-    used = e.readiness * -safe_expm1(
-        -stripped_mAh / (p.fast_strip_charge_mAh_per_cm2 * p.area_cm2)
-    )
+    used = e.readiness * -safe_expm1(-stripped_mAh / (p.fast_strip_charge_mAh_per_cm2 * p.area_cm2))
     e.readiness -= used
     above = density - p.fast_strip_threshold_mA_per_cm2
     if above > 0.0:
@@ -274,9 +317,7 @@ def roughen(e: ElectrodeState, p: CellParameters, charge_mAh: float, density: fl
     e.handled_mAh += charge_mAh
 
 
-def rest_lithium(
-    e: ElectrodeState, p: CellParameters, hours: float, speed: float
-) -> None:
+def rest_lithium(e: ElectrodeState, p: CellParameters, hours: float, speed: float) -> None:
     """Let a rest act: corrosion of the deposit, dissolution of residual SEI where all is stripped.
 
     `speed` is the temperature's factor. The corrosion is the integral of ``1/sqrt(1 + t/slowing)``,
@@ -306,10 +347,10 @@ def rest_lithium(
         e.reversible_mAh += freed_mAh
 
 
-def age_lithium(e: ElectrodeState, p: CellParameters, hours: float) -> None:
+def age_lithium(e: ElectrodeState, aged_share: float) -> None:
     """Let fresh inactive lithium become old."""
     if e.fresh_mAh > 0.0:
-        aged_mAh = e.fresh_mAh * -safe_expm1(-hours / p.ageing_h)
+        aged_mAh = e.fresh_mAh * aged_share
         e.fresh_mAh -= aged_mAh
         e.old_mAh += aged_mAh
 

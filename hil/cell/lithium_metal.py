@@ -20,6 +20,23 @@ _ENDS: Final = ("none", "anode-limited", "cathode-limited", "polarisation-limite
 _SHORTS: Final = ("none", "soft", "hard")
 
 
+def check_step(current_A: float, dt_s: float, ambient_K: float) -> None:
+    """Refuse what no cell is asked to do."""
+    if not -MAX_CURRENT_A <= current_A <= MAX_CURRENT_A:
+        raise refuse("cell", "current_A", f"{current_A!r} is outside +-{MAX_CURRENT_A:g}")
+    if not 0.0 < dt_s <= MAX_STEP_S:
+        raise refuse("cell", "dt_s", f"{dt_s!r} is outside 0..{MAX_STEP_S:g}")
+    if not AMBIENT_RANGE_K[0] <= ambient_K <= AMBIENT_RANGE_K[1]:
+        raise refuse("cell", "ambient_K", f"{ambient_K!r} is outside {AMBIENT_RANGE_K}")
+
+
+def check_snapshot(snapshot: Snapshot) -> None:
+    """Refuse what is no snapshot of a state."""
+    # A sum is finite only if every number is; this is asked at each rejected sub-step.
+    if len(snapshot) != len(STATE_FIELDS) or not abs(sum(snapshot)) < float("inf"):
+        raise refuse("cell snapshot", "", f"needs {len(STATE_FIELDS)} finite numbers")
+
+
 class LithiumMetalCell:
     """One cell. `step` moves it, `terminal_voltage` asks without moving.
 
@@ -39,8 +56,9 @@ class LithiumMetalCell:
         if not low_K <= temperature_K <= high_K:
             raise refuse("cell", "temperature_K", f"{temperature_K!r} is outside {low_K}..{high_K}")
         self.parameters = parameters
-        self._s = blank_state()
-        kernel.begin(self._s, parameters, float(temperature_K), float(abs(seed)))
+        s = blank_state()
+        kernel.begin(s, parameters, float(temperature_K), float(abs(seed)))
+        self._s = s
 
     def step(self, current_A: float, dt_s: float, ambient_K: float) -> tuple[float, float]:
         """Pass a constant current for a time.
@@ -65,12 +83,7 @@ class LithiumMetalCell:
         InvariantError
             The state left physics: a bug of the model.
         """
-        if not -MAX_CURRENT_A <= current_A <= MAX_CURRENT_A:
-            raise refuse("cell", "current_A", f"{current_A!r} is outside +-{MAX_CURRENT_A:g}")
-        if not 0.0 < dt_s <= MAX_STEP_S:
-            raise refuse("cell", "dt_s", f"{dt_s!r} is outside 0..{MAX_STEP_S:g}")
-        if not AMBIENT_RANGE_K[0] <= ambient_K <= AMBIENT_RANGE_K[1]:
-            raise refuse("cell", "ambient_K", f"{ambient_K!r} is outside {AMBIENT_RANGE_K}")
+        check_step(current_A, dt_s, ambient_K)
         s = self._s
         voltage_V = kernel.step(s, self.parameters, current_A, dt_s, ambient_K)
         if not (-HIGHEST_V < s.open_V < HIGHEST_V and s.lowest_mAh >= -ROUNDING_MAH):
@@ -83,10 +96,6 @@ class LithiumMetalCell:
         The double layers keep what they hold: only the ohmic drop follows at once.
         """
         return kernel.terminal_voltage(self._s, self.parameters, current_A)
-
-    def longest_step_s(self, current_A: float) -> float:
-        """Return infinity: the kernel splits steps by itself."""
-        return float("inf") if current_A == current_A else 0.0
 
     @property
     def temperature_K(self) -> float:
@@ -105,9 +114,7 @@ class LithiumMetalCell:
         ConfigurationError
             The snapshot has another length or holds something that is not finite.
         """
-        # A sum is finite only if every number is; this is asked at each rejected sub-step.
-        if len(snapshot) != len(STATE_FIELDS) or not abs(sum(snapshot)) < float("inf"):
-            raise refuse("cell snapshot", "", f"needs {len(STATE_FIELDS)} finite numbers")
+        check_snapshot(snapshot)
         put(self._s, snapshot)
 
     def lithium_mAh(self) -> float:
@@ -196,7 +203,9 @@ class LithiumMetalCell:
             "copper_dissolved_mAh": s.neg.copper_dissolved_mAh,
             "copper_dissolution": s.neg.copper_highest_V >= p.copper_dissolution_V,
             "electrolyte_oxidised_mAh": s.oxidised_mAh,
-            "electrolyte_reduced_mAh": s.cathode_reduced_mAh + s.neg.reduced_mAh + s.pos.reduced_mAh,
+            "electrolyte_reduced_mAh": s.cathode_reduced_mAh
+            + s.neg.reduced_mAh
+            + s.pos.reduced_mAh,
             "salt_depleted_s": s.depleted_s,
             "roughness": s.neg.roughness,
             "positive_roughness": s.pos.roughness,

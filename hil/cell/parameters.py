@@ -170,9 +170,7 @@ class CellParameters:
         faults = []
 
         def fault(key: str, problem: str, remedy: str) -> None:
-            faults.append(
-                Fault(where="cell parameters", key=key, problem=problem, remedy=remedy)
-            )
+            faults.append(Fault(where="cell parameters", key=key, problem=problem, remedy=remedy))
 
         if self.positive_is_lithium:
             if not self.positive_foil_mAh > 0.0:

@@ -17,8 +17,11 @@ class ElectrodeState:
         "copper_dissolved_mAh",
         "copper_highest_V",
         "deposit_mAh",
+        "factored_mismatch",
         "fineness",
         "foil_mAh",
+        "formation_distance2",
+        "formation_excess",
         "formation_mAh",
         "formation_mismatch",
         "fresh_mAh",
@@ -27,6 +30,7 @@ class ElectrodeState:
         "lithium_taken_mAh",
         "old_mAh",
         "pit_uniformity",
+        "plate_density_mA_per_cm2",
         "potential_V",
         "readiness",
         "reconnected_mAh",
@@ -40,6 +44,7 @@ class ElectrodeState:
         "sei_mAh",
         "strip_density_mA_per_cm2",
         "strip_share",
+        "wanted_fineness",
     )
 
     # Lithium
@@ -75,18 +80,26 @@ class ElectrodeState:
     # Cached for one stripping density
     strip_density_mA_per_cm2: float
     strip_share: float
+    # Cached for one plating density, and for one history of formation
+    plate_density_mA_per_cm2: float
+    wanted_fineness: float
+    formation_distance2: float  # squared log distance from the best formation density
+    factored_mismatch: float
+    formation_excess: float
 
 
 class CellState:
     """All that changes in a cell."""
 
     __slots__ = (
+        "aged_share",
         "anode_factor",
         "cathode_charge_mAh",
         "cathode_factor",
         "cathode_mAh",
         "cathode_overpotential_V",
         "cathode_path_um",
+        "cathode_pores_um",
         "cathode_reduced_mAh",
         "cell_V",
         "charge_in_mAh",
@@ -100,17 +113,27 @@ class CellState:
         "diffusion_3",
         "diffusion_4",
         "diffusion_J",
+        "diffusion_keep_1",
+        "diffusion_keep_2",
+        "diffusion_keep_3",
+        "diffusion_keep_4",
+        "diffusion_past",
         "electrolyte_mAh",
+        "fade",
         "film_Ohm",
         "film_V",
         "hazard",
+        "hazard_density",
+        "hazard_power",
         "hazard_threshold",
         "heat_J",
         "heat_W",
+        "heat_keep",
         "kinetic_J",
         "last_current_A",
         "last_end",
         "layer_path",
+        "leak_A",
         "leak_J",
         "leakage_mAh",
         "loss_factor",
@@ -121,7 +144,6 @@ class CellState:
         "neg_side_mA_per_cm2",
         "ocv_V",
         "ohmic_J",
-        "ohmic_factor",
         "open_V",
         "oxidised_mAh",
         "parasitic_J",
@@ -138,10 +160,12 @@ class CellState:
         "salt_3",
         "salt_mAh",
         "salt_neg_share",
+        "salt_per_path",
         "salt_scale",
         "salt_time_s",
         "sei_factor",
         "separator_path_um",
+        "separator_pores_um",
         "short_Ohm",
         "short_level",
         "short_on",
@@ -150,6 +174,7 @@ class CellState:
         "shorts",
         "shuttled_mAh",
         "side_V",
+        "substep_s",
         "temperature_K",
         "thermal_V",
         "time_s",
@@ -189,6 +214,7 @@ class CellState:
     short_level: float  # 0 none, 1 soft, 2 hard
     short_on: float
     short_Ohm: float
+    leak_A: float  # through the short in the last sub-step
     short_switch_s: float  # until the short switches
     short_recovery_mAh: float  # stripped charge until it burns out
     shorts: float  # how many there were
@@ -220,12 +246,28 @@ class CellState:
     separator_path_um: float  # thickness times what pores and windings add to the resistance
     layer_path: float  # the same per um of inactive layer
     cathode_path_um: float
+    separator_pores_um: float  # of half the separator
+    cathode_pores_um: float
+    salt_per_path: float
+    # Cached for one length of sub-step
+    substep_s: float
+    fade: float  # of the readiness for a fast strip
+    aged_share: float  # of fresh inactive lithium
+    heat_keep: float
+    # Cached for one length of sub-step over the time of diffusion
+    diffusion_past: float
+    diffusion_keep_1: float
+    diffusion_keep_2: float
+    diffusion_keep_3: float
+    diffusion_keep_4: float
+    # Cached for one current density
+    hazard_density: float
+    hazard_power: float
     # Derived from the above
     rates_at_K: float
     thermal_V: float  # 2RT/F
     anode_factor: float
     cathode_factor: float
-    ohmic_factor: float
     transport_factor: float
     sei_factor: float
     loss_factor: float

@@ -15,7 +15,6 @@ from dataclasses import asdict, dataclass, field, fields
 from typing import Any, Final, NamedTuple, Protocol
 
 from controller.domain.errors import refuse
-from hil.cell import LithiumMetalCell
 from hil.instruments.faults import FaultKind, FaultSchedule, InstrumentFault, value_or
 from hil.instruments.measurement import (
     CURRENT_ROWS,
@@ -27,6 +26,7 @@ from hil.instruments.measurement import (
 from hil.instruments.scpi import ScpiCommand, Vocabulary, unquote
 from hil.instruments.source import CURRENT_SOURCE, OPEN_CIRCUIT, VOLTAGE_SOURCE, OutputStage
 from hil.instruments.trigger import Block, TriggerModel
+from hil.plant import Plant, PlantPort
 
 LINE_LATENCY_S: Final = 0.005  # time to read a line, act and answer, assumed 1..20 ms
 LINE_FREQUENCY_HZ: Final = 50.0
@@ -177,7 +177,7 @@ class EmulatedKeithley2450:
 
     Parameters
     ----------
-    cell : LithiumMetalCell
+    plant : Plant or PlantPort
     clock : Clock
         Only `now_s` is used.
     ambient_K : float
@@ -195,7 +195,7 @@ class EmulatedKeithley2450:
 
     def __init__(  # noqa: PLR0913 - wiring, plate and errors of one instrument, by keyword
         self,
-        cell: LithiumMetalCell,
+        plant: Plant | PlantPort,
         clock: Clock,
         *,
         ambient_K: float = 298.15,
@@ -208,7 +208,6 @@ class EmulatedKeithley2450:
     ) -> None:
         if off_mode not in OFF_MODES.values():
             raise refuse("instrument", "off_mode", f"{off_mode!r} is none of HIMP NORM ZERO GUAR")
-        self.cell = cell
         self.settings = Settings()
         self.settings.off_mode = {"VOLT": off_mode, "CURR": off_mode}
         self.replies: deque[tuple[float, bytes]] = deque()
@@ -220,7 +219,7 @@ class EmulatedKeithley2450:
         self._clock = clock
         self._t_s = clock.now_s()
         self._busy_s = self._t_s
-        self._stage = OutputStage(cell, ambient_K)
+        self._stage = OutputStage(plant, ambient_K)
         self._errors = InstrumentErrors(seed, ideal=ideal)
         self._faults = FaultSchedule(faults or ())
         self._queue: deque[int] = deque()
@@ -234,7 +233,7 @@ class EmulatedKeithley2450:
         self._vocabulary = Vocabulary(PATTERNS)
         self._compiled: dict[bytes, tuple[_Compiled, ...]] = {}
         if self._faults.take(FaultKind.OUTPUT_ON_AT_CONNECT, self._t_s):
-            self.settings.voltage_level_V = cell.terminal_voltage(0.0)
+            self.settings.voltage_level_V = self._stage.open_voltage_V()
             self.settings.current_limit_A = 1e-4
             self.output_on = True
         self._apply()
@@ -281,16 +280,49 @@ class EmulatedKeithley2450:
         """Time up to which the plant has been moved (s)."""
         return self._t_s
 
+    @property
+    def port(self) -> PlantPort:
+        """The plant on the terminals."""
+        return self._stage.port
+
+    @property
+    def temperature_K(self) -> float:
+        """Temperature of the cell (K), as far as the plant has been moved."""
+        return self._stage.temperature_K
+
+    def know_temperature(self, temperature_K: float) -> None:
+        """Take up a kept temperature (K), for plants that tell it only after a step."""
+        self._stage.know_temperature(temperature_K)
+
+    @property
+    def plant_failure(self) -> str:
+        """What the plant did that no cell does; empty as long as it is sound."""
+        return self._stage.failure
+
+    def notes(self) -> list[str]:
+        """Return what a reader has to know of how the plant was regulated."""
+        return self._stage.notes()
+
     def truth(self) -> dict[str, float | str | bool]:
-        """Return the cell's truth and what happened to the instrument."""
-        return {
-            **self.cell.truth(),
-            "instrument_damaged": self._stage.damaged,
+        """Return the plant's truth, what passed the terminals, what happened to the instrument."""
+        stage = self._stage
+        told: dict[str, float | str | bool] = {
+            "instrument_damaged": stage.damaged,
             "output_on": self.output_on,
-            "terminal_voltage_V": self._stage.voltage_V,
-            "terminal_current_A": self._stage.current_A,
+            "terminal_current_A": stage.current_A,
+            "terminal_charge_in_mAh": stage.charge_in_mAh,
+            "terminal_charge_out_mAh": stage.charge_out_mAh,
             "model_running": self._model.running,
+            "constant_voltage": stage.port.regulation.value,
+            "constant_voltage_error_V": stage.held_error_V,
+            "constant_voltage_largest_error_V": stage.largest_held_error_V,
+            "bound_largest_overshoot_V": stage.largest_overshoot_V,
         }
+        if stage.failure:  # what such a plant says of itself may be no number either
+            return {**told, "plant_failure": stage.failure}
+        if math.isfinite(stage.voltage_V):  # else nothing was asked of it yet
+            told["terminal_voltage_V"] = stage.voltage_V
+        return {**stage.port.truth(), **told}
 
     def saved_settings(self) -> dict[str, Any]:
         """Return the settings as plain data."""
@@ -521,7 +553,9 @@ class EmulatedKeithley2450:
             status |= STATUS_OUTPUT_ON
         if s.four_wire[s.sense]:
             status |= STATUS_FOUR_WIRE
-        if s.protection != "NONE" and abs(s.voltage_level_V) > PROTECTION_V[s.protection]:
+        # a level left from another function drives nothing
+        sourced_V = s.voltage_level_V if s.function == "VOLT" else 0.0
+        if s.protection != "NONE" and abs(sourced_V) > PROTECTION_V[s.protection]:
             status |= STATUS_OVER_VOLTAGE
         return status
 

@@ -5,12 +5,11 @@ from __future__ import annotations
 import math
 from collections import deque
 from collections.abc import Callable, Iterable
-from typing import Final
+from typing import Final, Protocol
 
 import numpy as np
 
 from controller.domain.cell import ZERO_CELSIUS_K
-from hil.cell import LithiumMetalCell
 from hil.instruments.faults import FaultKind, FaultSchedule, InstrumentFault, value_or
 from hil.instruments.keithley2450 import Clock
 from hil.instruments.scpi import Vocabulary, unquote
@@ -49,12 +48,22 @@ _SETUP: Final[dict[str, tuple[str, ...]]] = {
 }
 
 
+class TemperatureSource(Protocol):
+    """What the sensor touches."""
+
+    @property
+    def temperature_K(self) -> float:
+        """Temperature (K) now."""
+        ...
+
+
 class EmulatedThermometer:
     """Reads the cell's temperature.
 
     Parameters
     ----------
-    cell : LithiumMetalCell
+    source : TemperatureSource
+        The instrument that moves the cell, or the cell itself.
     clock : Clock
     seed : int
         Noise.
@@ -67,7 +76,7 @@ class EmulatedThermometer:
 
     def __init__(
         self,
-        cell: LithiumMetalCell,
+        source: TemperatureSource,
         clock: Clock,
         *,
         seed: int = 0,
@@ -78,7 +87,7 @@ class EmulatedThermometer:
     ) -> None:
         self.replies: deque[tuple[float, bytes]] = deque()
         self.change_count = 0
-        self._cell = cell
+        self._source = source
         self._clock = clock
         self._catch_up = catch_up
         self._generator = np.random.default_rng([seed, 6510])
@@ -154,7 +163,7 @@ class EmulatedThermometer:
             return None
         if self._catch_up is not None:
             self._catch_up()
-        temperature_K = self._cell.temperature_K
+        temperature_K = self._source.temperature_K
         if self._faults:
             spoiled = self._spoil(temperature_K)
             if spoiled is None:

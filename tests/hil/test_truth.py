@@ -11,7 +11,7 @@ from dataclasses import replace
 import pytest
 
 from controller.domain.figures import Label
-from hil.cell.parameters import anode_free_nmc811
+from hil.cell import anode_free_nmc811
 from scripts.estimates_against_truth import (
     NORMAL_95,
     Life,

@@ -132,7 +132,9 @@ def begin(ran: Ran, first: Sample) -> Again:
     )
     core.trigger(again.state, Trigger.CONNECT, None)
     supervisor.start_again(again.memory)
-    again.events += core.begin(again.state, first).events
+    report = core.begin(again.state, first)
+    again.events += report.events
+    again.decisions += [repr(one) for one in report.decisions]
     return again
 
 
@@ -220,3 +222,50 @@ def test_the_same_seed_gives_the_same_readings(ran: Ran, tmp_path: Path) -> None
     assert len(first["sequence"]) > 500
     for name in columns:
         assert np.array_equal(first[name], second[name], equal_nan=True), name
+
+
+@pytest.mark.parametrize("example", ["li-cu", "li-li"])
+def test_opening_pulse_and_first_cycle_of_two_foils_come_out_again(
+    example: str, tmp_path: Path
+) -> None:
+    """Without formation the pulse before any cycling belongs to the first base cycle."""
+    text = example_text(example)
+    for old, new in {
+        "formation_cycles = 2": "formation_cycles = 0",
+        "reference_every = 12": "reference_every = 0",
+    }.items():
+        text = text.replace(old, new, 1)
+    path = tmp_path / "RUN.toml"
+    path.write_text(text)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(program, "write_report", lambda _: None)
+        patch.setattr(program, "write_bdf", lambda _run_dir, _path: None)
+        options = program.RunOptions(
+            run_file=path, cycles=1, seed=SEED, out=tmp_path / "run", as_json=True
+        )
+        assert program.start(options) == 0
+    ran = Ran(tmp_path / "run", prepare(load_run(path, cycles=1), SEED))
+    again = stepped(ran)
+    with JournalReader(ran.run_dir) as reader:
+        decisions = [repr(one) for one in reader.decisions()]
+        figures = reader.cycles()
+        steps = [
+            (one.sequence, one.message)
+            for kind in (EventKind.STEP_STARTED, EventKind.STEP_ENDED)
+            for one in reader.events(kind)
+        ]
+        assert reader.events(EventKind.VERDICT) == []
+    assert again.decisions == decisions
+    assert again.decisions[0].startswith("Decision(cycle=0, protocol='pre-strip-4v'")
+    assert again.figures == [repr(one) for one in figures]
+    # 77 mA for 1 s
+    assert figures[0].treatment_net_charge_Ah == pytest.approx(-2.14e-5, rel=0.2)
+    assert again.verdicts == []
+    found = [
+        (one.sequence, one.message)
+        for kind in (EventKind.STEP_STARTED, EventKind.STEP_ENDED)
+        for one in again.events
+        if one.kind is kind
+    ]
+    assert found == steps
+    assert sum("4 V pulse" in message for _, message in steps) == 2

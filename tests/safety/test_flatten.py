@@ -310,6 +310,22 @@ def test_li_cu_takes_1_V_and_2_V() -> None:
         assert keys(dataclasses.replace(LI_CU_LIMITS, **{key: value}), LI_CU) == [key]
 
 
+def test_the_foil_of_li_cu_is_at_0_V_and_no_lower_figure_hides_cu() -> None:
+    """A bound of -1 V would call Cu at 2 V vs Li one at 1 V."""
+
+    def foil(potential_V: float) -> CellLimits:
+        return dataclasses.replace(LI_CU_LIMITS, cathode_ocv_upper_V=potential_V)
+
+    assert keys(foil(0.0), LI_CU) == []
+    assert keys(foil(math.nextafter(0.0, -1.0)), LI_CU) == ["cathode_ocv_upper_V"]
+    assert keys(foil(-1.0), LI_CU) == ["cathode_ocv_upper_V"]
+    # a higher one is only stricter: the strip cut-off no longer fits
+    assert keys(foil(0.1), LI_CU) == ["lower_cut_off_V"]
+    # elsewhere the potential is the cathode's, whatever its owner says of it
+    low = limits_with(cathode_ocv_upper_V=-0.1, pulse_envelopes=())
+    assert keys(low) == []
+
+
 def test_formats_without_copper_need_no_copper_limits() -> None:
     cell = dataclasses.replace(CELL, format=CellFormat.EXCESS_LITHIUM)
     assert keys(NO_COPPER, cell) == []
@@ -471,6 +487,11 @@ CROSSED = limits_with(
             limits_with(copper_potential_operate_V=1.5, copper_potential_trip_V=1.4),
             CELL,
             ["copper_potential_trip_V: 1.4 V is not above operate 1.5 V"],
+        ),
+        (
+            dataclasses.replace(LI_CU_LIMITS, cathode_ocv_upper_V=-0.5),
+            LI_CU,
+            ["cathode_ocv_upper_V: -0.5 V is below that of a lithium foil (0)"],
         ),
         (
             limits_with(copper_potential_operate_V=1.34, pulse_envelopes=(PULSE,)),

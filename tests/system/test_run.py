@@ -9,6 +9,7 @@ import sqlite3
 import subprocess
 import sys
 import time
+from importlib import resources
 from pathlib import Path
 
 import pytest
@@ -223,12 +224,6 @@ BAD = {
         "pre-strip-4v",
         "dissolves Cu",
     ),
-    "a recipe that would never be chosen": (
-        '"short-strip"',
-        '"pre-strip-4v"',
-        "pre-strip-4v",
-        "before the first cycle",
-    ),
     "missing port": (
         'address = "simulated"             # or',
         'address = "keithley" # or',
@@ -316,3 +311,29 @@ def test_nothing_answers_at_the_address(tmp_path: Path) -> None:
     assert done.returncode == 3
     assert "127.0.0.1:9" in done.stderr
     assert "Traceback" not in done.stderr
+
+
+def test_a_cell_file_of_ones_own_runs_and_resumes_from_its_copy(tmp_path: Path) -> None:
+    text = example_text().replace('preset = "anode-free"', 'preset = "mine.toml"')
+    (tmp_path / "RUN.toml").write_text(text, "utf-8")
+    refused = reactivate("run", "RUN.toml", "--dry-run", cwd=tmp_path)
+    assert refused.returncode == 2
+    assert "mine.toml: cannot be read" in refused.stderr
+    source = resources.files("hil.cell").joinpath("data", "cells", "anode-free.toml")
+    own = tmp_path / "mine.toml"
+    own.write_text(source.read_text("utf-8"), "utf-8")
+    done = reactivate("run", "RUN.toml", "--cycles", "1", "--out", "out", cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
+    own.unlink()
+    (tmp_path / "RUN.toml").unlink()
+    again = reactivate("run", "--cycles", "2", "--out", "out", cwd=tmp_path)
+    assert again.returncode == 0, again.stderr
+    assert "base, 2/2" in again.stdout
+
+
+def test_a_simulated_cell_of_another_format_is_refused(tmp_path: Path) -> None:
+    text = example_text().replace('preset = "anode-free"', 'preset = "li-cu"')
+    (tmp_path / "RUN.toml").write_text(text, "utf-8")
+    refused = reactivate("run", "RUN.toml", "--dry-run", cwd=tmp_path)
+    assert refused.returncode == 2
+    assert "'li-cu' is li-cu, cell.format is 'anode-free'" in refused.stderr

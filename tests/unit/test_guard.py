@@ -692,3 +692,27 @@ def test_errors_of_the_driver_never_leave_apply_or_poll() -> None:
             rig.period(CHARGE_1MA, action)
         except CyclerError as error:  # pragma: no cover - the failure this test is about
             pytest.fail(str(error))
+
+
+def test_an_output_that_keeps_going_off_by_itself_is_not_switched_on_for_ever() -> None:
+    rig = Rig().started()
+    for number in range(3):
+        assert not rig.guard.tripped
+        # off again before a reading has shown the cell at rest
+        rig.cycler.output_on = False
+        sample = rig.guard.poll(number)
+        rig.guard.apply(REST_STEP, ALLOWED, sample)
+    assert rig.guard.tripped
+    assert rig.told[-1] == "3 failures in a row: staying open until rearmed"
+    assert rig.guard.apply(REST_STEP, ALLOWED, sample).kind == OPEN
+    assert not rig.cycler.output_on
+
+
+def test_an_output_that_comes_back_after_once_going_off_forgets_it() -> None:
+    rig = Rig().started()
+    for _ in range(4):
+        rig.cycler.output_on = False
+        rig.period(REST_STEP)  # found off, brought up
+        rig.period(REST_STEP)  # and seen at rest
+    assert not rig.guard.tripped
+    assert rig.guard.in_force.kind == HOLD_0A

@@ -1,6 +1,7 @@
 """The scheduler's rules and what is learnt from withheld treatments."""
 
 import math
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -237,3 +238,76 @@ def test_a_resistance_that_steps_down_is_suspected() -> None:
     assert not soft_short_suspected([*steady, cycle(6, resistance=9.2)])
     assert not soft_short_suspected([*steady, cycle(6, resistance=8.0, u_resistance_Ohm=1.0)])
     assert not soft_short_suspected([*steady, cycle(6, resistance=math.nan)])
+
+
+# --- formats whose net charge shows no lithium lost -----------------------------------------------
+
+BY_CADENCE = replace(CONFIG, loss_shows=False)
+HEAT = Candidate(
+    recipe="heat",
+    prior_gain_Ah=0.0,
+    prior_sd_Ah=3e-5,
+    hours=4.0,
+    not_credited="its benefit is lower later loss",
+)
+NO_LOSS = [cycle(n, net_mAh=0.0) for n in range(1, 9)]
+
+
+def test_without_a_loss_that_shows_an_opportunity_comes_by_cadence() -> None:
+    assert not ask(NO_LOSS).opportunity
+    decision = ask(NO_LOSS, config=BY_CADENCE)
+    assert decision.opportunity
+    assert "shows no lithium lost" in decision.reason
+    assert "every 3 cycles" in decision.reason
+    assert "net_charge_lost_mAh" not in decision.inputs
+    state = SchedulerState()
+    record_decision(state, decision, NO_LOSS, 2.0)
+    for number in range(9, 12):
+        later = ask([*NO_LOSS, *(cycle(n) for n in range(9, number + 1))], state, config=BY_CADENCE)
+        assert later.opportunity is (number == 11)
+
+
+def test_what_is_believed_to_give_nothing_is_tried_only_by_who_wants_to_know() -> None:
+    refused = ask(NO_LOSS, candidates=(HEAT,), config=BY_CADENCE)
+    assert not refused.opportunity
+    assert "not worth" in refused.reason
+    curious = replace(BY_CADENCE, exploration_sd=1.0)
+    assert ask(NO_LOSS, candidates=(HEAT,), config=curious).candidate == "heat"
+    # 4 h cost 0.8 uAh here; a thousandth of the standard deviation does not pay for them
+    hardly = replace(BY_CADENCE, exploration_sd=0.001)
+    assert not ask(NO_LOSS, candidates=(HEAT,), config=hardly).opportunity
+
+
+def test_what_net_charge_does_not_measure_is_never_learnt_from_it() -> None:
+    made = opportunities(0.006, 40, 0)
+    reason = "net charge is no measure"
+    effect = effect_of("strip", made, not_credited=reason)
+    assert (effect.recovered_Ah, effect.u_recovered_Ah, effect.reason) == (None, None, reason)
+    known = effect_of("strip", made)
+    assert (effect.treated, effect.withheld) == (known.treated, known.withheld)
+    # nor does the scheduler: its belief stays the prior's
+    state = SchedulerState(opportunities=made)
+    state.opportunities[-1].cycle = 1
+    curious = replace(BY_CADENCE, exploration_sd=1.0)
+    believed = replace(STRIP, prior_gain_Ah=0.0, not_credited=reason)
+    worth = ask(NO_LOSS, state, (believed,), curious).inputs["expected_utility"]
+    assert worth == pytest.approx(-2.0 * CONFIG.price_per_h, abs=1e-6)
+
+
+def resistances(values, u=0.05):
+    return [
+        cycle(n, ce=None, u_ce=None, resistance=value, u_resistance_Ohm=u)
+        for n, value in enumerate(values, 1)
+    ]
+
+
+def test_drift_without_an_efficiency_is_the_resistances() -> None:
+    assert drift_over(resistances([12.0, 12.01, 11.99, 12.0, 12.01]))
+    assert not drift_over(resistances([14.0, 13.0, 12.5, 12.2, 12.0]))
+    assert not drift_over(resistances([12.0, 12.0, 12.0, 12.0]))
+    assert not drift_over(resistances([12.0, math.nan, 12.0, 12.0, 12.0]))
+    falling = resistances([14.0, 13.0, 12.5, 12.2, 12.0])
+    assert ask(falling, config=BY_CADENCE).reason == "resistance still drifts after formation"
+    # a cycle that lost its efficiency does not turn the others into resistances
+    mixed = [*STEADY[:4], *resistances([10.0])]
+    assert not drift_over(mixed)

@@ -97,13 +97,13 @@ def test_the_number_of_threads_changes_nothing() -> None:
 
 @pytest.mark.parametrize("fast", BOTH)
 def test_one_cell_is_taken_through_a_profile(fast: bool) -> None:
-    run = population.profile(
+    made = population.loops(
         two_rc.step, two_rc.State(), two_rc.Parameters(), compiled=fast, cache=CACHE
     )
     s, p = two_rc.State(), two_rc.Parameters()
     row, fixed = records.records(s)[0], records.records(p)[0]
     out_V = np.zeros(3)
-    run(row, fixed, np.array([1e-3, 0.0, -1e-3]), np.array([1.0, 2.0, 3.0]), np.full(3, 290.0), out_V)  # fmt: skip
+    made.run_profile(row, fixed, np.array([1e-3, 0.0, -1e-3]), np.array([1.0, 2.0, 3.0]), np.full(3, 290.0), out_V)  # fmt: skip
     steps = zip([1e-3, 0.0, -1e-3], [1.0, 2.0, 3.0], strict=True)
     expected = [two_rc.step(s, p, current_A, dt_s, 290.0) for current_A, dt_s in steps]
     assert out_V == pytest.approx(expected, rel=1e-12)

@@ -123,7 +123,7 @@ def test_check_refuses_with_reason_and_remedy(console):
     text = printed(console)
     assert code == 1
     assert "step 2: fast strip: pulse envelope 'fast-strip' is not among" in text
-    assert "add [[limits.pulse_envelopes]] name = 'fast-strip'" in text
+    assert "add [[limits.pulse]] name = 'fast-strip'" in text
 
 
 def test_check_says_each_reason_once_for_recipe_and_sham(console):

@@ -35,6 +35,7 @@ RULES = {
     "formation": (E, E, E, E, E),
     "base-cycling": (E, E, E, E, E),
     "anchor": (E, E, E, R, E),
+    "balanced-anchor": (R, R, R, E, R),
     "reference-test": (E, E, E, E, E),
     "short-strip": (P, E, E, R, R),
     "discharged-rest": (E, P, E, R, R),

@@ -86,6 +86,12 @@ def test_the_layout_follows_the_annotations() -> None:
     assert dtype.isalignedstruct
 
 
+def test_equal_layouts_are_one_object() -> None:
+    first = records.records(Cell())
+    assert records.records(Cell()).dtype is first.dtype
+    assert records.record_dtype(Cell, {"neg.layers": 3, "pos.layers": 0}) is not first.dtype
+
+
 def test_a_slots_class_goes_there_and_back() -> None:
     cell = Cell()
     rows = records.records(cell, cell)

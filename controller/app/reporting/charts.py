@@ -33,6 +33,7 @@ from controller.app.reporting.words import (
     safe,
     with_u,
 )
+from controller.domain.cell import CellFormat
 from controller.domain.decision import Decision
 from controller.domain.figures import CycleFigures, CycleKind, DischargeEnd, Label
 
@@ -311,6 +312,11 @@ def capacity_sentence(facts: RunFacts) -> str:
     counts = {end: sum(one.discharge_end is end for one in cycles) for end in DischargeEnd}
     most = max(counts, key=lambda end: counts[end])
     what = plural(len(cycles), "base cycle") if facts.base else plural(len(cycles), "cycle")
+    if facts.cell_format is CellFormat.LI_LI:
+        return (
+            f"Half cycles end at a given charge: {number(last_Ah * 1e3)} mAh in the last of {what},"
+            " no capacity."
+        )
     if len(cycles) == 1:
         text = f"The only cycle so far gave {number(first_Ah * 1e3)} mAh on discharge"
     else:
@@ -375,7 +381,7 @@ def net_charge_chart(facts: RunFacts) -> Chart:
     widened = [one.cycle for one in facts.cycles if one.unobserved_charge_Ah > 0.0]
     sentence = (
         f"Summed over the base cycles, discharge minus charge is {with_u(total, u, 'mAh')}"
-        " (standard uncertainty); decisions are made on this figure."
+        f" (standard uncertainty); {_net_words(facts)}"
         if facts.base
         else "No base cycle has been closed yet."
     )
@@ -384,6 +390,12 @@ def net_charge_chart(facts: RunFacts) -> Chart:
             f" Charge that flowed unobserved widens cycle {', '.join(map(str, widened[:8]))}."
         )
     return _finish(plot, beyond, sentence)
+
+
+def _net_words(facts: RunFacts) -> str:
+    if facts.cell_format in (CellFormat.EXCESS_LITHIUM, CellFormat.LI_LI):
+        return "in this format it shows no lithium lost, and nothing is decided on it."
+    return "decisions are made on this figure."
 
 
 def resistance_chart(facts: RunFacts) -> Chart | None:

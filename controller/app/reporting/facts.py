@@ -17,11 +17,14 @@ from numpy.typing import NDArray
 from controller.app.reporting.words import K_95, MINUS
 from controller.domain.cell import CellFormat
 from controller.domain.decision import Decision
+from controller.domain.errors import ConfigurationError
 from controller.domain.events import Event, EventKind, JsonScalar
 from controller.domain.figures import CycleFigures, CycleKind
 from controller.io.journal import JournalReader, SessionRecord
 from controller.policy.learning import Effect, Opportunity, effect_of
 from controller.policy.scheduler import DRIFT_CYCLES, drift_over
+from protocols.credit import why_not_credited
+from protocols.registry import load
 
 SUMMARY_SCHEMA: Final = 1
 # Cycles with one of these flags stay out of trends.
@@ -178,7 +181,7 @@ def facts_of(reader: JournalReader, run_dir: Path) -> RunFacts:
         sessions=tuple(sessions),
         splits={cycle: figures for _, cycle, figures in reader.estimates()},
         resistance_kinds=tuple(sorted({one.kind for one in reader.resistances()})),
-        treatments=tuple(_treatments(core, configuration, decisions, opportunities)),
+        treatments=tuple(_treatments(core, configuration, decisions, opportunities, run_dir)),
         opportunities=tuple(opportunities),
         hours=_hours(core, reader),
         stopped_because=_stopped_because(core, sessions),
@@ -220,6 +223,7 @@ def _treatments(
     configuration: Mapping[str, Any],
     decisions: Sequence[Decision],
     opportunities: Sequence[Opportunity],
+    run_dir: Path,
 ) -> list[TreatmentFacts]:
     """Return every protocol that was scheduled or had an opportunity, in the owner's order."""
     schedule = configuration.get("schedule")
@@ -238,11 +242,29 @@ def _treatments(
             protocol=name,
             count=int(run.get(name, 0)) if core else len(chosen[name]),
             abandoned=int(abandoned.get(name, 0)),
-            effect=effect_of(name, list(opportunities)),
+            effect=effect_of(
+                name,
+                list(opportunities),
+                not_credited=_not_credited(name, configuration, run_dir),
+            ),
             cycles=chosen[name],
         )
         for name in names
     ]
+
+
+def _not_credited(name: str, configuration: Mapping[str, Any], run_dir: Path) -> str:
+    """Return why net charge does not measure this recipe's effect; empty where it does."""
+    cell = configuration.get("cell")
+    word = cell.get("format") if isinstance(cell, dict) else None
+    if word not in {one.value for one in CellFormat}:
+        return ""
+    try:
+        # a recipe of the owner's own was copied into the run directory
+        recipe = load(run_dir / name) if name.endswith(".toml") else load(name)
+    except ConfigurationError:
+        return ""
+    return why_not_credited(recipe, CellFormat(word))
 
 
 def _hours(core: Mapping[str, Any], reader: JournalReader) -> float:
@@ -314,8 +336,11 @@ def capacity_Ah(one: CycleFigures) -> float:
 
 
 def opportunity_cycles(facts: RunFacts) -> dict[int, Decision]:
-    """Return the cycles that were a treatment's opportunity, with the decision made before."""
-    return {one.cycle + 1: one for one in facts.decisions if one.opportunity}
+    """Return the cycles that were a treatment's opportunity, with the decision made before.
+
+    The first cycle is among them where a treatment came before it, though that was no opportunity.
+    """
+    return {one.cycle + 1: one for one in facts.decisions if one.candidate is not None}
 
 
 def efficiency_trend(facts: RunFacts) -> Trend | None:

@@ -42,6 +42,22 @@ SHOWN_EVENTS: Final = frozenset(
 NO_CE: Final[dict[CellFormat, str]] = {
     CellFormat.LI_LI: "A symmetric Li||Li cell has no Coulombic efficiency.",
 }
+# What the figures of a format mean, beside its figures.
+FORMAT_WORDS: Final[dict[CellFormat, str]] = {
+    CellFormat.EXCESS_LITHIUM: (
+        "Lithium in excess: Coulombic efficiency and net charge are the cathode's and show no"
+        " lithium lost before the foil runs out."
+    ),
+    CellFormat.LI_CU: (
+        "Charge is lithium plated on Cu, discharge lithium stripped from it; Coulombic efficiency"
+        " is strip / plate. The lithium foil is the positive terminal, so the voltage is that of"
+        " lithium less that of Cu: stripping reads negative, Cu at 1 V vs Li as \N{MINUS SIGN}1 V."
+    ),
+    CellFormat.LI_LI: (
+        "Charge plates on the negative foil and oxidises the positive one, discharge the other way"
+        " round. Half cycles end at a given charge: what was moved is no capacity."
+    ),
+}
 
 
 def page(facts: RunFacts, windows: Sequence[Window], window_total: int) -> str:
@@ -97,7 +113,7 @@ def page(facts: RunFacts, windows: Sequence[Window], window_total: int) -> str:
         '<svg class="hidden" aria-hidden="true"><defs><pattern id="hatch" width="6" height="6"'
         ' patternUnits="userSpaceOnUse" patternTransform="rotate(45)">'
         '<path class="hatch-line" d="M0 0V6"/></pattern></defs></svg>'
-        f'<header><h1>{name}</h1><p class="sub">{_subtitle(facts)}</p>{notice}'
+        f'<header><h1>{name}</h1><p class="sub">{_subtitle(facts)}</p>{_meaning(facts)}{notice}'
         f'<nav aria-label="Sections">{links}</nav></header><main>{body}</main>'
         f"<footer>{_footer(facts)}</footer></body></html>\n"
     )
@@ -117,13 +133,21 @@ def _subtitle(facts: RunFacts) -> str:
     return safe(" · ".join(parts))
 
 
+def _meaning(facts: RunFacts) -> str:
+    words = FORMAT_WORDS.get(facts.cell_format) if facts.cell_format else None
+    return f'<p class="sub">{safe(words)}</p>' if words else ""
+
+
 # --- headline -------------------------------------------------------------------------------------
 
 
 def _headline(facts: RunFacts) -> str:
     cards = [
         ("Base cycles", *_count_words(facts)),
-        ("Discharge capacity", *_capacity_words(facts)),
+        (
+            "Charge moved" if facts.cell_format is CellFormat.LI_LI else "Discharge capacity",
+            *_capacity_words(facts),
+        ),
         ("Coulombic efficiency", *_efficiency_words(facts)),
         (
             "Laboratory time",
@@ -274,7 +298,10 @@ def _cycle_charts(facts: RunFacts) -> str:
 
 def _no_inventory(facts: RunFacts) -> str:
     if facts.cell_format in (CellFormat.EXCESS_LITHIUM, CellFormat.LI_LI):
-        return "With lithium in excess, the inventory cannot be told before it is exhausted."
+        return (
+            "With lithium in excess, the inventory cannot be told before it is exhausted: any"
+            " figure would be the prior's."
+        )
     return "No estimate of the lithium lost yet."
 
 

@@ -181,7 +181,10 @@ class Keithley2450:
         self._confirm_levels = False
         self._unreported_emergency = False
         self._delay_s = NAN
+        self._start_delay_s = NAN  # of the permission that an energised cell begins with
         self._range_A = self._ranges_A[-1]
+        self._source_range_V = NAN
+        self._cell_V = NAN  # last valid voltage while cycling
         self._level_V = NAN
         self._limit_A = NAN
         self._device_timed = False
@@ -427,7 +430,8 @@ class Keithley2450:
         self._compare("prepare", self._off_modes(output_on=False))
         self._set("prepare", f":SOUR:VOLT:PROT {self._protection(limits)}")
         self._compare("prepare", {":SOUR:VOLT:PROT?": self._protection(limits)})
-        self._load_dead_man(self._delay_for(valid_for_s))
+        self._start_delay_s = self._delay_for(valid_for_s)
+        self._load_dead_man(self._start_delay_s)
         self._set("prepare", ':TRAC:CLE "defbuffer1"')
         self._compare("prepare", {":OUTP?": False})
         self._restart_device_time()
@@ -438,6 +442,8 @@ class Keithley2450:
 
         The limits the device itself enforces at any moment, source level and current limit, go
         with each set-point; the next one after this is read back before it counts as confirmed.
+        Limits in another voltage range (a 4 V pulse on a cell that cycles within 1 V) change it
+        with the output off, as a change of source function would.
 
         Raises
         ------
@@ -447,12 +453,58 @@ class Keithley2450:
         former = self._limits
         self._accept_limits(limits)
         if former is None or self._protection(former) != self._protection(limits):
-            # With the output on, the dead-man starts again in the same line.
-            restart = (":INIT",) if self._mode == _CYCLING else ()
-            protection = f":SOUR:VOLT:PROT {self._protection(limits)}"
-            self._set("limits", ":ABOR", "*WAI", protection, *restart)
+            # With the output on, the dead-man starts again in the same line; with it off the level
+            # of a pulse that has ended may stand above the protection and goes first.
+            line = [f":SOUR:VOLT:PROT {self._protection(limits)}"]
+            if self._mode == _CYCLING:
+                line.append(":INIT")
+            elif abs(self._level_V) > self._voltage_limit_V(limits):
+                line.insert(0, f":SOUR:VOLT {scpi.amount(self._level_at_rest_V(limits))}")
+            self._set("limits", ":ABOR", "*WAI", *line)
             self._compare("limits", {":SOUR:VOLT:PROT?": self._protection(limits)})
+        if self._mode == _CYCLING and self._range_of(limits) != self._source_range_V:
+            self._change_voltage_range(limits)
         self._confirm_levels = True
+
+    def _level_at_rest_V(self, limits: DeviceLimits) -> float:
+        """Return the cell's last voltage, 0 where it is not known, within `limits` (V)."""
+        level_V = 0.0 if math.isnan(self._cell_V) else self._cell_V
+        return min(max(level_V, limits.min_voltage_V), limits.max_voltage_V)
+
+    def _change_voltage_range(self, limits: DeviceLimits) -> None:
+        """Change the range of the voltage source: output off, read back, on at the cell's voltage.
+
+        A range is changed by relays, and the level is undefined while they move.
+        """
+        level_V, range_V = self._cell_V, self._range_of(limits)
+        if not abs(level_V) <= self._voltage_limit_V(limits):
+            raise CyclerRejectedError(
+                f"{self.address}: a change of voltage range needs the cell's voltage, found "
+                f"{level_V} V"
+            )
+        self._set("range", ":ABOR", "*WAI", ":OUTP OFF")
+        self._set(
+            "range",
+            f":SOUR:VOLT:RANG {scpi.amount(range_V)}",
+            f":SOUR:VOLT {scpi.amount(level_V)}",
+            f":SOUR:VOLT:ILIM {scpi.amount(wire.MIN_LIMIT_A)}",
+            ":SENS:CURR:RSEN ON",
+        )
+        self._compare(
+            "range",
+            self._off_modes(output_on=False)
+            | {
+                ":SOUR:VOLT:RANG?": range_V,
+                ":SOUR:VOLT?": level_V,
+                ":SOUR:VOLT:ILIM?": wire.MIN_LIMIT_A,
+                ":SOUR:VOLT:PROT?": self._protection(limits),
+                ":SENS:CURR:RSEN?": True,
+            },
+        )
+        self._source_range_V = range_V
+        self._expect_levels(level_V, wire.MIN_LIMIT_A, device_timed=False)
+        self._set("range", *wire.OUTPUT_ON)
+        self._confirm_running()
 
     def energise_at_0A(self) -> float:
         """Output on as a 0 A current source; return the measured open-circuit voltage (V).
@@ -482,8 +534,9 @@ class Keithley2450:
             ":SENS:VOLT:RSEN ON",
             ":SENS:VOLT:NPLC 1",
         )
-        if self._blocks != _BLOCKS_DEAD_MAN:
-            self._load_dead_man(self._delay_s)
+        if self._blocks != _BLOCKS_DEAD_MAN or self._delay_s != self._start_delay_s:
+            # not that of the set-point before, which may have been renewed more often
+            self._load_dead_man(self._start_delay_s)
         self._compare("energise", self._zero_source_settings(limits, output_on=False))
         self._mode = _ZERO_SOURCE
         reply = self._query(scpi.join(*wire.OUTPUT_ON_AND_READ), "energise")
@@ -508,12 +561,13 @@ class Keithley2450:
             A read-back differs, or an error was queued.
         """
         limits = self._required_limits()
+        range_V = self._range_of(limits)
         self._set("take-over", ":ABOR", "*WAI", ":SOUR:CURR 0")
         self._set("take-over", ":OUTP OFF")
         self._set(
             "take-over",
             ":SOUR:FUNC VOLT",
-            f":SOUR:VOLT:RANG {scpi.amount(self._voltage_range_V(self._voltage_limit_V(limits)))}",
+            f":SOUR:VOLT:RANG {scpi.amount(range_V)}",
             f":SOUR:VOLT {scpi.amount(ocv_voltage_V)}",
             f":SOUR:VOLT:ILIM {scpi.amount(wire.MIN_LIMIT_A)}",
             ":SOUR:VOLT:READ:BACK ON",
@@ -540,6 +594,8 @@ class Keithley2450:
             },
         )
         self._expect_levels(ocv_voltage_V, wire.MIN_LIMIT_A, device_timed=False)
+        self._source_range_V = range_V
+        self._cell_V = ocv_voltage_V
         self._mode = _CYCLING
         self._set("take-over", *wire.OUTPUT_ON)
         self._confirm_running()
@@ -636,6 +692,10 @@ class Keithley2450:
 
     def _voltage_range_V(self, voltage_V: float) -> float:
         return wire.range_holding(voltage_V, wire.VOLTAGE_RANGES_V)
+
+    def _range_of(self, limits: DeviceLimits) -> float:
+        """Return the range of the voltage source that holds every level within `limits` (V)."""
+        return self._voltage_range_V(self._voltage_limit_V(limits))
 
     def _range_for(self, current_A: float) -> float:
         """Return the smallest measuring range that holds `current_A` (A)."""
@@ -858,6 +918,8 @@ class Keithley2450:
         if not -scpi.OVERFLOW < voltage_V < scpi.OVERFLOW:
             quality |= QUALITY_VOLTAGE_INVALID | _beyond_range(voltage_V)
             voltage_V = NAN
+        else:
+            self._cell_V = voltage_V
         range_A = self._range_A
         if not -scpi.OVERFLOW < current_A < scpi.OVERFLOW:
             quality |= QUALITY_CURRENT_INVALID | _beyond_range(current_A)
