@@ -278,10 +278,7 @@ EFFECTS: Final[tuple[Effect, ...]] = (
             Bound(figure="ce_loss_ratio", low=5.0, high=9.0),
             Bound(figure="life_ratio", low=1.5),
         ),
-        sign=(
-            Bound(figure="ce_loss_ratio", low=1.0),
-            Bound(figure="life_ratio", low=1.0),
-        ),
+        sign=(Bound(figure="ce_loss_ratio", low=1.0),),
         ablation={"inactive_per_fineness": 0.0, "sei_per_fineness": 0.0},
         gain="inactive_per_fineness",
         swept="ce_loss_ratio",
