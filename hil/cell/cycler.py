@@ -33,6 +33,7 @@ GROWTH = 3.0
 HOLD_GROWTH = 1.4
 SLOWEST_HOLD_STEP_S = 60.0
 FINEST_SHARE = 1e-4  # of the time held so far: no step is shorter
+BLIND_S = 1.0  # after a larger current, while the voltage comes back
 APPROACH = 0.6  # of the way to the bound, by the slope that the last two steps lead to expect
 LARGEST_MOVE_V = 0.03  # of the voltage in one step
 STEEPENING = 4.0  # at most expected from one step to the next
@@ -61,6 +62,8 @@ def constant_current(
         Time (s). Whether the bound was met is what ``s.cell_V`` says.
     """
     note_end_of_discharge(s, p, current_A)
+    # After a larger current the voltage comes back: a cycler does not look within its first second.
+    back = math.fabs(s.last_current_A) > math.fabs(current_A)
     s.last_current_A = current_A
     left_s = min(max_s, 3.6 * max_mAh / math.fabs(current_A))
     sign = 1.0 if current_A > 0.0 else -1.0
@@ -69,7 +72,9 @@ def constant_current(
     pace_s = FIRST_STEP_S
     slope = 0.0
     for _ in range(MAX_STEPS):
-        if not (left_s > 0.0 and gap_V > NEAR_V):
+        if not left_s > 0.0:
+            break
+        if not (gap_V > NEAR_V or (back and passed_s < BLIND_S)):
             break
         part_s = min(substep_s(s, p, current_A, left_s), max(pace_s, SHORTEST_STEP_S))
         advance(s, p, current_A, part_s, ambient_K)
@@ -83,7 +88,8 @@ def constant_current(
             expected = slope
             if slope > last_slope > 0.0:
                 expected *= min(slope / last_slope, STEEPENING)
-            pace_s = min(pace_s, min(APPROACH * next_V, LARGEST_MOVE_V) / expected)
+            pace_s = min(pace_s, min(APPROACH * math.fabs(next_V), LARGEST_MOVE_V) / expected)
+        back = back and next_V > gap_V
         gap_V = next_V
     return passed_s
 

@@ -375,7 +375,7 @@ def salt_depletion_cannot_be_treated(lab: Lab) -> Figures:
     """E14: a lean pouch runs out of salt in discharge; rests and fast strips then give nothing."""
     p = lab.parameters()
     charge = half_cycle(p, 0.7, NMC811_HIGH_V, hold_share=0.3, hours=6.0)
-    discharge = half_cycle(p, -3.0, NMC_LOW_V, hours=3.0)
+    discharge = half_cycle(p, -4.0, NMC_LOW_V, hours=3.0)
     cell = lab.start(p)
     course = cell.run([charge, discharge, pause(REST_H)], 150, stop_share=0.8)
     capacity = course.discharge_mAh
@@ -383,13 +383,13 @@ def salt_depletion_cannot_be_treated(lab: Lab) -> Figures:
     inactive_mAh = float(course.legs[-1, -1, INACTIVE])
     depleted_h = cell.state().depleted_s / 3600.0
     benefits = treatment_benefits(cell, charge, discharge, NMC_LOW_V, fast_density=8.0)
-    lost = float(capacity[0] - capacity[-1])
+    lost = max(float(capacity[0] - capacity[-1]), 1e-3 * p.nominal_capacity_mAh)
     return {
         "capacity_lost_percent": 100.0 * lost / float(capacity[0]),
-        "active_left_over_lost": left_mAh / lost if lost > 0.0 else 0.0,
+        "active_left_over_lost": left_mAh / lost,
         "salt_depleted_h": depleted_h,
-        "inactive_over_lost": inactive_mAh / lost if lost > 0.0 else 0.0,
-        "best_treatment_percent": 100.0 * benefits.most_discharge_mAh / p.nominal_capacity_mAh,
+        "inactive_over_lost": inactive_mAh / lost,
+        "best_treatment_percent_of_lost": 100.0 * benefits.most_discharge_mAh / lost,
         "cycles": float(course.cycles),
     }
 
