@@ -609,5 +609,5 @@ def effect_of(name: str) -> Effect:
     """
     found = BY_ID.get(name.upper())
     if found is None:
-        raise refuse("effects", "--only", f"unknown {name!r}", nearest(name.upper(), list(BY_ID)))
+        raise refuse("command line", "--only", f"unknown {name!r}", nearest(name.upper(), list(BY_ID)))
     return found
