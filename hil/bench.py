@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from controller.domain.errors import ConfigurationError, nearest, refuse
+from controller.domain.errors import ConfigurationError, refuse
 from hil.cell import CellParameters, LithiumMetalCell, load_cell
 from hil.clock import VirtualClock
 from hil.instruments.faults import InstrumentFault

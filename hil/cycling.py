@@ -92,7 +92,7 @@ def run_leg(s: CellState, p: CellParameters, leg: Leg, ambient_K: float) -> floa
     return passed_s
 
 
-def run_cycles(  # noqa: PLR0913, PLR0917 -- a loop's whole world
+def run_cycles(
     s: Any,
     p: Any,
     legs: Any,

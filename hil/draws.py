@@ -154,4 +154,5 @@ def draw_cell(cell: CellFile, seed: int, cell_class: str = "any") -> CellParamet
         No such class.
     """
     numbers = {name: one.value for name, one in cell.values.items()}
-    return CellParameters(**numbers | drawn_values(cell.family, cell.cathode, seed, cell_class))
+    drawn = drawn_values(cell.family, cell.cathode, seed, cell_class)
+    return CellParameters(**{**numbers, **drawn})

@@ -15,6 +15,8 @@ from hil.cell.state import CellState
 EMPTY_X = 0.002  # below: charge oxidises the electrolyte
 FULL_X = 0.9995  # above: charge reduces the electrolyte
 OXIDATION_AT_V = 4.3
+SELF_OXIDATION_MA_PER_CM2 = 0.1  # at most without a current, assumed
+STEADY_X = 0.2  # this far from either end the exchange current hardly changes in a sub-step
 # A sphere under uniform flux: squares of the roots of tan(r) = r, and a tail that closes the sums
 # of 1/r2 (1/10) and 1/r4 (1/350).
 ROOT_1, ROOT_2, ROOT_3, ROOT_TAIL = 20.190729, 59.679516, 118.899869, 481.0
@@ -106,9 +108,11 @@ def cathode_advance(
     charge_mAh -= capacity_mAh_per_V * (first_V - before_V)
     if p.oxidation_mA_per_cm2 > 0.0:
         above = (s.ocv_V + before_V - OXIDATION_AT_V) / p.oxidation_slope_V
-        oxidised_mAh = (
-            p.oxidation_mA_per_cm2 * p.area_cm2 * dt_s / 3600.0 * safe_exp(min(above, 20.0))
-        )
+        per_density_mAh = p.area_cm2 * dt_s / 3600.0
+        oxidised_mAh = p.oxidation_mA_per_cm2 * safe_exp(min(above, 20.0)) * per_density_mAh
+        # It holds the potential: it takes the current that flows, and little beyond.
+        most_mAh = max(charge_mAh, 0.0) + SELF_OXIDATION_MA_PER_CM2 * per_density_mAh
+        oxidised_mAh = min(oxidised_mAh, most_mAh)
         s.oxidised_mAh += oxidised_mAh
         charge_mAh -= oxidised_mAh
     if side_density > 0.0:
@@ -119,7 +123,11 @@ def cathode_advance(
     s.cathode_mAh -= s.cathode_charge_mAh
     s.electrolyte_mAh += s.cathode_charge_mAh
     diffuse(s, p, dt_s)
-    # Once more with the surface at the end: near a full cathode its exchange current moves fast.
+    s.cathode_overpotential_V = first_V
+    x = surface_x(s, p)
+    if STEADY_X < x < 1.0 - STEADY_X:
+        return
+    # Once more with the surface at the end: near either end its exchange current moves fast.
     s.cathode_overpotential_V = interface_V(s, p, before_V, carried, dt_s)
     late_mAh = capacity_mAh_per_V * (s.cathode_overpotential_V - first_V)
     s.cathode_charge_mAh -= late_mAh

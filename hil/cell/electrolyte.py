@@ -110,7 +110,8 @@ def refresh_transport(s: CellState, p: CellParameters) -> None:
     conductivity = p.conductivity_S_per_m * s.transport_factor * 2.0 * mean / (1.0 + mean * mean)
     # um / (S/m) -> 1e-2 Ohm cm2
     electrolyte_Ohm_cm2 = 1e-2 * path_um / max(conductivity, 1e-6)
-    sei_mAh = s.neg.sei_mAh + s.neg.residual_sei_mAh + s.pos.sei_mAh + s.pos.residual_sei_mAh
+    # Residual SEI surrounds isolated metal: it does not lie in the way of the current.
+    sei_mAh = s.neg.sei_mAh + s.pos.sei_mAh
     films = 1.0 + p.positive_is_lithium
     s.film_Ohm = (
         (films * p.film_Ohm_cm2 + p.film_growth_Ohm_cm4_per_mAh * sei_mAh / area_cm2)

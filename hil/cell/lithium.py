@@ -19,6 +19,7 @@ VIRGIN_MAH_PER_CM2 = 0.2  # up to here an oxidation still counts as the first, a
 READY_MAH_PER_CM2 = 0.03  # plated charge that readies the fast strip again, assumed
 CLOSED_V = 0.05  # above the onset, Cu dissolution takes all the charge
 BARE_SHARE = 1e-9
+FORGOTTEN = 1e-15  # h or mAh: what is left of a decay and no longer followed
 
 
 def overpotential_V(density_ratio: float, thermal_V: float, marcus_eV: float) -> float:
@@ -172,7 +173,9 @@ def polarise_bare(
 
 def morphology_factor(e: ElectrodeState, p: CellParameters, per_fineness: float) -> float:
     """Return what the way of plating and of formation does to a loss."""
-    factor = safe_exp(per_fineness * e.fineness)
+    factor = 1.0
+    if per_fineness != 0.0:
+        factor = safe_exp(per_fineness * e.fineness)
     if p.formation_gain > 0.0:
         if e.formation_mismatch != e.factored_mismatch:
             e.factored_mismatch = e.formation_mismatch
@@ -197,17 +200,20 @@ def plate(
     e.lithium_taken_mAh += charge_mAh + salt_mAh
     e.salt_used_mAh += salt_mAh
     per_area = charge_mAh / p.area_cm2
-    if e.reversible_mAh > 0.0:
+    if e.reversible_mAh > FORGOTTEN:
         back_mAh = e.reversible_mAh * -safe_expm1(-per_area / p.reconnection_mAh_per_cm2)
         e.reversible_mAh -= back_mAh
         e.deposit_mAh += back_mAh
         e.reconnected_mAh += back_mAh
-    keep = safe_exp(-per_area / READY_MAH_PER_CM2)
-    e.readiness = 1.0 - (1.0 - e.readiness) * keep
-    e.rest_h *= keep
+    if e.readiness < 1.0 or e.rest_h > 0.0:
+        keep = safe_exp(-per_area / READY_MAH_PER_CM2)
+        e.readiness = 1.0 - (1.0 - e.readiness) * keep
+        e.rest_h = e.rest_h * keep if e.rest_h > FORGOTTEN else 0.0
     if density != e.plate_density_mA_per_cm2:
         note_plating_density(e, p, density)
-    e.fineness += (e.wanted_fineness - e.fineness) * -safe_expm1(-per_area / p.fineness_mAh_per_cm2)
+    if e.fineness != e.wanted_fineness:
+        part = -safe_expm1(-per_area / p.fineness_mAh_per_cm2)
+        e.fineness += (e.wanted_fineness - e.fineness) * part
     room_mAh = p.formation_mAh_per_cm2 * p.area_cm2 - e.formation_mAh
     if room_mAh > 0.0:
         counted_mAh = min(charge_mAh, room_mAh)

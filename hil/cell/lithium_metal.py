@@ -226,7 +226,12 @@ class LithiumMetalCell:
         for name, value in named.items():
             if not abs(value) < float("inf"):
                 return f"{name} = {value!r}"
-        lithium = {name: value for name, value in named.items() if name.endswith("_mAh")}
+        flows = ("cathode_charge_mAh", "lithium_taken_mAh", "leaked_mAh", "leakage_mAh")
+        lithium = {
+            name: value
+            for name, value in named.items()
+            if name.endswith("_mAh") and not name.endswith(flows)
+        }
         name = min(lithium, key=lithium.__getitem__)
         if lithium[name] < -ROUNDING_MAH:
             return f"{name} = {lithium[name]!r}"

@@ -57,7 +57,7 @@ class Lab:
         """
         file = load_cell(cell or self.cell)
         family = family or self.family
-        stated = dict(file.values) | load_values("family", family, "effects")
+        stated = {**file.values, **load_values("family", family, "effects")}
         numbers = {name: one.value for name, one in stated.items()}
         if self.draw:
             numbers |= drawn_values(family, file.cathode, self.draw)
@@ -70,14 +70,14 @@ class Lab:
         numbers |= changed
         for name, factor in self.factors.items():
             numbers[name] *= factor
-        return CellParameters(**numbers | self.ablation)
+        return CellParameters(**{**numbers, **self.ablation})
 
     def start(self, parameters: CellParameters) -> CycledCell:
         """Return a fresh cell."""
         return CycledCell(parameters, compiled=self.compiled)
 
 
-def half_cycle(
+def half_cycle(  # noqa: PLR0913 - a leg, by keyword
     parameters: CellParameters,
     density: float,
     stop_V: float,

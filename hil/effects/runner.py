@@ -150,10 +150,11 @@ def reproduced(bounds: Sequence[Bound], figures: Figures) -> bool:
 
 def run_draws(effect: Effect, count: int, *, compiled: bool | None = None) -> Draws:
     """Run an effect on cells drawn over the ranges, seeds 1 to `count`."""
-    failed = []
-    for seed in range(1, count + 1):
-        if not holds_at(effect, effect.lab(draw=seed, compiled=compiled)):
-            failed.append(seed)
+    failed = [
+        seed
+        for seed in range(1, count + 1)
+        if not holds_at(effect, effect.lab(draw=seed, compiled=compiled))
+    ]
     return Draws(
         held=count - len(failed), tried=count, failed=tuple(failed), needed=needed_of(count)
     )

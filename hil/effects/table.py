@@ -471,7 +471,7 @@ EFFECTS: Final[tuple[Effect, ...]] = (
         family="lhce",
         fixed={"electrolyte_mAh": 6.0, "salt_per_sei": 0.6},
         changed={"treatment": "none -> 6 h discharged rest; fast strip; each cycle"},
-        assumed=("2.1 g/Ah is 6 mAh of salt", "0.6 anions per electron into SEI", "C/3 and 2C"),
+        assumed=("2.1 g/Ah is 6 mAh of salt", "0.6 anions per electron into SEI", "C/3 and 1.5C"),
         accept=(
             Bound(figure="capacity_lost_percent", low=15.0),
             Bound(figure="inactive_over_lost", high=0.3),
@@ -606,5 +606,5 @@ def effect_of(name: str) -> Effect:
     """
     found = BY_ID.get(name.upper())
     if found is None:
-        raise refuse("effects", "--only", f"unknown {name!r}", nearest(name.upper(), list(BY_ID)))
+        raise refuse("command line", "--only", f"unknown {name!r}", nearest(name.upper(), list(BY_ID)))
     return found

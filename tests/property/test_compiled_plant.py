@@ -81,6 +81,7 @@ def differing(plain: dict[str, float], fast: dict[str, float]) -> dict[str, tupl
     }
 
 
+BEYOND_V = 30.0
 SENSIBLE = st.lists(
     st.tuples(
         # in multiples of the current that fills the cell in an hour
@@ -114,13 +115,15 @@ def test_a_trajectory_is_the_same(cell: Cell) -> None:
     def check(series: list[tuple[float, float, float, int]]) -> None:
         plain = copy.deepcopy(state)
         row = records.records(plain)[0]
-        steps = [(rate * unit_A, dt_s, at_K) for rate, dt_s, at_K, n in series for _ in range(n)]
-        currents_A, dts_s, ambients_K = (np.array(column) for column in zip(*steps, strict=True))
-        out_V = np.zeros(len(steps))
-        run(row, fixed, currents_A, dts_s, ambients_K, out_V)
-        for index, (current_A, dt_s, ambient_K) in enumerate(steps):
-            voltage_V = step(plain, parameters, current_A, dt_s, ambient_K)
-            assert not differing({"V": voltage_V}, {"V": float(out_V[index])}), index
+        out_V = np.zeros(1)
+        for rate, dt_s, ambient_K, count in series:
+            asked = (rate * unit_A, dt_s, ambient_K)
+            for _ in range(count):
+                run(row, fixed, *(np.array([one]) for one in asked), out_V)
+                voltage_V = step(plain, parameters, *asked)
+                assert not differing({"V": voltage_V}, {"V": float(out_V[0])})
+                if not abs(voltage_V) < BEYOND_V:
+                    return  # emptied or overcharged beyond all physics: the cell would refuse
         assert differing(leaves(plain), leaves(records.from_record(type(state), row))) == {}
 
     check()
