@@ -590,7 +590,8 @@ def test_the_current_never_passes_its_limit_nor_the_held_voltage_its_level(proto
         stage.evolve(dt_s)
         assert abs(stage.current_A) <= limit_A
         if not stage.limited:
-            assert stage.voltage_V == pytest.approx(level_V, abs=1e-6)
+            # Within what a crossing is found to; at 1 nA the interfaces are not through after 10 ms.
+            assert stage.voltage_V == pytest.approx(level_V, abs=1e-4)
         else:
             # Regulating: the source pulls the cell towards its level, never past it.
             assert (level_V - stage.voltage_V) * stage.current_A >= -1e-9
