@@ -260,7 +260,7 @@ def fast_cycles_smooth(lab: Lab) -> Figures:
 
 
 def pulse_at_first_strip(lab: Lab) -> Figures:
-    """E9: Li||Li of thin foils; 4 V for 1 s at each one's first oxidation, after 5 cycles, or never.
+    """E9: Li||Li of thin foils; 4 V for 1 s at first oxidation, after 5 cycles, or never.
 
     Life ends where a foil has no lithium left for 80 % of the cycle's charge.
     """
@@ -270,9 +270,7 @@ def pulse_at_first_strip(lab: Lab) -> Figures:
         half_cycle(p, -1.0, -SYMMETRIC_V, mAh_per_cm2=1.0),
     ]
     current_A = 0.4 * p.area_cm2
-    pulses = [
-        Leg(sign * current_A, sign * 4.0, hold_A=1e-9, max_s=1.0) for sign in (1.0, -1.0)
-    ]
+    pulses = [Leg(sign * current_A, sign * 4.0, hold_A=1e-9, max_s=1.0) for sign in (1.0, -1.0)]
     lives, pits = [], []
     for when in (0, 5, -1):
         cell = lab.start(p)
@@ -462,7 +460,7 @@ def mediator_discharges(lab: Lab) -> Figures:
         ("below", {"mediator_potential_V": 3.25}),
         ("above", {"mediator_potential_V": 3.6}),
     ):
-        p = lab.parameters(**changed)
+        p = lab.parameters(**changed)  # type: ignore[arg-type] # values only
         cell = lab.start(p)
         charge = half_cycle(p, 0.65, LFP_HIGH_V, hold_share=0.1)
         discharge = half_cycle(p, -0.65, LFP_LOW_V)

@@ -454,7 +454,11 @@ EFFECTS: Final[tuple[Effect, ...]] = (
             Bound(figure="hidden_percent", low=0.0),
             Bound(figure="active_lithium_over_capacity", low=1.0),
         ),
-        ablation={"layer_um_cm2_per_mAh": 4.85, "layer_porosity": 0.98, "layer_tortuosity_factor": 1.0},
+        ablation={
+            "layer_um_cm2_per_mAh": 4.85,
+            "layer_porosity": 0.98,
+            "layer_tortuosity_factor": 1.0,
+        },
         gain="layer_tortuosity_factor",
         swept="kept_at_rate_percent",
     ),
@@ -611,5 +615,7 @@ def effect_of(name: str) -> Effect:
     """
     found = BY_ID.get(name.upper())
     if found is None:
-        raise refuse("command line", "--only", f"unknown {name!r}", nearest(name.upper(), list(BY_ID)))
+        raise refuse(
+            "command line", "--only", f"unknown {name!r}", nearest(name.upper(), list(BY_ID))
+        )
     return found
