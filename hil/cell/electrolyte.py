@@ -18,6 +18,8 @@ FLOOR = 0.02  # of the reference concentration: an electrode is out of salt
 # 8/(pi2 n2) for n = 1, 3 and the rest of the odd numbers, with the rates n2 of each.
 SHARE_1, SHARE_2, SHARE_TAIL = 0.810569469, 0.090063274, 0.099367257
 RATE_2, RATE_TAIL = 9.0, 52.4
+TRANSPORT_MAH_PER_CM2 = 5e-6  # of lithium lost: 80 pm of layer
+DEPOSIT_WEIGHT = 0.01  # a deposit acts through the stack's pressure only
 PORE_RESISTANCE_SHARE = 1.0 / 3.0  # of a porous electrode whose reaction is spread evenly
 
 
@@ -94,9 +96,28 @@ def starve(s: CellState, half: float, lowest: float, steady: float, density: flo
     return density * (1.0 - min(lowest / steady, 1.0))
 
 
+def transport_weight_mAh(s: CellState) -> float:
+    """Return what the transport follows: films, layers and salt, and the deposit's thickness."""
+    n, q = s.neg, s.pos
+    lost_mAh = inactive_mAh(n) + inactive_mAh(q) + n.sei_mAh + q.sei_mAh
+    return (
+        lost_mAh - s.salt_mAh - s.electrolyte_mAh + DEPOSIT_WEIGHT * (n.deposit_mAh + q.deposit_mAh)
+    )
+
+
+def transport_holds(s: CellState, p: CellParameters) -> bool:
+    """Return whether resistances and salt may stay as they are: a millionth or so has changed."""
+    if p.resistance_growth_Ohm_cm2_per_mAh > 0.0:
+        return False
+    moved_mAh = transport_weight_mAh(s) - s.transport_mAh
+    room_mAh = TRANSPORT_MAH_PER_CM2 * p.area_cm2
+    return -room_mAh < moved_mAh < room_mAh
+
+
 def refresh_transport(s: CellState, p: CellParameters) -> None:
     """Bring resistances and the salt's steady state up to layers, films, salt and temperature."""
     area_cm2 = p.area_cm2
+    s.transport_mAh = transport_weight_mAh(s)
     neg_um = p.layer_um_cm2_per_mAh * inactive_mAh(s.neg) / area_cm2
     pos_um = p.layer_um_cm2_per_mAh * inactive_mAh(s.pos) / area_cm2
     path_um = s.separator_path_um + (neg_um + pos_um) * s.layer_path + s.cathode_path_um

@@ -12,7 +12,12 @@ import math
 from controller.domain.cell import FARADAY_C_PER_MOL, GAS_CONSTANT_J_PER_MOL_K
 from controller.domain.total_math import safe_exp, safe_expm1, safe_floor, safe_log, safe_sqrt
 from hil.cell.cathode import FULL_X, cathode_advance, cathode_ocv_V, end_fall_V, surface_x
-from hil.cell.electrolyte import prepare_transport, refresh_transport, salt_advance
+from hil.cell.electrolyte import (
+    prepare_transport,
+    refresh_transport,
+    salt_advance,
+    transport_holds,
+)
 from hil.cell.lithium import (
     age_lithium,
     kept,
@@ -33,6 +38,7 @@ SUBSTEP_CHARGE = 0.002  # of the nominal capacity
 MAX_SUBSTEPS = 200_000
 REFRESH_K = 0.02  # rate constants follow the temperature in steps this fine
 COULOMB_PER_MAH = 3.6
+CHORD_X = 2e-4  # of filling
 MEDIATOR_WIDTH_V = 0.03  # over which a mediator is oxidised, about kT/e
 RANDOM_FACTOR, RANDOM_MODULUS = 48271.0, 2147483647.0
 KNEE_OVERPOTENTIAL_V = 0.15  # at the anode when a strip ends: anode-limited
@@ -337,7 +343,9 @@ def refresh(s: CellState, p: CellParameters) -> None:
     moved_K = s.temperature_K - s.rates_at_K
     if not -REFRESH_K < moved_K < REFRESH_K:
         refresh_rates(s, p)
-    refresh_transport(s, p)
+        refresh_transport(s, p)
+    elif not transport_holds(s, p):
+        refresh_transport(s, p)
     s.concentration_V = (
         s.thermal_V
         * (1.0 - p.transference)
@@ -351,6 +359,18 @@ def refresh(s: CellState, p: CellParameters) -> None:
         s.ocv_V = cathode_ocv_V(surface_x(s, p), p)
         positive_V = s.ocv_V + s.cathode_overpotential_V
     s.open_V = positive_V - s.neg.potential_V + s.film_V + s.concentration_V + s.side_V
+
+
+def mean_filling_V(s: CellState, p: CellParameters, x: float) -> float:
+    """Return the open-circuit voltage at the mean filling, along a chord renewed every `CHORD_X`."""
+    moved = x - s.chord_x
+    if not -CHORD_X < moved < CHORD_X:
+        ocv_V = cathode_ocv_V(x, p)
+        s.chord_slope_V = (ocv_V - s.chord_V) / moved
+        s.chord_x = x
+        s.chord_V = ocv_V
+        return ocv_V
+    return s.chord_V + s.chord_slope_V * moved
 
 
 def account(s: CellState, p: CellParameters, current_A: float, leak_A: float, dt_s: float) -> None:
@@ -369,7 +389,7 @@ def account(s: CellState, p: CellParameters, current_A: float, leak_A: float, dt
     else:
         interfaces_V += s.cathode_overpotential_V
         moved_mAh = s.cathode_charge_mAh - s.shuttled_mAh
-        middle_V = cathode_ocv_V((s.cathode_mAh + 0.5 * moved_mAh) / p.cathode_host_mAh, p)
+        middle_V = mean_filling_V(s, p, (s.cathode_mAh + 0.5 * moved_mAh) / p.cathode_host_mAh)
         moved_C = COULOMB_PER_MAH * s.cathode_charge_mAh
         s.chemical_J += COULOMB_PER_MAH * moved_mAh * middle_V
         leak_J += COULOMB_PER_MAH * s.shuttled_mAh * middle_V

@@ -105,6 +105,9 @@ class CellState:
         "charge_in_mAh",
         "charge_out_mAh",
         "chemical_J",
+        "chord_V",
+        "chord_slope_V",
+        "chord_x",
         "concentration_J",
         "concentration_V",
         "depleted_s",
@@ -179,6 +182,7 @@ class CellState:
         "thermal_V",
         "time_s",
         "transport_factor",
+        "transport_mAh",
         "work_J",
     )
 
@@ -275,6 +279,10 @@ class CellState:
     pressure_factor: float
     salt_scale: float  # steady half difference of concentration per mA/cm2
     salt_time_s: float
+    transport_mAh: float  # lithium lost when the transport was looked at last
+    chord_x: float  # mean filling at which the open-circuit voltage was looked at last
+    chord_V: float
+    chord_slope_V: float
     salt_neg_share: float  # of the difference of concentration that falls on the negative side
     film_Ohm: float
     resistance_Ohm: float
