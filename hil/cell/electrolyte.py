@@ -9,7 +9,7 @@ from __future__ import annotations
 import math
 
 from controller.domain.total_math import safe_exp, safe_log
-from hil.cell.lithium import inactive_mAh, relaxed
+from hil.cell.lithium import inactive_mAh, kept
 from hil.cell.parameters import CellParameters
 from hil.cell.state import CellState
 
@@ -57,9 +57,14 @@ def salt_advance(s: CellState, p: CellParameters, density: float, dt_s: float) -
     """
     steady = s.salt_scale * density
     past = dt_s / s.salt_time_s
-    s.salt_1 = relaxed(s.salt_1, steady * SHARE_1, past)
-    s.salt_2 = relaxed(s.salt_2, steady * SHARE_2, past * RATE_2)
-    s.salt_3 = relaxed(s.salt_3, steady * SHARE_TAIL, past * RATE_TAIL)
+    if past != s.salt_past:
+        s.salt_past = past
+        s.salt_keep_1 = kept(past)
+        s.salt_keep_2 = kept(past * RATE_2)
+        s.salt_keep_3 = kept(past * RATE_TAIL)
+    s.salt_1 = steady * SHARE_1 + (s.salt_1 - steady * SHARE_1) * s.salt_keep_1
+    s.salt_2 = steady * SHARE_2 + (s.salt_2 - steady * SHARE_2) * s.salt_keep_2
+    s.salt_3 = steady * SHARE_TAIL + (s.salt_3 - steady * SHARE_TAIL) * s.salt_keep_3
     half = s.salt_1 + s.salt_2 + s.salt_3
     mean = mean_salt(s, p)
     s.neg_side_mA_per_cm2 = 0.0
@@ -98,11 +103,9 @@ def starve(s: CellState, half: float, lowest: float, steady: float, density: flo
 
 def transport_weight_mAh(s: CellState) -> float:
     """Return what the transport follows: films, layers and salt, and the deposit's thickness."""
-    n, q = s.neg, s.pos
-    lost_mAh = inactive_mAh(n) + inactive_mAh(q) + n.sei_mAh + q.sei_mAh
-    return (
-        lost_mAh - s.salt_mAh - s.electrolyte_mAh + DEPOSIT_WEIGHT * (n.deposit_mAh + q.deposit_mAh)
-    )
+    lost_mAh = inactive_mAh(s.neg) + inactive_mAh(s.pos) + s.neg.sei_mAh + s.pos.sei_mAh
+    deposit_mAh = s.neg.deposit_mAh + s.pos.deposit_mAh
+    return lost_mAh - s.salt_mAh - s.electrolyte_mAh + DEPOSIT_WEIGHT * deposit_mAh
 
 
 def transport_holds(s: CellState, p: CellParameters) -> bool:

@@ -218,7 +218,8 @@ def live(s: CellState, p: CellParameters, density: float, hours: float) -> None:
     s.electrolyte_mAh -= s.neg.lithium_taken_mAh + s.pos.lithium_taken_mAh
     s.salt_mAh -= s.neg.salt_used_mAh + s.pos.salt_used_mAh
     lowest = min(s.cathode_mAh, s.electrolyte_mAh, s.salt_mAh)
-    s.lowest_mAh = lowest_mAh(s.pos, lowest_mAh(s.neg, lowest))
+    lowest = lowest_mAh(s.neg, lowest)
+    s.lowest_mAh = lowest if p.positive_is_lithium < 0.5 else lowest_mAh(s.pos, lowest)
 
 
 def lowest_mAh(e: ElectrodeState, lowest: float) -> float:
@@ -362,7 +363,7 @@ def refresh(s: CellState, p: CellParameters) -> None:
 
 
 def mean_filling_V(s: CellState, p: CellParameters, x: float) -> float:
-    """Return the open-circuit voltage at the mean filling, along a chord renewed every `CHORD_X`."""
+    """Return the open-circuit voltage at the mean filling: a chord, renewed every `CHORD_X`."""
     moved = x - s.chord_x
     if not -CHORD_X < moved < CHORD_X:
         ocv_V = cathode_ocv_V(x, p)

@@ -314,12 +314,15 @@ def roughen(e: ElectrodeState, p: CellParameters, charge_mAh: float, density: fl
     It rises with the density up to the onset of healing, above which protrusions merge. Only the
     density enters: the can of a coin cell does not warm.
     """
-    healing = steep(density / p.healing_mA_per_cm2)
-    target = 1.0 + p.roughness_highest * (1.0 - healing) * (
-        1.0 - p.pit_gain * e.pit_uniformity
-    ) * density / (density + p.roughness_half_mA_per_cm2)
-    scale = p.roughness_mAh_per_cm2 * (1.0 - healing) + p.healing_mAh_per_cm2 * healing
-    e.roughness = relaxed(e.roughness, target, charge_mAh / (scale * p.area_cm2))
+    if density != e.rough_density_mA_per_cm2:
+        e.rough_density_mA_per_cm2 = density
+        healing = steep(density / p.healing_mA_per_cm2)
+        share = density / (density + p.roughness_half_mA_per_cm2)
+        e.rough_excess = p.roughness_highest * (1.0 - healing) * share
+        per_area = p.roughness_mAh_per_cm2 * (1.0 - healing) + p.healing_mAh_per_cm2 * healing
+        e.rough_scale_mAh = per_area * p.area_cm2
+    target = 1.0 + e.rough_excess * (1.0 - p.pit_gain * e.pit_uniformity)
+    e.roughness = relaxed(e.roughness, target, charge_mAh / e.rough_scale_mAh)
     e.handled_mAh += charge_mAh
 
 

@@ -226,7 +226,13 @@ class LithiumMetalCell:
         for name, value in named.items():
             if not abs(value) < float("inf"):
                 return f"{name} = {value!r}"
-        flows = ("cathode_charge_mAh", "lithium_taken_mAh", "leaked_mAh", "leakage_mAh")
+        flows = (
+            "cathode_charge_mAh",
+            "lithium_taken_mAh",
+            "leaked_mAh",
+            "leakage_mAh",
+            "transport_mAh",
+        )
         lithium = {
             name: value
             for name, value in named.items()

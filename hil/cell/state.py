@@ -38,6 +38,9 @@ class ElectrodeState:
         "residual_sei_mAh",
         "rest_h",
         "reversible_mAh",
+        "rough_density_mA_per_cm2",
+        "rough_excess",
+        "rough_scale_mAh",
         "roughness",
         "salt_used_mAh",
         "sei_electrons_mAh",
@@ -80,6 +83,10 @@ class ElectrodeState:
     # Cached for one stripping density
     strip_density_mA_per_cm2: float
     strip_share: float
+    # Cached for one density of either sign
+    rough_density_mA_per_cm2: float
+    rough_excess: float
+    rough_scale_mAh: float
     # Cached for one plating density, and for one history of formation
     plate_density_mA_per_cm2: float
     wanted_fineness: float
@@ -161,8 +168,12 @@ class CellState:
         "salt_1",
         "salt_2",
         "salt_3",
+        "salt_keep_1",
+        "salt_keep_2",
+        "salt_keep_3",
         "salt_mAh",
         "salt_neg_share",
+        "salt_past",
         "salt_per_path",
         "salt_scale",
         "salt_time_s",
@@ -279,6 +290,10 @@ class CellState:
     pressure_factor: float
     salt_scale: float  # steady half difference of concentration per mA/cm2
     salt_time_s: float
+    salt_past: float  # step over time constant, for which the next three hold
+    salt_keep_1: float
+    salt_keep_2: float
+    salt_keep_3: float
     transport_mAh: float  # lithium lost when the transport was looked at last
     chord_x: float  # mean filling at which the open-circuit voltage was looked at last
     chord_V: float
