@@ -19,6 +19,7 @@ from hil.population import Cycling, Population
 NANO = 1e9
 MICRO = 1e6
 CELLS = 10_000
+CELL_STEPS = 200  # of one cell before the next is taken up
 CYCLING = Cycling(
     charge_A=1e-3,
     discharge_A=1e-3,
@@ -169,7 +170,7 @@ def plant_population() -> list[Result]:
         "plant-population",
         "ns",
         NANO,
-        partial(cycled, many, 50),
+        partial(cycled, many, CELL_STEPS),
         [
             ("one cell alone", partial(cycled, one, 200_000)),
             ("the same cells, one step a call", all_once),

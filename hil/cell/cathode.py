@@ -8,7 +8,7 @@ from __future__ import annotations
 import math
 
 from controller.domain.total_math import safe_exp, safe_sqrt
-from hil.cell.lithium import kept, relaxed
+from hil.cell.lithium import HOURS_PER_S, MAH_PER_C, butler_volmer_V, kept, relaxed
 from hil.cell.parameters import CellParameters
 from hil.cell.state import CellState
 
@@ -100,15 +100,15 @@ def cathode_advance(
     s: CellState, p: CellParameters, density: float, side_density: float, dt_s: float
 ) -> None:
     """Pass `density` (positive empties) for a time; `side_density` reduces solvent."""
-    charge_mAh = density * p.area_cm2 * dt_s / 3600.0
+    charge_mAh = density * p.area_cm2 * dt_s * HOURS_PER_S
     carried = density + side_density
-    capacity_mAh_per_V = p.cathode_double_layer_uF_per_cm2 * 1e-6 * p.area_cm2 / 3.6
+    capacity_mAh_per_V = p.cathode_double_layer_uF_per_cm2 * 1e-6 * p.area_cm2 * MAH_PER_C
     before_V = s.cathode_overpotential_V
     first_V = interface_V(s, p, before_V, carried, dt_s)
     charge_mAh -= capacity_mAh_per_V * (first_V - before_V)
     if p.oxidation_mA_per_cm2 > 0.0:
         above = (s.ocv_V + before_V - OXIDATION_AT_V) / p.oxidation_slope_V
-        per_density_mAh = p.area_cm2 * dt_s / 3600.0
+        per_density_mAh = p.area_cm2 * dt_s * HOURS_PER_S
         oxidised_mAh = p.oxidation_mA_per_cm2 * safe_exp(min(above, 20.0)) * per_density_mAh
         # It holds the potential: it takes the current that flows, and little beyond.
         most_mAh = max(charge_mAh, 0.0) + SELF_OXIDATION_MA_PER_CM2 * per_density_mAh
@@ -116,7 +116,7 @@ def cathode_advance(
         s.oxidised_mAh += oxidised_mAh
         charge_mAh -= oxidised_mAh
     if side_density > 0.0:
-        side_mAh = side_density * p.area_cm2 * dt_s / 3600.0
+        side_mAh = side_density * p.area_cm2 * dt_s * HOURS_PER_S
         s.cathode_reduced_mAh += side_mAh
         charge_mAh += side_mAh
     s.cathode_charge_mAh = within_host(s, p, charge_mAh)
@@ -140,8 +140,9 @@ def interface_V(
 ) -> float:
     """Return the overpotential after a time at `carried` (mA/cm2), the double layer in between."""
     exchange = cathode_exchange(s, p, surface_x(s, p))
-    steady_V = s.thermal_V * math.asinh(0.5 * carried / exchange)
-    slope = s.thermal_V / safe_sqrt(carried * carried + 4.0 * exchange * exchange)  # kOhm cm2
+    root = safe_sqrt(carried * carried + 4.0 * exchange * exchange)
+    steady_V = butler_volmer_V(carried, exchange, root, s.thermal_V)
+    slope = s.thermal_V / root  # kOhm cm2
     time_s = p.cathode_double_layer_uF_per_cm2 * 1e-3 * slope
     return relaxed(before_V, steady_V, dt_s / time_s)
 

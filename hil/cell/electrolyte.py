@@ -101,10 +101,13 @@ def starve(s: CellState, half: float, lowest: float, steady: float, density: flo
     return density * (1.0 - min(lowest / steady, 1.0))
 
 
-def transport_weight_mAh(s: CellState) -> float:
+def transport_weight_mAh(s: CellState, p: CellParameters) -> float:
     """Return what the transport follows: films, layers and salt, and the deposit's thickness."""
-    lost_mAh = inactive_mAh(s.neg) + inactive_mAh(s.pos) + s.neg.sei_mAh + s.pos.sei_mAh
-    deposit_mAh = s.neg.deposit_mAh + s.pos.deposit_mAh
+    lost_mAh = inactive_mAh(s.neg) + s.neg.sei_mAh
+    deposit_mAh = s.neg.deposit_mAh
+    if p.positive_is_lithium > 0.5:
+        lost_mAh += inactive_mAh(s.pos) + s.pos.sei_mAh
+        deposit_mAh += s.pos.deposit_mAh
     return lost_mAh - s.salt_mAh - s.electrolyte_mAh + DEPOSIT_WEIGHT * deposit_mAh
 
 
@@ -112,7 +115,7 @@ def transport_holds(s: CellState, p: CellParameters) -> bool:
     """Return whether resistances and salt may stay as they are: a millionth or so has changed."""
     if p.resistance_growth_Ohm_cm2_per_mAh > 0.0:
         return False
-    moved_mAh = transport_weight_mAh(s) - s.transport_mAh
+    moved_mAh = transport_weight_mAh(s, p) - s.transport_mAh
     room_mAh = TRANSPORT_MAH_PER_CM2 * p.area_cm2
     return -room_mAh < moved_mAh < room_mAh
 
@@ -120,7 +123,7 @@ def transport_holds(s: CellState, p: CellParameters) -> bool:
 def refresh_transport(s: CellState, p: CellParameters) -> None:
     """Bring resistances and the salt's steady state up to layers, films, salt and temperature."""
     area_cm2 = p.area_cm2
-    s.transport_mAh = transport_weight_mAh(s)
+    s.transport_mAh = transport_weight_mAh(s, p)
     neg_um = p.layer_um_cm2_per_mAh * inactive_mAh(s.neg) / area_cm2
     pos_um = p.layer_um_cm2_per_mAh * inactive_mAh(s.pos) / area_cm2
     path_um = s.separator_path_um + (neg_um + pos_um) * s.layer_path + s.cathode_path_um

@@ -19,6 +19,8 @@ from hil.cell.electrolyte import (
     transport_holds,
 )
 from hil.cell.lithium import (
+    HOURS_PER_S,
+    MAH_PER_C,
     age_lithium,
     kept,
     lithium_advance,
@@ -79,7 +81,7 @@ def substep_s(s: CellState, p: CellParameters, current_A: float, left_s: float) 
         part_s = min(part_s, max(s.short_switch_s, 1e-3))
     if s.neg_side_mA_per_cm2 > 0.0 or s.pos_side_mA_per_cm2 > 0.0:
         part_s = min(part_s, 2.0)
-    per_s_mAh = (current_A - leaking_A(s, p, current_A, 0.0)) / COULOMB_PER_MAH
+    per_s_mAh = (current_A - leaking_A(s, p, current_A, 0.0)) * MAH_PER_C
     if not resting or s.short_level > 0.0:
         fastest = math.fabs(per_s_mAh) + 1e-12
         part_s = min(part_s, SUBSTEP_CHARGE * p.nominal_capacity_mAh / fastest)
@@ -114,12 +116,12 @@ def advance(
     """Move everything by one sub-step."""
     leak_A = leaking_A(s, p, current_A, dt_s)
     density = (current_A - leak_A) * 1e3 / p.area_cm2
-    charge_mAh = current_A * dt_s / COULOMB_PER_MAH
+    charge_mAh = current_A * dt_s * MAH_PER_C
     if charge_mAh > 0.0:
         s.charge_in_mAh += charge_mAh
     else:
         s.charge_out_mAh -= charge_mAh
-    s.leakage_mAh += leak_A * dt_s / COULOMB_PER_MAH
+    s.leakage_mAh += leak_A * dt_s * MAH_PER_C
     salt_advance(s, p, density, dt_s)
     exchange = p.anode_exchange_mA_per_cm2 * s.anode_factor
     loss_factor = s.loss_factor * s.pressure_factor
@@ -150,10 +152,10 @@ def advance(
         )
     else:
         cathode_advance(s, p, density, s.pos_side_mA_per_cm2, dt_s)
-        shuttle(s, p, dt_s / 3600.0)
+        shuttle(s, p, dt_s * HOURS_PER_S)
     if dt_s != s.substep_s:
         note_substep(s, p, dt_s)
-    live(s, p, density, dt_s / 3600.0)
+    live(s, p, density, dt_s * HOURS_PER_S)
     film_s = s.film_Ohm * p.film_uF_per_cm2 * 1e-6 * p.area_cm2
     s.film_V = relaxed(s.film_V, density * p.area_cm2 * 1e-3 * s.film_Ohm, dt_s / max(film_s, 1e-9))
     short_advance(s, p, density, dt_s)
@@ -168,7 +170,7 @@ def advance(
 
 def note_substep(s: CellState, p: CellParameters, dt_s: float) -> None:
     """Work out what depends on the length of a sub-step alone."""
-    hours = dt_s / 3600.0
+    hours = dt_s * HOURS_PER_S
     s.substep_s = dt_s
     s.fade = safe_exp(-hours * 3600.0 / p.fast_strip_window_s)
     s.aged_share = -safe_expm1(-hours / p.ageing_h)
@@ -205,16 +207,18 @@ def leaking_A(s: CellState, p: CellParameters, current_A: float, dt_s: float) ->
 
 def live(s: CellState, p: CellParameters, density: float, hours: float) -> None:
     """Let time act on the lithium, and settle with the electrolyte what the electrodes took."""
-    if -REST_MA_PER_CM2 < density < REST_MA_PER_CM2:
+    resting = -REST_MA_PER_CM2 < density < REST_MA_PER_CM2
+    if resting:
         rest_lithium(s.neg, p, hours, s.rest_factor)
-        if p.positive_is_lithium > 0.5:
-            rest_lithium(s.pos, p, hours, s.rest_factor)
     if density <= 0.0:
         s.neg.readiness *= s.fade
-    if density >= 0.0:
-        s.pos.readiness *= s.fade
     age_lithium(s.neg, s.aged_share)
-    age_lithium(s.pos, s.aged_share)
+    if p.positive_is_lithium > 0.5:
+        if resting:
+            rest_lithium(s.pos, p, hours, s.rest_factor)
+        if density >= 0.0:
+            s.pos.readiness *= s.fade
+        age_lithium(s.pos, s.aged_share)
     s.electrolyte_mAh -= s.neg.lithium_taken_mAh + s.pos.lithium_taken_mAh
     s.salt_mAh -= s.neg.salt_used_mAh + s.pos.salt_used_mAh
     lowest = min(s.cathode_mAh, s.electrolyte_mAh, s.salt_mAh)
@@ -282,7 +286,7 @@ def uniform(s: CellState) -> float:
 
 def short_advance(s: CellState, p: CellParameters, density: float, dt_s: float) -> None:
     """Let shorts begin, switch and burn out, at random by the state's own generator."""
-    charge_mAh = math.fabs(density) * p.area_cm2 * dt_s / 3600.0
+    charge_mAh = math.fabs(density) * p.area_cm2 * dt_s * HOURS_PER_S
     if s.short_level > 0.0:
         s.short_switch_s -= dt_s
         if s.short_switch_s <= 1e-9:
