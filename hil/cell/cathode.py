@@ -8,7 +8,14 @@ from __future__ import annotations
 import math
 
 from controller.domain.total_math import safe_exp, safe_sqrt
-from hil.cell.lithium import HOURS_PER_S, MAH_PER_C, butler_volmer_V, kept, relaxed
+from hil.cell.lithium import (
+    HOURS_PER_S,
+    MAH_PER_C,
+    butler_volmer_V,
+    kept,
+    overpotential_V,
+    relaxed,
+)
 from hil.cell.parameters import CellParameters
 from hil.cell.state import CellState
 
@@ -141,7 +148,10 @@ def interface_V(
     """Return the overpotential after a time at `carried` (mA/cm2), the double layer in between."""
     exchange = cathode_exchange(s, p, surface_x(s, p))
     root = safe_sqrt(carried * carried + 4.0 * exchange * exchange)
-    steady_V = butler_volmer_V(carried, exchange, root, s.thermal_V)
+    if p.cathode_marcus_eV > 0.0:
+        steady_V = overpotential_V(0.5 * carried / exchange, s.thermal_V, p.cathode_marcus_eV)
+    else:
+        steady_V = butler_volmer_V(carried, exchange, root, s.thermal_V)
     slope = s.thermal_V / root  # kOhm cm2
     time_s = p.cathode_double_layer_uF_per_cm2 * 1e-3 * slope
     return relaxed(before_V, steady_V, dt_s / time_s)

@@ -50,6 +50,7 @@ class CellParameters:
     cathode_porosity: float
     cathode_exchange_mA_per_cm2: float  # per geometric area at half filling
     cathode_activation_J_per_mol: float
+    cathode_marcus_eV: float  # reorganisation energy; 0: Butler-Volmer
     cathode_double_layer_uF_per_cm2: float
     diffusion_time_s: float  # R2/D of the particles
     diffusion_slow_ratio: float  # how much slower at `diffusion_slow_x`
@@ -230,6 +231,7 @@ BOUNDS: Final[dict[str, tuple[float, float]]] = {
     "oxidation_slope_V": (0.01, 1.0),
     "anode_activation_J_per_mol": (0.0, 2e5),
     "marcus_eV": (0.0, 5.0),
+    "cathode_marcus_eV": (0.0, 5.0),
     "double_layer_uF_per_cm2": (0.1, 1e5),
     "foil_activity": (1e-3, 10.0),
     "nucleation_coverage": (1e-6, 1.0),

@@ -81,6 +81,16 @@ def test_a_marcus_cell_polarises_more_at_high_current():
     assert voltages[1] > voltages[0] + 1e-3
 
 
+def test_the_cathode_may_follow_marcus_too():
+    voltages = []
+    for marcus_eV in (0.0, 0.25):
+        cell = half_charged(changed("excess-lithium", cathode_marcus_eV=marcus_eV))
+        for _ in range(20):
+            voltage_V, _ = cell.step(-15e-3, 0.1, AMBIENT_K)
+        voltages.append(voltage_V)
+    assert voltages[1] < voltages[0] - 1e-3
+
+
 # -- pulses, interrupts, impedance ----------------------------------------------------------------
 
 
