@@ -64,7 +64,7 @@ def step(s: CellState, p: CellParameters, current_A: float, dt_s: float, ambient
     return s.cell_V
 
 
-def terminal_voltage(s: CellState, p: CellParameters, current_A: float) -> float:  # noqa: ARG001
+def terminal_voltage(s: CellState, p: CellParameters, current_A: float) -> float:  # noqa: ARG001 - as `step`
     """Return the voltage at the instant a current begins: only the ohmic drop follows at once."""
     voltage_V = s.open_V + current_A * s.resistance_Ohm
     if s.short_level > 0.0 and s.short_on > 0.0:

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from functools import cache, partial
 from importlib import resources
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, TypeGuard
 
 import numpy as np
 
@@ -238,7 +238,7 @@ def _values(raw: object, where: str, faults: list[Fault]) -> dict[str, Value]:
 
 def _value(given: object) -> Value | None:
     if _is_number(given):
-        number = float(given)  # type: ignore[arg-type]
+        number = float(given)
         return Value(value=number, low=number, high=number, basis="assumed", source="given bare")
     if not isinstance(given, dict) or set(given) != {"value", "range", "basis", "source"}:
         return None
@@ -257,7 +257,7 @@ def _value(given: object) -> Value | None:
     )
 
 
-def _is_number(value: object) -> bool:
+def _is_number(value: object) -> TypeGuard[float]:
     return isinstance(value, (int, float)) and not isinstance(value, bool)
 
 
