@@ -17,7 +17,7 @@ from controller.policy.learning import Opportunity
 from controller.policy.machine import State
 from controller.policy.scheduler import SchedulerState
 
-CHECKPOINT_SCHEMA: Final = 1
+CHECKPOINT_SCHEMA: Final = 2
 
 
 @dataclass(slots=True, kw_only=True)

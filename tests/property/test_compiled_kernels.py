@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import copy
 import functools
+import inspect
 import math
 from collections.abc import Callable
 from typing import Any
@@ -18,10 +19,12 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from controller.core import execute
+from controller.domain import total_math
 from controller.domain.command import DISCHARGE, OPEN, Command
 from controller.domain.kernels import KERNELS
 from controller.domain.sample import Sample
 from controller.domain.total_math import safe_divide, safe_exp, safe_log, safe_sqrt
+from controller.estimation import running
 from controller.estimation.charge import interval_charge
 from controller.safety import supervisor
 from controller.safety.limits import LimitsRecord
@@ -172,6 +175,45 @@ def test_the_executor_does_the_same(step: execute.StepNumbers, series: list[Any]
         assert contents(records.from_record(execute.Progress, row)) == contents(plain)
 
 
+@functools.cache
+def compiled_estimator() -> tuple[Callable[..., Any], ...]:
+    state = record_of(running.Running())
+    observing = Entry(
+        function=running.observe, arguments=(state, running.CellNumbers, Sample, int, int)
+    )
+    others = [
+        Entry(function=one, arguments=(state,))
+        for one in (running.new_cycle, running.forget_reading)
+    ]
+    return build([observing, *others], compiled=True, cache=CACHE)
+
+
+@settings(max_examples=400, deadline=None)
+@given(
+    st.lists(
+        st.tuples(st.one_of(GOOD, WILD), st.integers(OPEN, DISCHARGE), st.integers(-1, 3)),
+        max_size=25,
+    ),
+    st.integers(0, 25),
+)
+def test_the_estimator_sees_the_same(series: list[Any], closes_at: int) -> None:
+    observe, new_cycle, forget_reading = compiled_estimator()
+    cell = running.CellNumbers(3e-3, 3.0)
+    plain = running.Running()
+    row = records.records(plain)[0]
+    for index, (make, kind, tag) in enumerate(series):
+        sample = make(index)
+        assert observe(row, cell, sample, kind, tag) == running.observe(
+            plain, cell, sample, kind, tag
+        )
+        if index == closes_at:
+            new_cycle(row)
+            running.new_cycle(plain)
+            forget_reading(row)
+            running.forget_reading(plain)
+        assert contents(records.from_record(running.Running, row)) == contents(plain)
+
+
 @settings(max_examples=1000, deadline=None)
 @given(
     st.tuples(ANY, ANY, st.floats(min_value=0.0, exclude_min=True), st.integers(-1, 4), ANY, ANY)
@@ -208,10 +250,19 @@ def test_the_functions_that_give_a_value_for_every_float_do(x: float, y: float) 
 def test_no_registered_kernel_is_left_out() -> None:
     """What is compiled above reaches every function in the registry."""
     source = Source()
-    tops = (supervisor.review, execute.advance, execute.period_s, interval_charge)
+    tops = (
+        supervisor.review,
+        execute.advance,
+        execute.period_s,
+        interval_charge,
+        running.observe,
+        running.new_cycle,
+        running.forget_reading,
+    )
     for top in tops:
         source.add(top)
-    reached = set(source.functions)
+    wrappers = {one for one in vars(total_math).values() if inspect.isfunction(one)}
+    reached = set(source.functions) - wrappers
     assert reached == {resolve(name) for name in KERNELS}
     assert len(reached) > len(tops)
 

@@ -36,7 +36,7 @@ from controller.domain.sample import (
     QUALITY_VOLTAGE_INVALID,
     Sample,
 )
-from controller.estimation import online
+from controller.estimation import online, running
 from controller.estimation.online import EstimatorConfig, EstimatorState
 
 NOMINAL_AH = 3e-3
@@ -153,10 +153,11 @@ def test_current_that_falls_into_the_voltage_limit_is_bracketed():
         ({"current_A": 1.0, "quality": QUALITY_STALE}, online.SKIPPED_STALE),
         ({"current_A": 1.0, "quality": QUALITY_DUPLICATE}, online.SKIPPED_DUPLICATE),
         ({"current_A": 1.0, "quality": QUALITY_OUT_OF_ORDER}, online.SKIPPED_OUT_OF_ORDER),
-        ({"current_A": 1.0, "t_device_s": 5.0}, online.SKIPPED_DUPLICATE),
-        ({"current_A": 1.0, "t_device_s": 4.0}, online.SKIPPED_OUT_OF_ORDER),
+        ({"current_A": 0.1, "t_device_s": 5.0}, online.SKIPPED_DUPLICATE),
+        ({"current_A": 0.1, "t_device_s": 4.0}, online.SKIPPED_OUT_OF_ORDER),
         ({"t_device_s": NAN, "t_host_s": NAN}, online.SKIPPED_NO_TIME),
         ({"t_device_s": math.inf}, online.SKIPPED_NO_TIME),
+        ({"current_A": 1.0}, online.SKIPPED_IMPLAUSIBLE),  # 333C: mA taken for A
     ],
 )
 def test_a_bad_reading_leaves_the_sums_as_they_would_be_without_it(changes, outcome):
@@ -222,14 +223,14 @@ def test_a_command_that_changed_among_bad_readings_is_bracketed():
 def test_a_long_gap_is_flagged_and_widens():
     conf = config(gain_u=0.0, offset_u_A_of_range=0.0)
     widths = []
-    for last_s in (online.GAP_S, online.GAP_S + 1.0):
+    for last_s in (running.GAP_S, running.GAP_S + 1.0):
         state = online.new_state(conf)
         feed(state, conf, [(0.0, 1e-3, 3.6, CHARGE), (last_s, 1e-3, 3.6, CHARGE)])
         figures = close(state, conf)
         widths.append((figures.u_charge_Ah, "gap" in figures.flags))
     assert widths[0] == (0.0, False)
     assert widths[1][1]
-    assert widths[1][0] * 3600.0 == pytest.approx(0.5e-3 * (online.GAP_S + 1.0) / math.sqrt(3.0))
+    assert widths[1][0] * 3600.0 == pytest.approx(0.5e-3 * (running.GAP_S + 1.0) / math.sqrt(3.0))
 
 
 def test_a_saturated_reading_is_used_flagged_and_widens():
@@ -547,3 +548,57 @@ def test_an_instrument_without_range_or_limit_status_is_counted_too():
     assert figures.u_charge_Ah > 0.0
     assert figures.mean_temperature_K == pytest.approx(298.15)
     assert figures.duration_s == 10.0
+
+
+def test_currents_of_another_unit_are_left_out_and_flagged():
+    """1 mA read as 1 A, from the third reading on: nothing of it is integrated."""
+    state, conf = online.new_state(config()), config()
+    feed(state, conf, [(0.0, 1e-3, 3.6, CHARGE), (5.0, 1e-3, 3.6, CHARGE)])
+    outcomes = feed(state, conf, [(10.0 + k, 1.0, 3.6, CHARGE) for k in range(3)])
+    assert set(outcomes) == {online.SKIPPED_IMPLAUSIBLE}
+    figures = close(state, conf)
+    assert figures.charge_Ah * 3600.0 == pytest.approx(5e-3)
+    assert "units-implausible" in figures.flags
+
+
+def test_a_charge_that_no_cell_holds_is_flagged():
+    state, conf = online.new_state(config()), config()
+    rows = [(100.0 * k, 0.1, 3.6, CHARGE) for k in range(23)]  # 33C for 37 minutes
+    feed(state, conf, rows)
+    assert "units-implausible" in close(state, conf).flags
+
+
+@pytest.mark.parametrize(("sign", "flagged"), [(1.0, False), (-1.0, True)])
+def test_a_voltage_that_steps_against_the_current_is_flagged(sign, flagged):
+    state, conf = online.new_state(config()), config()
+    for k in range(4):
+        t_s = 100.0 * k
+        feed(state, conf, [(t_s, 0.0, 3.7, HOLD_0A), (t_s + 0.2, 1e-3, 3.7 + sign * 0.04, CHARGE)])
+    assert ("sign-implausible" in close(state, conf).flags) is flagged
+
+
+def test_volts_of_another_unit_are_no_voltage():
+    state, conf = online.new_state(config()), config()
+    feed(state, conf, [(0.0, 0.0, 3800.0, HOLD_0A), (0.2, -1e-3, 3760.0, DISCHARGE)])
+    assert online.take_resistances(state) == []
+
+
+def test_more_ranges_than_there_is_place_for_are_still_counted():
+    state, conf = online.new_state(config()), config()
+    for k in range(20):
+        sample = reading(10.0 * k, 1e-3, current_range_A=1e-3 * (k + 1))
+        online.observe(state, conf, sample, CHARGE, TAG_BASE)
+    assert close(state, conf).charge_Ah * 3600.0 == pytest.approx(0.19)
+
+
+def test_the_estimator_does_not_grow():
+    state, conf = online.new_state(config()), config()
+    sizes = []
+    for cycle in range(1, 31):
+        discharge(state, conf, 1e5 * cycle, 3e-6)
+        online.end_of_discharge(state, conf)
+        close(state, conf, cycle)
+        online.take_resistances(state)
+        sizes.append(len(json.dumps(online.to_dict(state))))
+    assert max(sizes[5:]) < 64 * 1024
+    assert max(sizes[5:]) < sizes[4] + 200  # digits only

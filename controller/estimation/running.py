@@ -1,0 +1,624 @@
+"""The running cycle, reading by reading: charge by range and tag, shape of discharge, resistance.
+
+A kernel over one record of fixed size, so that a channel takes the same memory after weeks as after
+a second, and so that the same source runs compiled. What happens once per half cycle or cycle, and
+everything in words, stands in `controller.estimation.online`.
+"""
+
+from __future__ import annotations
+
+from typing import Final, NamedTuple
+
+from controller.domain.command import DISCHARGE, HOLD_0A, TAG_BASE, TAG_TREATMENT
+from controller.domain.sample import (
+    LIMIT_CURRENT,
+    LIMIT_VOLTAGE,
+    NAN,
+    OUTPUT_OFF,
+    QUALITY_CURRENT_INVALID,
+    QUALITY_DUPLICATE,
+    QUALITY_NO_CELL_VOLTAGE,
+    QUALITY_NO_REPLY,
+    QUALITY_OUT_OF_ORDER,
+    QUALITY_SATURATED,
+    QUALITY_STALE,
+    QUALITY_VOLTAGE_INVALID,
+    Sample,
+)
+from controller.domain.total_math import safe_sqrt
+from controller.estimation.charge import (
+    RAMP,
+    STEADY,
+    STEP_AT_START,
+    UNKNOWN_SHAPE,
+    IntervalCharge,
+    interval_charge,
+)
+from controller.estimation.ends import KNEE_WINDOW_V
+
+# What `observe` did with a reading.
+USED: Final = 0
+SKIPPED_NO_CURRENT: Final = 1
+SKIPPED_STALE: Final = 2
+SKIPPED_DUPLICATE: Final = 3
+SKIPPED_OUT_OF_ORDER: Final = 4
+SKIPPED_NO_TIME: Final = 5
+USED_AFTER_TIME_RESET: Final = 6
+SKIPPED_IMPLAUSIBLE: Final = 7
+
+_NO_CURRENT: Final = QUALITY_CURRENT_INVALID | QUALITY_NO_REPLY
+_NO_VOLTAGE: Final = QUALITY_VOLTAGE_INVALID | QUALITY_NO_CELL_VOLTAGE
+_SKIPPED: Final = QUALITY_STALE | QUALITY_DUPLICATE | QUALITY_OUT_OF_ORDER
+
+# A longer interval counts as not observed: its charge may be anything between none and what the
+# larger of its two currents gives (s). Assumed: four slow reading periods, 60-600 s.
+GAP_S: Final = 120.0
+# This many readings in a row with time behind the last used one: the device's clock began again.
+RESET_AFTER: Final = 3
+# A current-regulated change of less than this share is noise, not a new set-point. Assumed.
+SET_POINT_CHANGE: Final = 0.01
+# Time between the reading before a change of command and the change of current. Assumed, 1-50 ms.
+EDGE_DELAY_U_S: Final = 0.005
+# A saturated reading may be off by this share of itself. Assumed, 2-10 %.
+SATURATED_SHARE: Final = 0.05
+# A current above this C-rate is a slip of units (mA read as A), a voltage above this one too; the
+# largest pulse of any recipe, 4 V on two foils, is about 100C. Assumed, 150-300C and 10-1000 V.
+IMPLAUSIBLE_C_RATE: Final = 200.0
+IMPLAUSIBLE_V: Final = 100.0
+# Smallest change of current that a resistance is taken from, as a C-rate. Assumed, C/50-C/10.
+MIN_EDGE_C_RATE: Final = 0.05
+# A current before the edge below this C-rate counts as rest. Assumed, C/500-C/100.
+REST_C_RATE: Final = 0.005
+# Standard uncertainty of a difference of two voltages (V): resolution, noise. Assumed, 0.05-1 mV.
+VOLTAGE_DIFFERENCE_U_V: Final = 2e-4
+# A voltage that steps against the current by more than this speaks of a wrong sign (V). Assumed.
+WRONG_WAY_V: Final = 3e-3
+# Share of a 10 s resistance that relaxation before the edge may account for. Assumed, 1-5 %.
+RESISTANCE_DRIFT_SHARE: Final = 0.02
+# Within this of the cut-off a reading without limit status counts as held (V). Assumed, 2-10 mV.
+HELD_WITHIN_V: Final = 0.005
+
+# Steps of the resistance after an edge: earliest and latest time (s).
+STEP_FROM_S: Final[tuple[float, ...]] = (0.0, 0.9, 9.5)
+STEP_UNTIL_S: Final[tuple[float, ...]] = (0.5, 1.9, 15.0)
+STEPS: Final = len(STEP_FROM_S)
+_STEP_BITS: Final[tuple[int, ...]] = (1, 2, 4)
+_ALL_STEPS_DONE: Final = 7
+_EDGE_ENDS_S: Final = 15.0
+
+# Sums are kept for so many current ranges at once; the first holds those without a range and those
+# that found no place. Three tags each: base, treatment, diagnostic.
+RANGES: Final = 8
+TAGS: Final = 3
+BUCKETS: Final = RANGES * TAGS
+
+
+class CellNumbers(NamedTuple):
+    """What the kernel must know of the cell.
+
+    Attributes
+    ----------
+    nominal_capacity_Ah, lower_cut_off_V : float
+    """
+
+    nominal_capacity_Ah: float
+    lower_cut_off_V: float
+
+
+class Reading(NamedTuple):
+    """A sample as it can be used: 0 A and no voltage while the output is off.
+
+    Attributes
+    ----------
+    t_s : float
+        The device's time, the host's where there is none.
+    current_A, voltage_V : float
+        NaN where not known.
+    """
+
+    t_s: float
+    current_A: float
+    voltage_V: float
+
+
+class Running:
+    """Sums and memory of the running cycle; a record of numbers, of fixed size.
+
+    Charges in A s, magnitudes; times in s. `has_last` to `dt_before_s` are of the last reading
+    used, ``step_*`` of the change of current that a resistance is being taken from, ``shape_*`` and
+    ``knee_*`` of the running base discharge.
+    """
+
+    __slots__ = (
+        "bucket",
+        "bucket_charge_As",
+        "bucket_discharge_As",
+        "bucket_rest_As",
+        "bucket_s",
+        "bucket_tag",
+        "current_A",
+        "dt_before_s",
+        "duration_s",
+        "gaps",
+        "half_charge_As",
+        "half_discharge_As",
+        "has_last",
+        "implausible",
+        "kind",
+        "knee_from_As",
+        "knee_to_As",
+        "limit_status",
+        "missed_change",
+        "range_A",
+        "ranges_A",
+        "resistance_Ohm",
+        "resistance_u_Ohm",
+        "right_way",
+        "saturated",
+        "shape_As",
+        "shape_bottom_V",
+        "shape_current_A",
+        "shape_hold_As",
+        "shape_hold_s",
+        "shape_new",
+        "shape_top_V",
+        "skipped_in_row",
+        "skipped_t_s",
+        "slope_A_per_s",
+        "step_Ohm",
+        "step_current_A",
+        "step_done",
+        "step_found",
+        "step_found_s",
+        "step_t_s",
+        "step_u_Ohm",
+        "step_voltage_V",
+        "t_host_s",
+        "t_s",
+        "tag",
+        "temperature_K_s",
+        "temperature_s",
+        "time_resets",
+        "timing_As2",
+        "voltage_V",
+        "wrong_way",
+    )
+
+    has_last: int
+    t_s: float
+    t_host_s: float
+    current_A: float
+    voltage_V: float
+    limit_status: int
+    kind: int
+    tag: int
+    slope_A_per_s: float
+    dt_before_s: float
+    skipped_in_row: int
+    skipped_t_s: float
+    missed_change: int  # the command changed among readings that were skipped
+    ranges_A: list[float]
+    bucket_charge_As: list[float]
+    bucket_discharge_As: list[float]
+    bucket_rest_As: list[float]
+    bucket_s: list[float]
+    bucket: int  # in use; -1: to be found
+    bucket_tag: int
+    range_A: float
+    half_charge_As: float
+    half_discharge_As: float
+    timing_As2: float
+    duration_s: float
+    temperature_K_s: float
+    temperature_s: float
+    gaps: int
+    saturated: int
+    implausible: int
+    time_resets: int
+    right_way: int  # edges at which the voltage went with the current, and against it
+    wrong_way: int
+    step_t_s: float
+    step_voltage_V: float
+    step_current_A: float
+    step_done: int
+    step_found: int  # bit k: a resistance of kind k waits to be taken
+    step_found_s: list[float]
+    step_Ohm: list[float]
+    step_u_Ohm: list[float]
+    resistance_Ohm: float  # the cycle's, from rest into the base discharge
+    resistance_u_Ohm: float
+    shape_new: int
+    shape_As: float
+    shape_top_V: float
+    shape_bottom_V: float
+    shape_current_A: float
+    shape_hold_As: float
+    shape_hold_s: float
+    knee_from_As: float
+    knee_to_As: float
+
+    def __init__(self) -> None:
+        self.has_last = 0
+        self.t_s = NAN
+        self.t_host_s = NAN
+        self.current_A = NAN
+        self.voltage_V = NAN
+        self.limit_status = -1
+        self.kind = HOLD_0A
+        self.tag = TAG_BASE
+        self.slope_A_per_s = NAN
+        self.dt_before_s = NAN
+        self.skipped_in_row = 0
+        self.skipped_t_s = NAN
+        self.missed_change = 0
+        self.step_t_s = NAN
+        self.step_voltage_V = NAN
+        self.step_current_A = NAN
+        self.step_done = _ALL_STEPS_DONE
+        self.step_found = 0
+        self.step_found_s = [NAN] * STEPS
+        self.step_Ohm = [NAN] * STEPS
+        self.step_u_Ohm = [NAN] * STEPS
+        self.ranges_A = [0.0] * RANGES
+        self.bucket_charge_As = [0.0] * BUCKETS
+        self.bucket_discharge_As = [0.0] * BUCKETS
+        self.bucket_rest_As = [0.0] * BUCKETS
+        self.bucket_s = [0.0] * BUCKETS
+        new_cycle(self)
+        new_shape(self)
+        self.shape_new = 1
+
+
+def observe(s: Running, cell: CellNumbers, sample: Sample, kind: int, tag: int) -> int:
+    """Take in one reading. Kernel.
+
+    Parameters
+    ----------
+    s : Running
+    cell : CellNumbers
+    sample : Sample
+    kind, tag : int
+        Of the command in force during the interval that ends at this reading. A change of command
+        is a step of the current right after the reading before, not a ramp between the two.
+
+    Returns
+    -------
+    int
+        `USED`, `USED_AFTER_TIME_RESET` or a ``SKIPPED_*``. A skipped reading leaves all sums as
+        they are; the next good one closes the interval from the last good one.
+    """
+    reading = cleaned(sample)
+    refused = refusal(s, cell, sample, reading)
+    if refused != USED:
+        return skip(s, kind, tag, refused)
+    outcome = USED
+    dt_s = reading.t_s - s.t_s
+    if s.has_last == 1 and not dt_s > 0.0:
+        outcome = time_stands_or_falls(s, reading.t_s)
+        if outcome != USED_AFTER_TIME_RESET:
+            return skip(s, kind, tag, outcome)
+        dt_s = sample.t_host_s - s.t_host_s
+    if s.has_last == 1 and dt_s > 0.0 and dt_s - dt_s == 0.0:
+        take_interval(s, cell, sample, reading, dt_s, kind, tag)
+    else:
+        s.slope_A_per_s = NAN  # the series begins at this reading
+        s.dt_before_s = NAN
+    s.has_last = 1
+    s.t_s = reading.t_s
+    s.t_host_s = sample.t_host_s
+    s.current_A = reading.current_A
+    s.voltage_V = reading.voltage_V
+    s.limit_status = sample.limit_status
+    s.kind = kind
+    s.tag = tag
+    s.skipped_in_row = 0
+    s.missed_change = 0
+    return outcome
+
+
+def cleaned(sample: Sample) -> Reading:
+    """Return what a sample says of the cell. Kernel."""
+    current_A = sample.current_A
+    voltage_V = sample.voltage_V
+    if sample.output == OUTPUT_OFF:
+        # High impedance: no current and no cell voltage, whatever was or was not read.
+        current_A = 0.0
+        voltage_V = NAN
+    if sample.quality & _NO_VOLTAGE or not -IMPLAUSIBLE_V <= voltage_V <= IMPLAUSIBLE_V:
+        voltage_V = NAN
+    t_s = sample.t_device_s
+    if t_s != t_s:
+        t_s = sample.t_host_s
+    return Reading(t_s, current_A, voltage_V)
+
+
+def take_interval(
+    s: Running,
+    cell: CellNumbers,
+    sample: Sample,
+    reading: Reading,
+    dt_s: float,
+    kind: int,
+    tag: int,
+) -> None:
+    """Take in what happened since the last reading used. Kernel."""
+    status = sample.limit_status
+    shape = shape_of(s, reading.current_A, status, sample.output, kind, tag)
+    charge = charge_of(s, sample, reading.current_A, dt_s, shape, kind)
+    add_charge(s, sample.current_range_A, charge, dt_s, kind, tag)
+    if kind == DISCHARGE and tag != TAG_TREATMENT and not charge.charge_As > 0.0:
+        follow_discharge(s, cell, status, reading.voltage_V, charge.charge_As, dt_s)
+    if sample.temperature_K - sample.temperature_K == 0.0:
+        s.temperature_K_s += sample.temperature_K * dt_s
+        s.temperature_s += dt_s
+    if shape == STEP_AT_START:
+        s.step_t_s = s.t_s
+        s.step_voltage_V = s.voltage_V
+        s.step_current_A = s.current_A
+        s.step_done = 0
+    if s.step_done != _ALL_STEPS_DONE:
+        held = 1 if status == LIMIT_VOLTAGE and sample.output != OUTPUT_OFF else 0
+        comparable = 1 if kind == DISCHARGE and tag == TAG_BASE else 0
+        take_resistance(s, cell, reading, held, comparable)
+
+
+def refusal(s: Running, cell: CellNumbers, sample: Sample, reading: Reading) -> int:
+    """Return why a reading cannot be used, `USED` where it can. Kernel."""
+    quality = sample.quality
+    current_A = reading.current_A
+    if quality & QUALITY_DUPLICATE:
+        return SKIPPED_DUPLICATE
+    if quality & QUALITY_OUT_OF_ORDER:
+        return SKIPPED_OUT_OF_ORDER
+    if quality & QUALITY_STALE:
+        return SKIPPED_STALE
+    if sample.output != OUTPUT_OFF and quality & _NO_CURRENT:
+        return SKIPPED_NO_CURRENT
+    if current_A - current_A != 0.0:
+        return SKIPPED_NO_CURRENT
+    if reading.t_s - reading.t_s != 0.0:
+        return SKIPPED_NO_TIME
+    limit_A = IMPLAUSIBLE_C_RATE * cell.nominal_capacity_Ah
+    if not -limit_A <= current_A <= limit_A:
+        s.implausible += 1
+        return SKIPPED_IMPLAUSIBLE
+    return USED
+
+
+def skip(s: Running, kind: int, tag: int, reason: int) -> int:
+    """Leave the sums, but remember a change of command whose time is now unknown. Kernel."""
+    if s.has_last == 1 and (kind != s.kind or tag != s.tag):
+        s.missed_change = 1
+    s.skipped_in_row += 1
+    return reason
+
+
+def time_stands_or_falls(s: Running, t_s: float) -> int:
+    """Judge a reading that is not later than the last one used. Kernel.
+
+    A single one is skipped. Several in a row, each later than the one before, are a device's clock
+    that began again: the interval is then taken from the host's time.
+    """
+    if t_s == s.t_s:
+        return SKIPPED_DUPLICATE
+    if not t_s > s.skipped_t_s:
+        s.skipped_in_row = 0
+    s.skipped_t_s = t_s
+    if s.skipped_in_row + 1 < RESET_AFTER:
+        return SKIPPED_OUT_OF_ORDER
+    s.time_resets += 1
+    s.missed_change = 1
+    return USED_AFTER_TIME_RESET
+
+
+def shape_of(
+    s: Running, current_A: float, limit_status: int, output: int, kind: int, tag: int
+) -> int:
+    """Return how the current went from the last reading used to this one. Kernel."""
+    if s.missed_change == 1:
+        return UNKNOWN_SHAPE
+    if kind != s.kind or tag != s.tag:
+        return STEP_AT_START
+    if kind <= HOLD_0A:
+        return STEADY
+    if limit_status != s.limit_status or output == OUTPUT_OFF:
+        return UNKNOWN_SHAPE
+    if limit_status != LIMIT_CURRENT:
+        return RAMP
+    change_A = abs(current_A - s.current_A)
+    if change_A > SET_POINT_CHANGE * max(abs(current_A), abs(s.current_A)):
+        return STEP_AT_START  # regulated current does not change by itself
+    return STEADY
+
+
+def charge_of(
+    s: Running, sample: Sample, current_A: float, dt_s: float, shape: int, kind: int
+) -> IntervalCharge:
+    """Return the interval's charge and how far it can be off. Kernel."""
+    before_A = s.current_A
+    found = interval_charge(before_A, current_A, dt_s, shape, s.slope_A_per_s, s.dt_before_s)
+    charge_As = found.charge_As
+    half_As = found.half_width_As
+    if shape == STEP_AT_START:
+        s.slope_A_per_s = NAN
+        s.dt_before_s = NAN
+        jitter_As = (current_A - before_A) * EDGE_DELAY_U_S
+        s.timing_As2 += jitter_As * jitter_As
+        if sample.limit_status == LIMIT_VOLTAGE and kind > HOLD_0A:
+            half_As = 0.5 * abs(charge_As)  # already decaying: it began higher than was read
+    else:
+        s.slope_A_per_s = (current_A - before_A) / dt_s
+        s.dt_before_s = dt_s
+    if dt_s > GAP_S:
+        s.gaps += 1
+        half_As = max(half_As, 0.5 * max(abs(before_A), abs(current_A)) * dt_s)
+    if sample.quality & QUALITY_SATURATED:
+        s.saturated += 1
+        half_As += SATURATED_SHARE * abs(charge_As)
+    return IntervalCharge(charge_As, half_As)
+
+
+def add_charge(
+    s: Running, range_A: float, charge: IntervalCharge, dt_s: float, kind: int, tag: int
+) -> None:
+    """Add an interval's charge to the sums of its range, tag and direction. Kernel."""
+    if s.bucket < 0 or range_A != s.range_A or tag != s.bucket_tag:
+        take_bucket(s, range_A, tag)
+    s.bucket_s[s.bucket] += dt_s
+    s.duration_s += dt_s
+    if kind <= HOLD_0A:
+        s.bucket_rest_As[s.bucket] += charge.charge_As
+        s.half_discharge_As += charge.half_width_As
+    elif charge.charge_As > 0.0:
+        s.bucket_charge_As[s.bucket] += charge.charge_As
+        s.half_charge_As += charge.half_width_As
+        if tag != TAG_TREATMENT:
+            s.shape_new = 1
+    else:
+        s.bucket_discharge_As[s.bucket] -= charge.charge_As
+        s.half_discharge_As += charge.half_width_As
+
+
+def take_bucket(s: Running, range_A: float, tag: int) -> None:
+    """Find the sums of this range and tag; an unknown range is one range, 0. Kernel."""
+    found = 0
+    if range_A > 0.0:
+        for k in range(RANGES - 1):
+            if s.ranges_A[k + 1] == range_A or s.ranges_A[k + 1] == 0.0:
+                found = k + 1
+                s.ranges_A[found] = range_A
+                break
+    s.bucket = found * TAGS + (tag if 0 <= tag < TAGS else TAG_BASE)
+    s.range_A = range_A
+    s.bucket_tag = tag
+
+
+def follow_discharge(
+    s: Running,
+    cell: CellNumbers,
+    limit_status: int,
+    voltage_V: float,
+    charge_As: float,
+    dt_s: float,
+) -> None:
+    """Follow the shape of a base discharge towards its end. Kernel."""
+    if s.shape_new == 1:
+        new_shape(s)
+    s.shape_As -= charge_As
+    if voltage_V != voltage_V:
+        return
+    if not s.shape_top_V >= voltage_V:
+        s.shape_top_V = voltage_V
+    if not s.shape_bottom_V <= voltage_V:
+        s.shape_bottom_V = voltage_V
+    above_V = voltage_V - cell.lower_cut_off_V
+    if limit_status == LIMIT_VOLTAGE or (
+        limit_status != LIMIT_CURRENT and above_V <= HELD_WITHIN_V
+    ):
+        s.shape_hold_As -= charge_As
+        s.shape_hold_s += dt_s
+    else:
+        s.knee_to_As = s.shape_As
+        s.shape_current_A = -charge_As / dt_s
+        if above_V > KNEE_WINDOW_V:
+            s.knee_from_As = s.shape_As
+
+
+def take_resistance(
+    s: Running,
+    cell: CellNumbers,
+    reading: Reading,
+    held: int,
+    comparable: int,
+) -> None:
+    """Take the resistance of the running edge, when this reading is one of those wanted. Kernel.
+
+    A voltage that is `held` while the current grows is no step of the current. Only the step from
+    rest into the base discharge is `comparable` from cycle to cycle: another current or another
+    state of charge has another resistance, and would look like a short.
+    """
+    t_s = reading.t_s
+    current_A = reading.current_A
+    voltage_V = reading.voltage_V
+    since_s = t_s - s.step_t_s
+    step_A = current_A - s.step_current_A
+    if (
+        (held == 1 and abs(current_A) > abs(s.step_current_A))
+        or not 0.0 <= since_s <= _EDGE_ENDS_S
+        or not abs(step_A) >= MIN_EDGE_C_RATE * cell.nominal_capacity_Ah
+        or s.step_voltage_V != s.step_voltage_V
+    ):
+        s.step_done = _ALL_STEPS_DONE
+        return
+    if voltage_V != voltage_V:
+        return
+    for k in range(STEPS):
+        if not s.step_done & _STEP_BITS[k] and STEP_FROM_S[k] <= since_s <= STEP_UNTIL_S[k]:
+            value_Ohm = (voltage_V - s.step_voltage_V) / step_A
+            noise_Ohm = VOLTAGE_DIFFERENCE_U_V / step_A
+            drift_Ohm = value_Ohm * RESISTANCE_DRIFT_SHARE * since_s / 10.0
+            u_Ohm = safe_sqrt(noise_Ohm * noise_Ohm + drift_Ohm * drift_Ohm)
+            s.step_done = s.step_done | _STEP_BITS[k]
+            s.step_found = s.step_found | _STEP_BITS[k]
+            s.step_found_s[k] = t_s
+            s.step_Ohm[k] = value_Ohm
+            s.step_u_Ohm[k] = u_Ohm
+            if k == 0 and abs(voltage_V - s.step_voltage_V) > WRONG_WAY_V:
+                if value_Ohm > 0.0:
+                    s.right_way += 1
+                else:
+                    s.wrong_way += 1
+            at_rest = abs(s.step_current_A) <= REST_C_RATE * cell.nominal_capacity_Ah
+            if k > 0 and comparable == 1 and at_rest:
+                s.resistance_Ohm = value_Ohm
+                s.resistance_u_Ohm = u_Ohm
+
+
+def new_shape(s: Running) -> None:
+    """Forget the shape of the discharge before. Kernel."""
+    s.shape_new = 0
+    s.shape_As = 0.0
+    s.shape_top_V = NAN
+    s.shape_bottom_V = NAN
+    s.shape_current_A = NAN
+    s.shape_hold_As = 0.0
+    s.shape_hold_s = 0.0
+    s.knee_from_As = NAN
+    s.knee_to_As = NAN
+
+
+def new_cycle(s: Running) -> None:
+    """Start the sums of the next cycle; what is known of the last reading stays. Kernel."""
+    for k in range(RANGES):
+        s.ranges_A[k] = 0.0
+    for k in range(BUCKETS):
+        s.bucket_charge_As[k] = 0.0
+        s.bucket_discharge_As[k] = 0.0
+        s.bucket_rest_As[k] = 0.0
+        s.bucket_s[k] = 0.0
+    s.bucket = -1
+    s.bucket_tag = -1
+    s.range_A = NAN
+    s.half_charge_As = 0.0
+    s.half_discharge_As = 0.0
+    s.timing_As2 = 0.0
+    s.duration_s = 0.0
+    s.temperature_K_s = 0.0
+    s.temperature_s = 0.0
+    s.gaps = 0
+    s.saturated = 0
+    s.implausible = 0
+    s.time_resets = 0
+    s.right_way = 0
+    s.wrong_way = 0
+    s.resistance_Ohm = NAN
+    s.resistance_u_Ohm = NAN
+    s.shape_new = 1
+
+
+def forget_reading(s: Running) -> None:
+    """Begin a new series: nothing is integrated up to its first reading. Kernel."""
+    s.has_last = 0
+    s.skipped_in_row = 0
+    s.missed_change = 0
+    s.step_done = _ALL_STEPS_DONE
