@@ -6,9 +6,7 @@ import sys
 from pathlib import Path
 
 import numpy as np
-import pyarrow as pa
 import pyarrow.csv as pa_csv
-import pyarrow.parquet as pa_parquet
 import pytest
 
 from controller.domain.cell import CellFormat
@@ -129,23 +127,13 @@ def test_empa_capacity_back_at_low_rate_is_not_called_recovery(measured):
     assert "polarisation, not recovered lithium" in words[0]
 
 
-def test_empa_uses_the_counters_where_the_file_has_them(measured, tmp_path):
-    neware = pytest.importorskip("NewareNDA", reason="reads the raw file with its counters")
-    raw = neware.read(str(measured(EMPA_RAW)))
-    series = pa_parquet.read_table(measured(EMPA))
-    for name in ("Charge_Capacity(mAh)", "Discharge_Capacity(mAh)"):
-        ours = "charging_Ah" if name.startswith("Charge") else "discharging_Ah"
-        values = raw[name].to_numpy().astype(float) * 1e-3
-        series = series.append_column(ours, pa.array(values))
-    path = tmp_path / "with_counters.parquet"
-    pa_parquet.write_table(series, path)
-    analysis = analysed(path)
+def test_empa_raw_file_gives_the_cyclers_own_figures(measured):
+    pytest.importorskip("fastnda", reason="opens the raw file")
+    analysis = analysed(measured(EMPA_RAW))
+    assert analysis.layout == "Neware .ndax"
     error_pp, _ = errors_pp(analysis, empa_efficiencies(measured))
     assert {c.source for c in analysis.cycles} == {"counter"}
-    assert np.percentile(np.abs(error_pp), 95) < 0.05
-    ignored = analysed(path, ignore_counters=True)
-    assert {c.source for c in ignored.cycles} == {"integrated"}
-    assert any("ignored" in words for words in ignored.findings)
+    assert np.max(np.abs(error_pp)) <= 0.01
 
 
 def bdf(measured, part: str) -> Path:

@@ -148,7 +148,7 @@ def test_other_separators_are_named(tmp_path, separator, name):
 def test_archive_of_the_cycler_is_named(tmp_path):
     path = tmp_path / "a.ndax"
     path.write_bytes(b"PK\x03\x04rest")
-    assert "perhaps Neware .ndax (export it as CSV or Parquet first)" in refusal(path)
+    assert "damaged or truncated archive" in refusal(path)
 
 
 def test_binary_file(tmp_path):

@@ -16,21 +16,23 @@ from controller.domain.sample import NAN
 from controller.estimation.table import FloatArray, Table, TextArray
 from controller.io.readers.columns import CURRENT, TEXT_FIELDS, build, recognise
 from controller.io.readers.neware import is_neware, read_neware
+from controller.io.readers.packages import read_binary
+from controller.io.readers.vendors import read_vendor_text, text_layout
 
 # Rows looked at for the number of decimals.
 _ROWS_FOR_DECIMALS: Final = 500
 _PARQUET_MAGIC: Final = b"PAR1"
-_ZIP_MAGIC: Final = b"PK\x03\x04"
 _EMPTY_CELLS: Final = ("", "NaN", "nan", "NAN", "NA", "null")
 
 
 def read_table(path: Path) -> Table:
-    """Read a Battery Data Format, plain or Neware three-layer file.
+    """Read a Battery Data Format, plain, Neware, Arbin or BioLogic file.
 
     Parameters
     ----------
     path : Path
-        CSV or Parquet; which of them, and which columns, is found from the content.
+        Text, Parquet or a vendor's binary file; which, and which columns, is found from the
+        content.
 
     Raises
     ------
@@ -47,14 +49,16 @@ def read_table(path: Path) -> Table:
         raise refuse(source, "", "the file is empty")
     if data.startswith(_PARQUET_MAGIC):
         return _read_parquet(source, data)
-    if data.startswith(_ZIP_MAGIC):
-        raise refuse(
-            source, "", "a zip archive, perhaps Neware .ndax", "export it as CSV or Parquet first"
-        )
+    binary = read_binary(path, data)
+    if binary is not None:
+        return binary
     text = _decoded(source, data)
     lines = text.splitlines()
     if is_neware(lines):
         return read_neware(source, lines)
+    layout = text_layout(lines)
+    if layout is not None:
+        return read_vendor_text(source, lines, layout)
     return _read_csv(source, text, lines)
 
 

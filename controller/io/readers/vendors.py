@@ -1,0 +1,216 @@
+"""Text exports of Arbin (CSV) and BioLogic (.mpt and other text), and what their columns mean.
+
+What a column is called and in which unit it stands is taken from its name. Source of the names:
+Arbin's MITS and BioLogic's EC-Lab and BT-Lab exports as other readers know them
+(github.com/ImperialCollegeLondon/PyProBE, github.com/battery-data-alliance/battery-data-format).
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from dataclasses import replace
+from datetime import datetime
+from typing import Any, Final, NamedTuple
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.csv as pa_csv
+
+from controller.domain.errors import refuse
+from controller.estimation.table import FloatArray, Table
+from controller.io.readers.columns import CURRENT, VOLTAGE, T, build
+
+ARBIN: Final = "Arbin"
+BIOLOGIC: Final = "BioLogic"
+BIOLOGIC_SIGN: Final = (
+    "BioLogic gives current as of the working electrode: positive was taken as charge, which holds "
+    "where the working electrode is the cathode (or, in Li||Cu, the voltage's sign decides)"
+)
+
+_SCALES: Final[dict[str, float]] = {
+    "": 1.0,
+    "s": 1.0,
+    "min": 60.0,
+    "h": 3600.0,
+    "A": 1.0,
+    "mA": 1e-3,
+    "µA": 1e-6,
+    "μA": 1e-6,
+    "uA": 1e-6,
+    "V": 1.0,
+    "mV": 1e-3,
+    "Ah": 1.0,
+    "mAh": 1e-3,
+    "A.h": 1.0,
+    "mA.h": 1e-3,
+    "C": 1.0,
+    "°C": 1.0,
+}
+_UNIT: Final = r"(?P<unit>[^)\s]*)"
+# Field of `Table` -> what its column is called; the first that is found wins.
+_NAMES: Final[dict[str, tuple[tuple[str, str], ...]]] = {
+    ARBIN: (
+        (T, rf"Test[ _]Time ?\({_UNIT}\)"),
+        (CURRENT, rf"Current ?\({_UNIT}\)"),
+        (VOLTAGE, rf"Voltage ?\({_UNIT}\)"),
+        ("charging_Ah", rf"Charge[ _]Capacity ?\({_UNIT}\)"),
+        ("discharging_Ah", rf"Discharge[ _]Capacity ?\({_UNIT}\)"),
+        ("cycle", r"Cycle[ _]Index(?P<unit>)"),
+        ("step", r"Step[ _]Index(?P<unit>)"),
+        ("temperature_C", rf"Aux[ _]Temperature[ _]?\d* ?\({_UNIT}\)"),
+    ),
+    BIOLOGIC: (
+        (T, r"time/(?P<unit>\S+)"),
+        (CURRENT, r"<?I>?/(?P<unit>\S+)"),
+        (VOLTAGE, r"<?E(?:we|cell)>?/(?P<unit>\S+)"),
+        ("charging_Ah", r"Q charge/(?P<unit>m?A\.h)"),
+        ("discharging_Ah", r"Q discharge/(?P<unit>m?A\.h)"),
+        ("cycle", r"cycle number(?P<unit>)"),
+        ("step", r"Ns(?P<unit>)"),
+        ("temperature_C", r"Temperature/.*(?P<unit>)"),
+    ),
+}
+_REQUIRED: Final = (T, CURRENT, VOLTAGE)
+_HEADER_COUNT: Final = re.compile(r"^Nb header lines\s*:\s*(\d+)")
+_DATES: Final = ("%m/%d/%Y %H:%M:%S.%f", "%m/%d/%Y %H:%M:%S", "%Y-%m-%d %H:%M:%S.%f")
+
+
+class Column(NamedTuple):
+    """Where a quantity stands in the file and what turns it into SI."""
+
+    name: str
+    scale: float
+
+
+def columns_of(vendor: str, names: list[str]) -> dict[str, Column]:
+    """Return, per field of `Table`, the column of a vendor's file that holds it."""
+    found: dict[str, Column] = {}
+    for field, pattern in _NAMES[vendor]:
+        for name in names:
+            match = re.fullmatch(pattern, name)
+            if field not in found and match and match["unit"] in _SCALES:
+                found[field] = Column(name, _SCALES[match["unit"]])
+    return found
+
+
+def vendor_columns(names: list[str]) -> tuple[str, dict[str, Column]] | None:
+    """Return the vendor and its columns; None for another's file."""
+    for vendor in _NAMES:
+        found = columns_of(vendor, names)
+        if all(field in found for field in _REQUIRED):
+            return vendor, found
+    return None
+
+
+class TextLayout(NamedTuple):
+    """A vendor's text export: vendor, columns, lines before the names, separator, all names."""
+
+    vendor: str
+    fields: dict[str, Column]
+    header_at: int
+    separator: str
+    names: list[str]
+
+
+def text_layout(lines: list[str]) -> TextLayout | None:
+    """Return how a vendor's text export is laid out; None where it is none."""
+    header_at = 0
+    for line in lines[:3]:
+        counted = _HEADER_COUNT.match(line)
+        if counted:
+            header_at = int(counted[1]) - 1
+    if not 0 <= header_at < len(lines):
+        return None
+    header = lines[header_at]
+    separator = "\t" if "\t" in header else ","
+    names = [name.strip().strip('"') for name in header.split(separator)]
+    if names[-1] == "" and lines[header_at + 1 : header_at + 2]:
+        # BioLogic ends the line of names with a separator, the rows in some versions only
+        names = names[: len(lines[header_at + 1].split(separator))]
+    found = vendor_columns(names)
+    return None if found is None else TextLayout(*found, header_at, separator, names)
+
+
+def read_vendor_text(source: str, lines: list[str], layout: TextLayout) -> Table:
+    """Return an Arbin or BioLogic text export as a table.
+
+    Raises
+    ------
+    ConfigurationError
+        No rows, a row that is cut off, a cell that is not a number; names row and column.
+    """
+    first_row = layout.header_at + 2
+    body = lines[layout.header_at + 1 :]
+    if not any(body):
+        raise refuse(source, f"row {first_row}", "no data rows: the file is empty or truncated")
+    comma = layout.separator == "\t" and "," in body[0] and "." not in body[0].split("\t")[-2]
+    table = _parsed(source, body, layout, "," if comma else ".", first_row)
+    columns = {
+        field: column.scale * _numbers(source, column.name, table[column.name])
+        for field, column in layout.fields.items()
+    }
+    return vendor_table(source, layout.vendor, f"{layout.vendor} text export", columns, first_row)
+
+
+def vendor_table(
+    source: str, vendor: str, words: str, columns: Mapping[str, FloatArray], first_row: int
+) -> Table:
+    """Return the table, with what must be known of the vendor's signs."""
+    table = build(source, words, columns, {}, first_row)
+    return replace(table, findings=(BIOLOGIC_SIGN,)) if vendor == BIOLOGIC else table
+
+
+def _parsed(
+    source: str, body: list[str], layout: TextLayout, decimal_point: str, first_row: int
+) -> Any:
+    names = [name or f"unnamed {k}" for k, name in enumerate(layout.names)]
+    wanted = [column.name for column in layout.fields.values()]
+    try:
+        return pa_csv.read_csv(
+            pa.BufferReader("\n".join(body).encode()),
+            read_options=pa_csv.ReadOptions(column_names=names),
+            parse_options=pa_csv.ParseOptions(delimiter=layout.separator),
+            convert_options=pa_csv.ConvertOptions(
+                include_columns=wanted,
+                decimal_point=decimal_point,
+                null_values=["", "NaN", "nan", "XXX"],
+                strings_can_be_null=True,
+            ),
+        )
+    except pa.ArrowException as error:
+        for row, line in enumerate(body, start=first_row):
+            count = len(line.split(layout.separator))
+            if line and count != len(layout.names):
+                problem = f"{count} fields where {len(layout.names)} belong: truncated or damaged"
+                raise refuse(source, f"row {row}", problem) from None
+        raise refuse(source, "", str(error).splitlines()[0]) from None
+
+
+def _numbers(source: str, name: str, values: Any) -> FloatArray:
+    """Return a column's numbers; times that were written as dates become seconds."""
+    if pa.types.is_string(values.type) or pa.types.is_timestamp(values.type):
+        return _seconds(source, name, values.cast(pa.string()).to_pylist())
+    try:
+        return np.asarray(values.cast(pa.float64()).to_numpy(), dtype=np.float64)
+    except pa.ArrowException:
+        raise refuse(source, f"column {name!r}", "does not hold numbers") from None
+
+
+def _seconds(source: str, name: str, cells: list[str | None]) -> FloatArray:
+    for layout in _DATES:
+        try:
+            dates = [datetime.strptime(cell or "", layout) for cell in cells]  # noqa: DTZ007 -- no zone is written
+        except ValueError:
+            continue
+        return np.array([(date - dates[0]).total_seconds() for date in dates], dtype=np.float64)
+    at = next((k for k, cell in enumerate(cells) if not _is_number(cell)), 0)
+    raise refuse(source, f"column {name!r}", f"{cells[at]!r} is neither a number nor a date")
+
+
+def _is_number(cell: str | None) -> bool:
+    try:
+        float(cell or "nan")
+    except ValueError:
+        return False
+    return True
