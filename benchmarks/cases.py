@@ -12,6 +12,7 @@ from typing import cast
 
 from rich.console import Console
 
+from benchmarks.estimator import estimator
 from benchmarks.plant import (
     hil_import,
     plant_call,
@@ -307,6 +308,7 @@ CASES: dict[str, Callable[[], Result | list[Result]]] = {
         journal,
         transitions,
         observe,
+        estimator,
         review,
         plant_plain,
         plant_step,
