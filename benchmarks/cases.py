@@ -12,6 +12,7 @@ from typing import cast
 
 from rich.console import Console
 
+from benchmarks.circuit import filter_one, filter_two
 from benchmarks.plant import (
     hil_import,
     plant_call,
@@ -308,6 +309,8 @@ CASES: dict[str, Callable[[], Result | list[Result]]] = {
         transitions,
         observe,
         review,
+        filter_one,
+        filter_two,
         plant_plain,
         plant_step,
         plant_call,

@@ -16,7 +16,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from controller.estimation.impedance import filter as circuit_filter
 from controller.estimation.impedance import steps
+from controller.estimation.impedance.filter import OnePair, TwoPairs
 from controller.estimation.impedance.steps import Steps
 from hil import records
 from hil.compiled import Entry, build, record_of
@@ -56,4 +58,54 @@ def test_the_step_resistances_are_the_same(rows: list[tuple[float, float, float,
     for index, (dt_s, current_A, voltage_V, flags) in enumerate(rows):
         given_ = (float(index), dt_s, current_A, voltage_V, flags)
         assert observe(row, *given_) == steps.observe(plain, *given_)
+    same(plain, row, 1e-9)
+
+
+MAKE: dict[str, tuple[Callable[[], OnePair | TwoPairs], Callable[..., int]]] = {
+    "one": (
+        lambda: OnePair(noise_V=1e-4, min_step_A=1e-4, nominal_capacity_Ah=3e-3),
+        circuit_filter.observe_one,
+    ),
+    "two": (
+        lambda: TwoPairs(noise_V=1e-4, min_step_A=1e-4, nominal_capacity_Ah=3e-3),
+        circuit_filter.observe_two,
+    ),
+}
+
+
+@functools.cache
+def compiled_filter(pairs: str) -> Callable[..., Any]:
+    make, observe = MAKE[pairs]
+    arguments = (record_of(make()), float, float, float, int)
+    return build([Entry(function=observe, arguments=arguments)], compiled=True, cache=CACHE)[0]
+
+
+@pytest.mark.parametrize("pairs", list(MAKE))
+def test_the_filter_is_the_same(pairs: str) -> None:
+    fast = compiled_filter(pairs)
+    make, slow = MAKE[pairs]
+
+    @settings(max_examples=300, deadline=None)
+    @given(ROWS)
+    def check(rows: list[tuple[float, float, float, int]]) -> None:
+        plain = make()
+        row = records.records(plain)[0]
+        for one in rows:
+            assert fast(row, *one) == slow(plain, *one)
+        same(plain, row, 1e-9)
+
+    check()
+
+
+@pytest.mark.parametrize("pairs", list(MAKE))
+def test_the_filter_is_the_same_over_thousands_of_readings(pairs: str) -> None:
+    fast = compiled_filter(pairs)
+    make, slow = MAKE[pairs]
+    plain = make()
+    row = records.records(plain)[0]
+    normal = np.random.default_rng(1).standard_normal(4000).tolist()
+    for index, one in enumerate(normal):
+        current_A = 1e-3 if (index // 40) % 2 else -1e-3
+        reading = (1.0, current_A, 3.7 + 12.0 * current_A + 1e-4 * one, 0)
+        assert fast(row, *reading) == slow(plain, *reading)
     same(plain, row, 1e-9)

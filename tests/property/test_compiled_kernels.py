@@ -24,6 +24,7 @@ from controller.domain.kernels import KERNELS
 from controller.domain.sample import Sample
 from controller.domain.total_math import safe_divide, safe_exp, safe_log, safe_sqrt
 from controller.estimation.charge import interval_charge
+from controller.estimation.impedance import filter as circuit_filter
 from controller.estimation.impedance import steps
 from controller.safety import supervisor
 from controller.safety.limits import LimitsRecord
@@ -216,6 +217,8 @@ def test_no_registered_kernel_is_left_out() -> None:
         execute.period_s,
         interval_charge,
         steps.observe,
+        circuit_filter.observe_one,
+        circuit_filter.observe_two,
     )
     for top in tops:
         source.add(top)
