@@ -12,6 +12,7 @@ from typing import cast
 
 from rich.console import Console
 
+from benchmarks.circuit import filter_one, filter_two
 from benchmarks.estimator import estimator
 from benchmarks.plant import (
     hil_import,
@@ -310,6 +311,8 @@ CASES: dict[str, Callable[[], Result | list[Result]]] = {
         observe,
         estimator,
         review,
+        filter_one,
+        filter_two,
         plant_plain,
         plant_step,
         plant_call,

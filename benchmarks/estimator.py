@@ -58,7 +58,13 @@ def estimator() -> Result:
     numbers = Array(of=float)
     entry = Entry(
         function=watched,
-        arguments=(record_of(running.Running()), running.CellNumbers, numbers, numbers, numbers),
+        arguments=(
+            record_of(running.Running(CELL)),
+            running.CellNumbers,
+            numbers,
+            numbers,
+            numbers,
+        ),
     )
     fast = compiled.build([entry])[0] if compiled.available() else None
     many, few = series(READINGS), series(READINGS // 20)
@@ -66,11 +72,11 @@ def estimator() -> Result:
     def ours() -> float:
         if fast is None:
             return float("nan")
-        row = records.records(running.Running())[0]
+        row = records.records(running.Running(CELL))[0]
         return seconds(lambda: fast(row, CELL, *many)) / READINGS
 
     def plain() -> float:
-        s = running.Running()
+        s = running.Running(CELL)
         rows = [one.tolist() for one in few]
         return seconds(lambda: watched(s, CELL, *rows)) / len(rows[0])
 

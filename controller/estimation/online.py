@@ -26,6 +26,8 @@ from controller.estimation.charge import (
     uniform_u,
 )
 from controller.estimation.ends import SHORTEST_HOLD_S, EndShape, classify_end, possible_ends
+from controller.estimation.impedance.filter import R0, R1, SUM, circuit
+from controller.estimation.impedance.words import completed
 from controller.estimation.running import (
     HELD_WITHIN_V,
     RANGES,
@@ -66,7 +68,6 @@ OBSERVED_WORDS: Final[dict[int, str]] = {
 }
 
 _SECONDS_PER_HOUR: Final = 3600.0
-_STEP_WORDS: Final = ("first reading", "step 1 s", "step 10 s")
 _ENDS: Final = tuple(DischargeEnd)
 
 
@@ -106,7 +107,11 @@ class EstimatorConfig:
 
 
 class LiveEstimate(NamedTuple):
-    """The estimate as it stands; charge in Ah, magnitudes; NaN where nothing can be said."""
+    """The estimate as it stands; charge in Ah, magnitudes; NaN where nothing can be said.
+
+    `r0_Ohm` and `r1_Ohm` are the filter's (`controller.estimation.impedance.filter`), and stand
+    only where the readings tell them apart; `r0_and_r1_Ohm` where they tell the sum.
+    """
 
     charge_Ah: float
     discharge_Ah: float
@@ -119,6 +124,12 @@ class LiveEstimate(NamedTuple):
     sei_Ah: float
     u_sei_Ah: float
     split_label: Label
+    r0_Ohm: float
+    u_r0_Ohm: float
+    r1_Ohm: float
+    u_r1_Ohm: float
+    r0_and_r1_Ohm: float
+    u_r0_and_r1_Ohm: float
 
 
 @dataclass(slots=True, eq=False)
@@ -129,7 +140,7 @@ class EstimatorState:
     size does not grow: `cumulative` has one entry per current range.
     """
 
-    running: Running = field(default_factory=Running)
+    running: Running
     cycle_number: int = 1
     unobserved_Ah: float = 0.0
     end_class: int = _ENDS.index(DischargeEnd.UNKNOWN)
@@ -152,7 +163,7 @@ _LABELS: Final = (Label.UNKNOWN, Label.BOUND, Label.MEASURED)
 
 def new_state(config: EstimatorConfig) -> EstimatorState:
     """Return the state before the first reading."""
-    state = EstimatorState()
+    state = EstimatorState(running=Running(config.numbers))
     state.last_end_is_anode = 1 if config.starts_without_anode_lithium else 0
     return state
 
@@ -173,7 +184,7 @@ def from_dict(data: Mapping[str, Any]) -> EstimatorState:
     KeyError
         A field is missing: the checkpoint is of another version.
     """
-    state = EstimatorState()
+    state = EstimatorState(running=Running(CellNumbers(1.0, 0.0)))  # all of it is written over
     for name in _NUMBERS:
         setattr(state, name, data[name])
     record_from_dict(state.running, data["running"])
@@ -199,20 +210,10 @@ def begin_segment(state: EstimatorState) -> None:
 def take_resistances(state: EstimatorState) -> list[Resistance]:
     """Return the resistances found since the last call, and forget them."""
     s = state.running
-    if not s.step_found:
+    if not s.steps_found:
         return []
-    found = [
-        Resistance(
-            t_s=s.step_found_s[k],
-            cycle=state.cycle_number,
-            kind=_STEP_WORDS[k],
-            value_Ohm=s.step_Ohm[k],
-            u_Ohm=s.step_u_Ohm[k],
-        )
-        for k in range(running.STEPS)
-        if s.step_found & (1 << k)
-    ]
-    s.step_found = 0
+    found = list(completed(s.steps, s.steps_found, state.cycle_number))
+    s.steps_found = 0
     return found
 
 
@@ -488,6 +489,8 @@ def live(state: EstimatorState, config: EstimatorConfig) -> LiveEstimate:
     lost_Ah, u_lost_Ah, label = _lithium_lost(state, config)
     share, sd = config.inactive_share_mean, config.inactive_share_sd
     spread_Ah = abs(lost_Ah) * sd
+    found = circuit(state.running.circuit)
+    has_r0, has_r1, has_sum = (bool(found.identifiable & bit) for bit in (R0, R1, SUM))
     return LiveEstimate(
         charge_Ah=gross.charge_As / _SECONDS_PER_HOUR,
         discharge_Ah=gross.discharge_As / _SECONDS_PER_HOUR,
@@ -500,4 +503,10 @@ def live(state: EstimatorState, config: EstimatorConfig) -> LiveEstimate:
         sei_Ah=(1.0 - share) * lost_Ah,
         u_sei_Ah=math.hypot((1.0 - share) * u_lost_Ah, spread_Ah),
         split_label=Label.UNKNOWN if label is Label.UNKNOWN else Label.PRIOR_DOMINATED,
+        r0_Ohm=found.r0_Ohm if has_r0 else NAN,
+        u_r0_Ohm=found.u_r0_Ohm if has_r0 else NAN,
+        r1_Ohm=found.r1_Ohm if has_r1 else NAN,
+        u_r1_Ohm=found.u_r1_Ohm if has_r1 else NAN,
+        r0_and_r1_Ohm=found.sum_Ohm if has_sum else NAN,
+        u_r0_and_r1_Ohm=found.u_sum_Ohm if has_sum else NAN,
     )

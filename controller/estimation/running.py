@@ -25,7 +25,6 @@ from controller.domain.sample import (
     QUALITY_VOLTAGE_INVALID,
     Sample,
 )
-from controller.domain.total_math import safe_sqrt
 from controller.estimation.charge import (
     RAMP,
     STEADY,
@@ -35,6 +34,18 @@ from controller.estimation.charge import (
     interval_charge,
 )
 from controller.estimation.ends import KNEE_WINDOW_V
+from controller.estimation.impedance.filter import OnePair, observe_one
+from controller.estimation.impedance.steps import (
+    I_1S,
+    I_10S,
+    NEW_SET_POINT,
+    STEP_1S,
+    STEP_10S,
+    UNKNOWN_BETWEEN,
+    VOLTAGE_HELD,
+    Steps,
+)
+from controller.estimation.impedance.steps import observe as observe_steps
 
 # What `observe` did with a reading.
 USED: Final = 0
@@ -69,22 +80,12 @@ IMPLAUSIBLE_V: Final = 100.0
 MIN_EDGE_C_RATE: Final = 0.05
 # A current before the edge below this C-rate counts as rest. Assumed, C/500-C/100.
 REST_C_RATE: Final = 0.005
-# Standard uncertainty of a difference of two voltages (V): resolution, noise. Assumed, 0.05-1 mV.
-VOLTAGE_DIFFERENCE_U_V: Final = 2e-4
+# Noise of a voltage reading that the filter begins with (V). Assumed, 0.02-0.5 mV.
+NOISE_V: Final = 1e-4
 # A voltage that steps against the current by more than this speaks of a wrong sign (V). Assumed.
 WRONG_WAY_V: Final = 3e-3
-# Share of a 10 s resistance that relaxation before the edge may account for. Assumed, 1-5 %.
-RESISTANCE_DRIFT_SHARE: Final = 0.02
 # Within this of the cut-off a reading without limit status counts as held (V). Assumed, 2-10 mV.
 HELD_WITHIN_V: Final = 0.005
-
-# Steps of the resistance after an edge: earliest and latest time (s).
-STEP_FROM_S: Final[tuple[float, ...]] = (0.0, 0.9, 9.5)
-STEP_UNTIL_S: Final[tuple[float, ...]] = (0.5, 1.9, 15.0)
-STEPS: Final = len(STEP_FROM_S)
-_STEP_BITS: Final[tuple[int, ...]] = (1, 2, 4)
-_ALL_STEPS_DONE: Final = 7
-_EDGE_ENDS_S: Final = 15.0
 
 # Sums are kept for so many current ranges at once; the first holds those without a range and those
 # that found no place. Three tags each: base, treatment, diagnostic.
@@ -125,8 +126,8 @@ class Running:
     """Sums and memory of the running cycle; a record of numbers, of fixed size.
 
     Charges in A s, magnitudes; times in s. `has_last` to `dt_before_s` are of the last reading
-    used, ``step_*`` of the change of current that a resistance is being taken from, ``shape_*`` and
-    ``knee_*`` of the running base discharge.
+    used, ``shape_*`` and ``knee_*`` of the running base discharge. `steps` and `circuit` are the
+    records of `controller.estimation.impedance`.
     """
 
     __slots__ = (
@@ -136,6 +137,8 @@ class Running:
         "bucket_rest_As",
         "bucket_s",
         "bucket_tag",
+        "circuit",
+        "comparable",
         "current_A",
         "dt_before_s",
         "duration_s",
@@ -165,14 +168,8 @@ class Running:
         "skipped_in_row",
         "skipped_t_s",
         "slope_A_per_s",
-        "step_Ohm",
-        "step_current_A",
-        "step_done",
-        "step_found",
-        "step_found_s",
-        "step_t_s",
-        "step_u_Ohm",
-        "step_voltage_V",
+        "steps",
+        "steps_found",
         "t_host_s",
         "t_s",
         "tag",
@@ -217,14 +214,10 @@ class Running:
     time_resets: int
     right_way: int  # edges at which the voltage went with the current, and against it
     wrong_way: int
-    step_t_s: float
-    step_voltage_V: float
-    step_current_A: float
-    step_done: int
-    step_found: int  # bit k: a resistance of kind k waits to be taken
-    step_found_s: list[float]
-    step_Ohm: list[float]
-    step_u_Ohm: list[float]
+    steps: Steps
+    steps_found: int  # bits of the step resistances that wait to be taken
+    comparable: int  # the running edge leads from rest into the base discharge
+    circuit: OnePair
     resistance_Ohm: float  # the cycle's, from rest into the base discharge
     resistance_u_Ohm: float
     shape_new: int
@@ -237,7 +230,7 @@ class Running:
     knee_from_As: float
     knee_to_As: float
 
-    def __init__(self) -> None:
+    def __init__(self, cell: CellNumbers) -> None:
         self.has_last = 0
         self.t_s = NAN
         self.t_host_s = NAN
@@ -251,14 +244,13 @@ class Running:
         self.skipped_in_row = 0
         self.skipped_t_s = NAN
         self.missed_change = 0
-        self.step_t_s = NAN
-        self.step_voltage_V = NAN
-        self.step_current_A = NAN
-        self.step_done = _ALL_STEPS_DONE
-        self.step_found = 0
-        self.step_found_s = [NAN] * STEPS
-        self.step_Ohm = [NAN] * STEPS
-        self.step_u_Ohm = [NAN] * STEPS
+        least_A = MIN_EDGE_C_RATE * cell.nominal_capacity_Ah
+        self.steps = Steps(min_step_A=least_A)
+        self.steps_found = 0
+        self.comparable = 0
+        self.circuit = OnePair(
+            noise_V=NOISE_V, min_step_A=least_A, nominal_capacity_Ah=cell.nominal_capacity_Ah
+        )
         self.ranges_A = [0.0] * RANGES
         self.bucket_charge_As = [0.0] * BUCKETS
         self.bucket_discharge_As = [0.0] * BUCKETS
@@ -303,6 +295,8 @@ def observe(s: Running, cell: CellNumbers, sample: Sample, kind: int, tag: int) 
     else:
         s.slope_A_per_s = NAN  # the series begins at this reading
         s.dt_before_s = NAN
+        s.comparable = 0
+        follow_answer(s, cell, reading, 1.0, UNKNOWN_BETWEEN)
     s.has_last = 1
     s.t_s = reading.t_s
     s.t_host_s = sample.t_host_s
@@ -351,15 +345,17 @@ def take_interval(
     if sample.temperature_K - sample.temperature_K == 0.0:
         s.temperature_K_s += sample.temperature_K * dt_s
         s.temperature_s += dt_s
+    flags = 0
     if shape == STEP_AT_START:
-        s.step_t_s = s.t_s
-        s.step_voltage_V = s.voltage_V
-        s.step_current_A = s.current_A
-        s.step_done = 0
-    if s.step_done != _ALL_STEPS_DONE:
-        held = 1 if status == LIMIT_VOLTAGE and sample.output != OUTPUT_OFF else 0
-        comparable = 1 if kind == DISCHARGE and tag == TAG_BASE else 0
-        take_resistance(s, cell, reading, held, comparable)
+        flags = NEW_SET_POINT
+    if status == LIMIT_VOLTAGE and sample.output != OUTPUT_OFF:
+        flags = flags | VOLTAGE_HELD
+    if shape == UNKNOWN_SHAPE or dt_s > GAP_S:
+        flags = flags | UNKNOWN_BETWEEN
+    follow_answer(s, cell, reading, dt_s, flags)
+    if shape == STEP_AT_START:
+        at_rest = abs(s.current_A) <= REST_C_RATE * cell.nominal_capacity_Ah
+        s.comparable = 1 if kind == DISCHARGE and tag == TAG_BASE and at_rest else 0
 
 
 def refusal(s: Running, cell: CellNumbers, sample: Sample, reading: Reading) -> int:
@@ -524,54 +520,37 @@ def follow_discharge(
             s.knee_from_As = s.shape_As
 
 
-def take_resistance(
-    s: Running,
-    cell: CellNumbers,
-    reading: Reading,
-    held: int,
-    comparable: int,
-) -> None:
-    """Take the resistance of the running edge, when this reading is one of those wanted. Kernel.
+def follow_answer(s: Running, cell: CellNumbers, reading: Reading, dt_s: float, flags: int) -> None:
+    """Follow how the voltage answers the current: step resistances and the circuit. Kernel.
 
-    A voltage that is `held` while the current grows is no step of the current. Only the step from
-    rest into the base discharge is `comparable` from cycle to cycle: another current or another
-    state of charge has another resistance, and would look like a short.
+    Only the step from rest into the base discharge is comparable from cycle to cycle: another
+    current or another state of charge has another resistance, and would look like a short.
     """
-    t_s = reading.t_s
     current_A = reading.current_A
     voltage_V = reading.voltage_V
-    since_s = t_s - s.step_t_s
-    step_A = current_A - s.step_current_A
+    step_A = current_A - s.current_A
+    moved_V = voltage_V - s.voltage_V
     if (
-        (held == 1 and abs(current_A) > abs(s.step_current_A))
-        or not 0.0 <= since_s <= _EDGE_ENDS_S
-        or not abs(step_A) >= MIN_EDGE_C_RATE * cell.nominal_capacity_Ah
-        or s.step_voltage_V != s.step_voltage_V
+        abs(step_A) >= MIN_EDGE_C_RATE * cell.nominal_capacity_Ah
+        and abs(moved_V) > WRONG_WAY_V
+        and not flags & (VOLTAGE_HELD | UNKNOWN_BETWEEN)
     ):
-        s.step_done = _ALL_STEPS_DONE
-        return
-    if voltage_V != voltage_V:
-        return
-    for k in range(STEPS):
-        if not s.step_done & _STEP_BITS[k] and STEP_FROM_S[k] <= since_s <= STEP_UNTIL_S[k]:
-            value_Ohm = (voltage_V - s.step_voltage_V) / step_A
-            noise_Ohm = VOLTAGE_DIFFERENCE_U_V / step_A
-            drift_Ohm = value_Ohm * RESISTANCE_DRIFT_SHARE * since_s / 10.0
-            u_Ohm = safe_sqrt(noise_Ohm * noise_Ohm + drift_Ohm * drift_Ohm)
-            s.step_done = s.step_done | _STEP_BITS[k]
-            s.step_found = s.step_found | _STEP_BITS[k]
-            s.step_found_s[k] = t_s
-            s.step_Ohm[k] = value_Ohm
-            s.step_u_Ohm[k] = u_Ohm
-            if k == 0 and abs(voltage_V - s.step_voltage_V) > WRONG_WAY_V:
-                if value_Ohm > 0.0:
-                    s.right_way += 1
-                else:
-                    s.wrong_way += 1
-            at_rest = abs(s.step_current_A) <= REST_C_RATE * cell.nominal_capacity_Ah
-            if k > 0 and comparable == 1 and at_rest:
-                s.resistance_Ohm = value_Ohm
-                s.resistance_u_Ohm = u_Ohm
+        if (moved_V > 0.0) == (step_A > 0.0):
+            s.right_way += 1
+        else:
+            s.wrong_way += 1
+    done = observe_steps(s.steps, reading.t_s, dt_s, current_A, voltage_V, flags)
+    if done > 0:
+        s.steps_found = s.steps_found | done
+        if s.comparable == 1:
+            if done & STEP_10S:
+                s.resistance_Ohm = s.steps.value_Ohm[I_10S]
+                s.resistance_u_Ohm = s.steps.u_Ohm[I_10S]
+            elif done & STEP_1S:
+                s.resistance_Ohm = s.steps.value_Ohm[I_1S]
+                s.resistance_u_Ohm = s.steps.u_Ohm[I_1S]
+    if s.steps.out_of_step == 0:
+        observe_one(s.circuit, dt_s, current_A, voltage_V, flags)
 
 
 def new_shape(s: Running) -> None:
@@ -621,4 +600,3 @@ def forget_reading(s: Running) -> None:
     s.has_last = 0
     s.skipped_in_row = 0
     s.missed_change = 0
-    s.step_done = _ALL_STEPS_DONE

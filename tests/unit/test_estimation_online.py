@@ -326,8 +326,13 @@ def test_resistances_at_first_reading_1_s_and_10_s():
     rows += [(5.0, -1e-3, 3.74, DISCHARGE), (10.0, -1e-3, 3.72, DISCHARGE)]
     feed(state, conf, rows)
     found = online.take_resistances(state)
-    assert [r.kind for r in found] == ["first reading", "step 1 s", "step 10 s"]
-    assert [r.value_Ohm for r in found] == pytest.approx([40.0, 50.0, 80.0])
+    assert [r.kind for r in found] == [
+        "first reading, 100 ms, start of discharge",
+        "step 100 ms, start of discharge",
+        "step 1 s, start of discharge",
+        "step 10 s, start of discharge",
+    ]
+    assert [r.value_Ohm for r in found] == pytest.approx([40.0, 40.0, 50.0, 80.0])
     assert all(0.0 < r.u_Ohm < 0.1 * r.value_Ohm for r in found)
     assert online.take_resistances(state) == []
     assert close(state, conf).resistance_Ohm == pytest.approx(80.0)
@@ -602,3 +607,24 @@ def test_the_estimator_does_not_grow():
         sizes.append(len(json.dumps(online.to_dict(state))))
     assert max(sizes[5:]) < 64 * 1024
     assert max(sizes[5:]) < sizes[4] + 200  # digits only
+
+
+def test_the_circuit_is_told_from_steps_and_never_where_none_was():
+    conf = config()
+    state = online.new_state(conf)
+    assert math.isnan(online.live(state, conf).r0_Ohm)
+    t_s, relaxed_V = 0.0, 0.0
+    for k in range(400):
+        current_A = -1e-3 if (k // 40) % 2 else 0.0
+        for _ in range(5):
+            t_s += 1.0
+            relaxed_V += (current_A * 20.0 - relaxed_V) * (1.0 - math.exp(-1.0 / 15.0))
+            noise_V = 5e-5 * math.sin(37.0 * t_s)
+            voltage_V = 3.8 + current_A * 30.0 + relaxed_V + noise_V
+            kind = DISCHARGE if current_A else HOLD_0A
+            online.observe(state, conf, reading(t_s, current_A, voltage_V), kind, TAG_BASE)
+    found = online.live(state, conf)
+    assert found.r0_Ohm == pytest.approx(30.0, abs=3.0 * found.u_r0_Ohm)
+    assert found.r1_Ohm == pytest.approx(20.0, abs=3.0 * found.u_r1_Ohm)
+    assert found.r0_and_r1_Ohm == pytest.approx(50.0, abs=3.0 * found.u_r0_and_r1_Ohm)
+    assert found.u_r0_and_r1_Ohm < 1.0

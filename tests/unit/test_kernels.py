@@ -158,7 +158,10 @@ class Checker:
         self.block(node.body)
 
     def target(self, node: ast.expr) -> None:
-        """Own variables, and fields of the first parameter or elements of its fields."""
+        """Own variables, and fields of the first parameter or elements of its fields.
+
+        Also elements through a variable that only ever stands for such a field.
+        """
         if isinstance(node, ast.Name):
             return
         if isinstance(node, ast.Tuple):
@@ -169,6 +172,8 @@ class Checker:
         if isinstance(base, ast.Subscript):
             self.expression(base.slice)
             base = base.value
+            if isinstance(base, ast.Name) and base.id in self.state - {*self.parameters}:
+                return
         if not (isinstance(base, ast.Attribute) and self.owner(base) in self.state):
             self.fault(node, "written to")
 
@@ -306,6 +311,7 @@ SCOPE: dict[str, object] = {
         "s.a = x\n    s.b += 1\n    s.c[0] = x",
         "s.a.b = 1.0\n    s.a.c[0] = s.a.b",
         "a = s.a\n    a.b += 1.0\n    a.c.d = x.e.f",
+        "a = s.a\n    a[0] = a[1] + x",
         "return math.asinh(math.tanh(safe_exp(x)))",
         "a, b = x\n    return a if a > LIMIT else -b",
         "for i in range(3):\n        s.a += TABLE[i]",
@@ -356,6 +362,9 @@ def test_what_a_kernel_may_do(body: str) -> None:
         "import math",
         "x.a.b = 1",
         "a = x.a\n    a.b = 1",
+        "a = x.a\n    a[0] = 1",
+        "a = s.a\n    a = x.a\n    a[0] = 1",
+        "s[0] = 1",
         "a = s.a\n    a = x.a\n    a.b = 1",
         "math.a.b = 1",
         "return x**2",

@@ -1,0 +1,1 @@
+"""Impedance in real time: step resistances, a recursive circuit filter, spectra."""

@@ -1,0 +1,658 @@
+"""Step resistances: what the voltage answers 10 ms, 100 ms, 1 s, 10 s after a change of current.
+
+``R(t) = (V(t) - V_before(t)) / (I - I_before)``, where ``V_before(t)`` is the straight line that
+the voltage followed before the edge, continued. A resistance at time t holds all that
+answers within t: nothing here is called R0. What the readings cannot give is refused and the record
+says why (`STATUS_WORDS`). Kernel; memory is constant. In use::
+
+    s = Steps(min_step_A=1.5e-4)
+    done = observe(s, t_s, dt_s, current_A, voltage_V, NEW_SET_POINT if changed else 0)
+    if done & STEP_1S:
+        r_Ohm, u_Ohm = s.value_Ohm[I_1S], s.u_Ohm[I_1S]  # of the edge s.of_before_A -> s.of_after_A
+
+Readings around an edge are looked at once more when the next one comes: a logger that reads the
+voltage before or after the current shows only then.
+"""
+
+from __future__ import annotations
+
+from typing import Final
+
+from controller.domain.total_math import safe_log, safe_sqrt
+
+# Values, by place in the record's lists, and their bits in what `observe` returns.
+I_FIRST: Final = 0
+I_10MS: Final = 1
+I_100MS: Final = 2
+I_1S: Final = 3
+I_10S: Final = 4
+I_SUM: Final = 5
+I_WINDOW: Final = 6
+VALUES: Final = 7
+FIRST: Final = 1
+STEP_10MS: Final = 2
+STEP_100MS: Final = 4
+STEP_1S: Final = 8
+STEP_10S: Final = 16
+SUM: Final = 32  # R0 + R1 without the slow drift; not to be split
+WINDOW: Final = 64  # V and I out of step: what twelve readings give together
+HORIZONS_S: Final = (0.0, 0.01, 0.1, 1.0, 10.0)
+
+# What the caller knows of the interval that ends at a reading.
+NEW_SET_POINT: Final = 1  # the command changed right after the reading before
+VOLTAGE_HELD: Final = 2  # the voltage is regulated: the current answers, not the voltage
+UNKNOWN_BETWEEN: Final = 4  # a gap, a reset of the clock: nothing reaches across
+
+# Why something is missing or wide, bit by bit.
+NO_10MS: Final = 1
+NO_100MS: Final = 2
+NO_1S: Final = 4
+NO_10S: Final = 8
+LATE_VOLTAGE: Final = 16
+NO_DRIFT: Final = 32
+STILL_RISING: Final = 64
+CUT_SHORT: Final = 128
+OUT_OF_STEP: Final = 256
+LAG_UNCHECKED: Final = 512
+STATUS_WORDS: Final[dict[int, str]] = {
+    NO_10MS: "10 ms cannot be had",
+    NO_100MS: "100 ms cannot be had",
+    NO_1S: "1 s cannot be had",
+    NO_10S: "10 s cannot be had",
+    LATE_VOLTAGE: "the voltage answered a reading later than the current: the first is refused",
+    NO_DRIFT: "fewer than three readings before the edge: drift not taken off",
+    STILL_RISING: "still rising within one reading: R0 and R1 only as a sum",
+    CUT_SHORT: "the current changed again",
+    OUT_OF_STEP: "voltage and current are logged out of step: only their sum over a window",
+    LAG_UNCHECKED: "too few edges yet to tell whether voltage and current are in step",
+}
+
+# Readings around an edge are close enough within this (s). Assumed, 1-2 s.
+EDGE_WITHIN_S: Final = 1.5
+# Current stays within this share of the step. Assumed, 1-5 %.
+STEADY_WITHIN: Final = 0.02
+# A reading stands for a time that it is at most this factor late for. Assumed, 1.2-2.
+LATE_FACTOR: Final = 1.6
+# Between two readings further apart than this factor in time nothing is put. Assumed, 3-10.
+WIDEST_FACTOR: Final = 5.0
+# The line before the edge is fitted over this share of the time at that current, from three
+# readings on: a relaxation bends over about the time it has lasted. Assumed, 5-20 %.
+LINE_SHARE: Final = 0.1
+LINE_READINGS: Final = 3.0
+# Share of a new residual in the noise's running mean square. Assumed, 3-20 %.
+NOISE_SHARE: Final = 0.06
+# A residual counts as at most this many times the mean square. Assumed, 4-10.
+NOISE_GROWS: Final = 7.0
+# Rise from the first to the second reading, as a share of the first, from which on the first is
+# not called settled. Assumed, 2-10 %.
+SETTLED_WITHIN: Final = 0.05
+# The drift under a pulse is fitted in between; what is faster counts into the sum (s). Assumed.
+DRIFT_FROM_S: Final = 2.0
+DRIFT_UNTIL_S: Final = 12.0
+DRIFT_READINGS: Final = 10.0
+# Regular readings at least this fast are checked for a lag over so many of them and edges.
+DYNAMIC_DT_S: Final = 0.05
+WINDOW_READINGS: Final = 12
+RING: Final = 14
+LAG_EDGES: Final = 100.0
+# One reading's share of what the window gives, below which V and I are out of step. Assumed.
+OUT_OF_STEP_BELOW: Final = 0.5
+# The second reading moves on by more than the first did: the voltage was a reading late; by this
+# factor more where it comes later than so many first intervals. Assumed.
+LATE_SOON: Final = 3.0
+LATE_BEYOND: Final = 5.0
+_LATER: Final = 1.0 / 3.4641016151377544  # standard deviation of even chances over 1
+
+
+class Steps:
+    """What is known of the edges; numbers only.
+
+    Attributes
+    ----------
+    min_step_A : float
+        Smallest change of current that is an edge.
+    ratio_u : float
+        Relative standard uncertainty of V / I from the instrument's gains.
+    floor_u_V : float
+        Standard uncertainty of a difference of two voltages that no scatter shows (resolution).
+    delay_u_s : float
+        Of the time between a reading and the edge commanded right after it.
+    value_Ohm, u_Ohm, at_s : list of float, length `VALUES`
+        Last completed; at which time after the edge.
+    of_t_s, of_before_A, of_after_A : float
+        The edge that they belong to.
+    status : int
+        Of the same edge; see `STATUS_WORDS`.
+    """
+
+    __slots__ = (
+        "at_s",
+        "base_V",
+        "base_noise_V2",
+        "base_slope",
+        "base_steady_s",
+        "base_t0",
+        "base_t1",
+        "base_t2",
+        "before_A",
+        "current_A",
+        "delay_u_s",
+        "edge_t_s",
+        "edge_u_s",
+        "energy_A2",
+        "far_A2",
+        "far_AV",
+        "first_A",
+        "first_Ohm",
+        "first_V",
+        "first_s",
+        "fit_n",
+        "fit_x",
+        "fit_xx",
+        "fit_xy",
+        "fit_y",
+        "floor_u_V",
+        "following",
+        "has_last",
+        "lag_edges",
+        "last_Ohm",
+        "last_moved_V",
+        "last_predicted_V",
+        "last_s",
+        "line_n",
+        "line_q0",
+        "line_q1",
+        "line_q2",
+        "line_s0",
+        "line_s1",
+        "line_s2",
+        "line_y0",
+        "line_y1",
+        "min_step_A",
+        "noise_V2",
+        "noise_n",
+        "of_after_A",
+        "of_before_A",
+        "of_t_s",
+        "one_AV",
+        "origin_V",
+        "out_of_step",
+        "ratio_u",
+        "ring_A",
+        "ring_V",
+        "ring_at",
+        "ring_dt_s",
+        "ring_n",
+        "skipped_s",
+        "status",
+        "steady_s",
+        "t_s",
+        "u_Ohm",
+        "value_Ohm",
+        "voltage_V",
+        "window_AV",
+    )
+    at_s: list[float]
+    base_V: float
+    base_noise_V2: float
+    base_slope: float
+    base_steady_s: float
+    base_t0: float
+    base_t1: float
+    base_t2: float
+    before_A: float
+    current_A: float
+    delay_u_s: float
+    edge_t_s: float
+    edge_u_s: float
+    energy_A2: float
+    far_A2: float
+    far_AV: float
+    first_A: float
+    first_Ohm: float
+    first_V: float
+    first_s: float
+    fit_n: float
+    fit_x: float
+    fit_xx: float
+    fit_xy: float
+    fit_y: float
+    floor_u_V: float
+    following: int
+    has_last: int
+    lag_edges: float
+    last_Ohm: float
+    last_moved_V: float
+    last_predicted_V: float
+    last_s: float
+    line_n: float
+    line_q0: float
+    line_q1: float
+    line_q2: float
+    line_s0: float
+    line_s1: float
+    line_s2: float
+    line_y0: float
+    line_y1: float
+    min_step_A: float
+    noise_V2: float
+    noise_n: float
+    of_after_A: float
+    of_before_A: float
+    of_t_s: float
+    one_AV: float
+    origin_V: float
+    out_of_step: int
+    ratio_u: float
+    ring_A: list[float]
+    ring_V: list[float]
+    ring_at: int
+    ring_dt_s: float
+    ring_n: int
+    skipped_s: float
+    status: int
+    steady_s: float
+    t_s: float
+    u_Ohm: list[float]
+    value_Ohm: list[float]
+    voltage_V: float
+    window_AV: float
+
+    def __init__(
+        self,
+        *,
+        min_step_A: float,
+        ratio_u: float = 2e-3,
+        floor_u_V: float = 2e-4,
+        delay_u_s: float = 0.005,
+    ) -> None:
+        for name in self.__slots__:
+            setattr(self, name, 0.0)
+        for name in ("following", "has_last", "out_of_step", "ring_at", "ring_n", "status"):
+            setattr(self, name, 0)
+        self.min_step_A = min_step_A
+        self.ratio_u = ratio_u
+        self.floor_u_V = floor_u_V
+        self.delay_u_s = delay_u_s
+        self.value_Ohm = [0.0] * VALUES
+        self.u_Ohm = [0.0] * VALUES
+        self.at_s = [0.0] * VALUES
+        self.ring_A = [0.0] * RING
+        self.ring_V = [0.0] * RING
+
+
+def observe(
+    s: Steps, t_s: float, dt_s: float, current_A: float, voltage_V: float, flags: int
+) -> int:
+    """Take in one reading; return the bits of the values that it completed.
+
+    Parameters
+    ----------
+    t_s : float
+        Only carried to `Steps.of_t_s`.
+    dt_s : float
+        Since the reading before. One that is not above 0 (a duplicate), or without a number, is
+        passed over; its time counts to the next. At the same time with another current it is the
+        first reading after an edge: some cyclers log both sides of one.
+    flags : int
+        ``NEW_SET_POINT``, ``VOLTAGE_HELD``, ``UNKNOWN_BETWEEN``.
+    """
+    if dt_s != dt_s:
+        s.has_last = 0  # when this was is not known: nothing reaches across
+        return 0
+    stepped = s.has_last == 1 and abs(current_A - s.current_A) >= s.min_step_A
+    if not dt_s > 0.0 and not (dt_s == 0.0 and stepped and s.skipped_s == 0.0):
+        return 0
+    if not (dt_s < 1e9 and abs(current_A) < 1e9 and abs(voltage_V) < 1e9):
+        s.skipped_s += dt_s
+        return 0
+    dt_s += s.skipped_s
+    s.skipped_s = 0.0
+    done = 0
+    if not s.has_last or flags & UNKNOWN_BETWEEN or not dt_s < 1e9:
+        done = finish_edge(s)
+        begin_line(s, voltage_V)
+        s.ring_n = 0
+        s.lag_edges = s.lag_edges if s.has_last else 0.0
+        s.has_last = 1
+    else:
+        if dt_s > 0.0:
+            watch_lag(s, dt_s, current_A, voltage_V)
+        step_A = current_A - s.current_A
+        if abs(step_A) >= s.min_step_A:
+            done = finish_edge(s)
+            if dt_s <= EDGE_WITHIN_S and not flags & VOLTAGE_HELD:
+                begin_edge(s, dt_s, current_A, voltage_V, flags)
+            begin_line(s, voltage_V)
+        else:
+            if s.following:
+                done = follow_edge(s, dt_s, current_A, voltage_V, flags)
+            follow_line(s, dt_s, voltage_V)
+        if s.out_of_step:
+            done = take_window(s, t_s) if abs(step_A) >= s.min_step_A else 0
+    s.t_s = t_s
+    s.current_A = current_A
+    s.voltage_V = voltage_V
+    return done
+
+
+def begin_line(s: Steps, voltage_V: float) -> None:
+    """Begin the line that the voltage follows at one current. Kernel."""
+    s.origin_V = voltage_V
+    s.steady_s = 0.0
+    s.line_n = s.line_s0 = s.line_q0 = 1.0
+    s.line_q1 = s.line_q2 = s.line_s1 = s.line_s2 = s.line_y0 = s.line_y1 = 0.0
+    s.last_moved_V = 0.0
+    s.last_predicted_V = voltage_V
+
+
+def follow_line(s: Steps, dt_s: float, voltage_V: float) -> None:
+    """Fit the line on: least squares, the past forgotten, time counted from now. Kernel."""
+    s.steady_s += dt_s
+    memory_s = max(LINE_READINGS * dt_s, LINE_SHARE * s.steady_s)
+    keep = memory_s / (memory_s + dt_s)
+    # the origin of time moves to this reading
+    s.line_s2 = keep * (s.line_s2 - 2.0 * dt_s * s.line_s1 + dt_s * dt_s * s.line_s0)
+    s.line_s1 = keep * (s.line_s1 - dt_s * s.line_s0)
+    s.line_y1 = keep * (s.line_y1 - dt_s * s.line_y0)
+    s.line_s0 *= keep
+    s.line_y0 *= keep
+    keep *= keep
+    s.line_q2 = keep * (s.line_q2 - 2.0 * dt_s * s.line_q1 + dt_s * dt_s * s.line_q0)
+    s.line_q1 = keep * (s.line_q1 - dt_s * s.line_q0)
+    s.line_q0 *= keep
+    y_V = voltage_V - s.origin_V
+    predicted_V = s.voltage_V - s.origin_V
+    spread = s.line_s0 * s.line_s2 - s.line_s1 * s.line_s1
+    if s.line_n >= LINE_READINGS and spread > 0.0:
+        predicted_V = (s.line_s2 * s.line_y0 - s.line_s1 * s.line_y1) / spread
+        scatter_V = y_V - predicted_V
+        own_V2 = scatter_V * scatter_V / (1.0 + level_share(s, spread))
+        # a few wild readings, or the bend right after an edge, do not become the noise
+        s.noise_n += 1.0
+        if s.noise_n * NOISE_SHARE > 1.0:
+            own_V2 = min(own_V2, NOISE_GROWS * max(s.noise_V2, s.floor_u_V * s.floor_u_V))
+        s.noise_V2 += max(NOISE_SHARE, 1.0 / s.noise_n) * (own_V2 - s.noise_V2)
+    s.last_moved_V = abs(voltage_V - s.voltage_V)
+    s.last_predicted_V = predicted_V + s.origin_V
+    s.line_n += 1.0
+    s.line_s0 += 1.0
+    s.line_q0 += 1.0
+    s.line_y0 += y_V
+
+
+def level_share(s: Steps, spread: float) -> float:
+    """Return the variance of the line's level now over that of one reading. Kernel."""
+    a = s.line_s2 / spread
+    b = s.line_s1 / spread
+    return a * a * s.line_q0 - 2.0 * a * b * s.line_q1 + b * b * s.line_q2
+
+
+def begin_edge(s: Steps, dt_s: float, current_A: float, voltage_V: float, flags: int) -> None:
+    """Fix what the voltage did before the edge; keep the first reading after it. Kernel."""
+    s.status = 0
+    s.following = 1
+    s.edge_t_s = s.t_s
+    s.before_A = s.current_A
+    s.first_A = current_A
+    s.first_V = voltage_V
+    s.first_s = dt_s
+    s.edge_u_s = s.delay_u_s if flags & NEW_SET_POINT else dt_s * _LATER
+    s.fit_n = s.fit_x = s.fit_xx = s.fit_y = s.fit_xy = 0.0
+    s.base_steady_s = s.steady_s
+    s.base_noise_V2 = s.noise_V2
+    spread = s.line_s0 * s.line_s2 - s.line_s1 * s.line_s1
+    if s.last_moved_V > abs(voltage_V - s.voltage_V) and s.line_n > 1.0:
+        # The voltage was read after the current: the row before the edge has the new voltage.
+        s.base_V = s.last_predicted_V
+        s.base_slope = s.base_t1 = s.base_t2 = 0.0
+        s.base_t0 = 1.0
+        s.status |= NO_DRIFT
+    elif s.line_n >= LINE_READINGS and spread > 0.0:
+        s.base_V = s.origin_V + (s.line_s2 * s.line_y0 - s.line_s1 * s.line_y1) / spread
+        s.base_slope = (s.line_s0 * s.line_y1 - s.line_s1 * s.line_y0) / spread
+        # variance of level and slope over that of one reading, weights squared
+        a = s.line_s2 / spread
+        b = s.line_s1 / spread
+        c = s.line_s0 / spread
+        s.base_t0 = level_share(s, spread)
+        s.base_t1 = 2.0 * (s.line_q1 * (a * c + b * b) - b * (a * s.line_q0 + c * s.line_q2))
+        s.base_t2 = b * b * s.line_q0 - 2.0 * b * c * s.line_q1 + c * c * s.line_q2
+    else:
+        s.base_V = s.voltage_V
+        s.base_slope = s.base_t1 = s.base_t2 = 0.0
+        s.base_t0 = 1.0
+        s.status |= NO_DRIFT
+    if s.ring_n > 0 and s.lag_edges < LAG_EDGES:
+        s.status |= LAG_UNCHECKED
+
+
+def answer_Ohm(s: Steps, since_s: float, current_A: float, voltage_V: float) -> float:
+    """Return what one reading says. Kernel."""
+    step_A = current_A - s.before_A
+    if step_A == 0.0:
+        return 0.0
+    return (voltage_V - s.base_V - s.base_slope * since_s) / step_A
+
+
+def take(s: Steps, index: int, since_s: float, value_Ohm: float, rest_u_Ohm: float) -> None:
+    """Write a value with its uncertainty; `rest_u_Ohm` is what its timing adds. Kernel."""
+    step_A = s.first_A - s.before_A
+    line_V2 = s.base_noise_V2 * (s.base_t0 + since_s * (s.base_t1 + since_s * s.base_t2))
+    # a slope that is more than its noise may bend
+    bend = max(s.base_slope * s.base_slope - 4.0 * s.base_noise_V2 * s.base_t2, 0.0)
+    bend *= since_s * since_s
+    if since_s < 2.0 * s.base_steady_s:
+        share = 0.5 * since_s / s.base_steady_s
+        bend *= share * share
+    voltage_V2 = s.base_noise_V2 + line_V2 + s.floor_u_V * s.floor_u_V + bend
+    gain_Ohm = s.ratio_u * value_Ohm
+    s.value_Ohm[index] = value_Ohm
+    s.u_Ohm[index] = safe_sqrt(
+        voltage_V2 / (step_A * step_A) + gain_Ohm * gain_Ohm + rest_u_Ohm * rest_u_Ohm
+    )
+    s.at_s[index] = since_s
+    s.of_t_s = s.edge_t_s
+    s.of_before_A = s.before_A
+    s.of_after_A = s.first_A
+
+
+def take_first(s: Steps) -> int:
+    """Take the first reading after the edge for itself, where the voltage had answered. Kernel."""
+    s.first_Ohm = answer_Ohm(s, s.first_s, s.first_A, s.first_V)
+    s.last_s = s.first_s
+    s.last_Ohm = s.first_Ohm
+    if not s.first_Ohm > 0.0:
+        s.status |= LATE_VOLTAGE
+    if s.status & LATE_VOLTAGE:
+        return 0
+    take(s, I_FIRST, s.first_s, s.first_Ohm, 0.0)
+    done = FIRST
+    bit = FIRST
+    for k in range(I_10MS, I_SUM):
+        bit += bit
+        wanted_s = HORIZONS_S[k]
+        if wanted_s <= s.first_s <= LATE_FACTOR * wanted_s:
+            take(s, k, s.first_s, s.first_Ohm, 0.0)
+            done |= bit
+    return done
+
+
+def follow_edge(s: Steps, dt_s: float, current_A: float, voltage_V: float, flags: int) -> int:
+    """Take what a later reading at the same current gives. Kernel."""
+    step_A = s.first_A - s.before_A
+    if flags & VOLTAGE_HELD or abs(current_A - s.first_A) > STEADY_WITHIN * abs(step_A):
+        s.status |= CUT_SHORT
+        return finish_edge(s)
+    done = 0
+    if s.following == 1:
+        s.following = 2
+        beyond = 1.0 if dt_s <= LATE_SOON * s.first_s else LATE_BEYOND
+        if abs(voltage_V - s.first_V) > beyond * abs(s.first_V - s.base_V):
+            s.status |= LATE_VOLTAGE
+        done = take_first(s)
+        miss_early(s)
+    since_s = s.last_s + dt_s
+    now_Ohm = answer_Ohm(s, since_s, current_A, voltage_V)
+    if s.last_s == s.first_s and now_Ohm - s.first_Ohm > SETTLED_WITHIN * s.first_Ohm:
+        s.status |= STILL_RISING
+    done |= take_between(s, since_s, now_Ohm)
+    if DRIFT_FROM_S <= since_s <= DRIFT_UNTIL_S:
+        s.fit_n += 1.0
+        s.fit_x += since_s
+        s.fit_xx += since_s * since_s
+        s.fit_y += now_Ohm
+        s.fit_xy += since_s * now_Ohm
+    s.last_s = since_s
+    s.last_Ohm = now_Ohm
+    if since_s > DRIFT_UNTIL_S:
+        done |= finish_edge(s)
+    return done
+
+
+def miss_early(s: Steps) -> None:
+    """Say which times the first reading came too late for. Kernel."""
+    bit = NO_10MS
+    for k in range(I_10MS, I_SUM):
+        if s.first_s > LATE_FACTOR * HORIZONS_S[k]:
+            s.status |= bit
+        bit += bit
+
+
+def take_between(s: Steps, since_s: float, now_Ohm: float) -> int:
+    """Take the values at the times between the reading before and this one. Kernel.
+
+    Between the two the answer runs straight over the logarithm of time; straight over time is the
+    other way, and how far the two are apart is the uncertainty. The voltage's lag counts as edge.
+    """
+    done = 0
+    bit = FIRST
+    for k in range(I_10MS, I_SUM):
+        bit += bit
+        wanted_s = HORIZONS_S[k]
+        if s.last_s < wanted_s <= since_s:
+            if since_s > WIDEST_FACTOR * s.last_s or (
+                s.status & LATE_VOLTAGE and s.last_s == s.first_s
+            ):
+                if since_s <= LATE_FACTOR * wanted_s:
+                    rise = (now_Ohm - s.last_Ohm) / (since_s - s.last_s)
+                    if s.status & LATE_VOLTAGE and s.last_s == s.first_s:
+                        rise = 0.0
+                    take(s, k, since_s, now_Ohm, abs(rise) * (since_s - wanted_s + s.edge_u_s))
+                    done |= bit
+                else:
+                    s.status |= NO_10MS << (k - I_10MS)
+            else:
+                rise_Ohm = now_Ohm - s.last_Ohm
+                even = (wanted_s - s.last_s) / (since_s - s.last_s)
+                share = safe_log(wanted_s / s.last_s) / safe_log(since_s / s.last_s)
+                timing_Ohm = rise_Ohm / (since_s - s.last_s) * s.edge_u_s
+                apart_Ohm = rise_Ohm * (share - even)
+                take(
+                    s,
+                    k,
+                    wanted_s,
+                    s.last_Ohm + share * rise_Ohm,
+                    abs(timing_Ohm) + abs(apart_Ohm),
+                )
+                done |= bit
+    return done
+
+
+def finish_edge(s: Steps) -> int:
+    """End the running edge: its first reading if it had no second, its sum without drift. Kernel.
+
+    The true drift is concave: at worst it already rose as fast before the fit as just within it.
+    """
+    done = 0
+    if s.following == 1:
+        done = take_first(s)
+        miss_early(s)
+    step_A = s.first_A - s.before_A
+    if (
+        s.following == 2
+        and s.fit_n >= DRIFT_READINGS
+        and abs(s.before_A) <= STEADY_WITHIN * abs(step_A)
+    ):
+        spread = s.fit_n * s.fit_xx - s.fit_x * s.fit_x
+        if spread > 0.0:
+            slope = (s.fit_n * s.fit_xy - s.fit_x * s.fit_y) / spread
+            sum_Ohm = (s.fit_y - slope * s.fit_x) / s.fit_n
+            if sum_Ohm > 0.0:
+                take(s, I_SUM, 0.0, sum_Ohm, abs(slope) * DRIFT_FROM_S)
+                done |= SUM
+    s.following = 0
+    return done
+
+
+def watch_lag(s: Steps, dt_s: float, current_A: float, voltage_V: float) -> None:
+    """Compare what one reading answers with what the next twelve do. Kernel."""
+    if not dt_s <= DYNAMIC_DT_S:
+        s.ring_n = 0
+        return
+    if s.ring_n == 0 or not abs(dt_s - s.ring_dt_s) <= 0.01 * s.ring_dt_s:
+        s.ring_n = 1
+        s.ring_dt_s = dt_s
+        s.ring_at = 0
+        s.ring_A[0] = s.current_A
+        s.ring_V[0] = s.voltage_V
+    at = s.ring_at + 1 if s.ring_at < RING - 1 else 0
+    s.ring_at = at
+    s.ring_A[at] = current_A
+    s.ring_V[at] = voltage_V
+    if s.ring_n < RING:
+        s.ring_n += 1
+    if s.ring_n < RING:
+        return
+    oldest = at + 1 if at < RING - 1 else 0
+    after = oldest + 1 if oldest < RING - 1 else 0
+    change_A = s.ring_A[after] - s.ring_A[oldest]
+    s.energy_A2 += change_A * change_A
+    s.one_AV += change_A * (s.ring_V[after] - s.ring_V[oldest])
+    s.window_AV += change_A * (voltage_V - s.ring_V[oldest])
+    far_A = current_A - s.ring_A[after]
+    if abs(far_A) > s.min_step_A:
+        s.far_A2 += far_A * far_A
+        s.far_AV += far_A * (voltage_V - s.ring_V[after])
+    if abs(change_A) >= s.min_step_A:
+        s.lag_edges += 1.0
+        lags = s.window_AV > 0.0 and s.one_AV < OUT_OF_STEP_BELOW * s.window_AV
+        s.out_of_step = 1 if lags and s.lag_edges >= LAG_EDGES else 0
+
+
+def take_window(s: Steps, t_s: float) -> int:
+    """Take the sum over the window in place of single readings. Kernel."""
+    if not (s.energy_A2 > 0.0 and s.far_A2 > 0.0):
+        return 0
+    sum_Ohm = s.window_AV / s.energy_A2
+    other_Ohm = s.far_AV / s.far_A2
+    s.value_Ohm[I_WINDOW] = sum_Ohm
+    s.u_Ohm[I_WINDOW] = max(0.5 * abs(sum_Ohm - other_Ohm), s.ratio_u * sum_Ohm)
+    s.at_s[I_WINDOW] = WINDOW_READINGS * s.ring_dt_s
+    s.of_t_s = t_s
+    s.status = OUT_OF_STEP
+    return WINDOW
+
+
+def status_words(s: Steps) -> list[str]:
+    """Return in words what is missing or wide at the last edge.
+
+    Examples
+    --------
+    ``["first reading came at 0.35 s: 10 ms and 100 ms cannot be had"]``
+    """
+    early = [
+        word
+        for bit, word in (
+            (NO_10MS, "10 ms"),
+            (NO_100MS, "100 ms"),
+            (NO_1S, "1 s"),
+            (NO_10S, "10 s"),
+        )
+        if s.status & bit
+    ]
+    found = []
+    if early:
+        head = f"first reading came at {s.first_s:.2g} s"
+        found.append(f"{head}: {' and '.join(early)} cannot be had")
+    return found + [word for bit, word in STATUS_WORDS.items() if bit > NO_10S and s.status & bit]

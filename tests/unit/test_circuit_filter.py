@@ -1,0 +1,242 @@
+"""The recursive circuit filter: what it learns, what it refuses, and a peer of the same mathematics."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from benchmarks import circuit as bench
+from controller.estimation.impedance import filter as f
+from controller.estimation.impedance.filter import OnePair, TwoPairs, answer_after, circuit
+from controller.estimation.impedance.steps import NEW_SET_POINT, UNKNOWN_BETWEEN
+
+Row = tuple[float, float, float, int]
+R0_OHM, R1_OHM, TAU_S = 10.0, 6.0, 8.0
+NOISE_V = 1e-4
+
+
+def new(**changes: float) -> OnePair:
+    return OnePair(**({"noise_V": NOISE_V, "min_step_A": 1e-4, "nominal_capacity_Ah": 3e-3} | changes))  # fmt: skip
+
+
+def rows(count=2000, *, dt_s=1.0, tau_s=TAU_S, hold=60, r0_Ohm=R0_OHM, seed=1, shift_V=0.0) -> list[Row]:  # fmt: skip
+    """Readings of one RC pair, the current changed every `hold` readings."""
+    normal = np.random.default_rng(seed).standard_normal(count).tolist()
+    found, pair_V = [], 0.0
+    for index, noise in enumerate(normal):
+        current_A = (0.0, 1e-3, -1e-3, 0.0, -2e-3)[(index // hold) % 5]
+        pair_V += (R1_OHM * current_A - pair_V) * -math.expm1(-dt_s / tau_s)
+        voltage_V = 3.7 + shift_V + r0_Ohm * current_A + pair_V + NOISE_V * noise
+        found.append((dt_s, current_A, voltage_V, NEW_SET_POINT if index % hold == 0 else 0))
+    return found
+
+
+def fed(s: OnePair, readings: list[Row]) -> list[int]:
+    return [f.observe_one(s, *row) for row in readings]
+
+
+def test_it_learns_the_circuit_and_says_how_well() -> None:
+    s = new()
+    fed(s, rows())
+    found = circuit(s)
+    for value, u, true in (
+        (found.r0_Ohm, found.u_r0_Ohm, R0_OHM),
+        (found.r1_Ohm, found.u_r1_Ohm, R1_OHM),
+        (found.sum_Ohm, found.u_sum_Ohm, R0_OHM + R1_OHM),
+        (*answer_after(s, 1.0), R0_OHM + R1_OHM * -math.expm1(-1.0 / TAU_S)),
+        (*answer_after(s, 10.0), R0_OHM + R1_OHM * -math.expm1(-10.0 / TAU_S)),
+    ):
+        assert abs(value - true) <= 3.0 * u
+        assert u < 0.05 * true
+    assert abs(math.log(found.tau1_s / TAU_S)) <= 3.0 * found.u_ln_tau1
+    assert found.identifiable & (f.R0 | f.R1 | f.TAU1 | f.SUM) == f.R0 | f.R1 | f.TAU1 | f.SUM
+    assert not found.identifiable & (f.R2 | f.TAU2)
+    assert math.isnan(found.r2_Ohm)
+
+
+def test_two_pairs_are_parted() -> None:
+    s = bench.new(2)
+    every = bench.readings(6000)
+    bench.run_two(s, *every)
+    found = circuit(s)
+    for value, u, true in (
+        (found.r0_Ohm, found.u_r0_Ohm, 10.0),
+        (found.r1_Ohm, found.u_r1_Ohm, 5.0),
+        (found.r2_Ohm, found.u_r2_Ohm, 6.0),
+        (math.log(found.tau1_s), found.u_ln_tau1, math.log(4.0)),
+        (math.log(found.tau2_s), found.u_ln_tau2, math.log(90.0)),
+    ):
+        assert abs(value - true) <= 3.0 * u
+    assert found.u_r2_Ohm < 3.0  # held for 20 s of 90: it is known, not well
+    assert found.identifiable == f.R0 | f.R1 | f.TAU1 | f.SUM | f.R2 | f.TAU2
+
+
+def test_without_a_change_of_current_nothing_is_learnt_or_claimed() -> None:
+    s = new()
+    before = circuit(s)
+    fed(s, [(1.0, -1e-3, 3.7 - 1e-5 * k, 0) for k in range(3000)])
+    after = circuit(s)
+    assert after.identifiable == before.identifiable == 0
+    assert (after.r0_Ohm, after.r1_Ohm, after.tau1_s) == (before.r0_Ohm, before.r1_Ohm, before.tau1_s)  # fmt: skip
+    assert math.isnan(answer_after(s, 1.0).value_Ohm)
+
+
+def test_long_after_the_last_change_the_parameters_stand_still_and_grow_no_surer() -> None:
+    s = new()
+    fed(s, rows(900))
+    fed(s, [(1.0, s.current_A, s.voltage_V, 0)] * 900)  # what the last change said is over
+    then = circuit(s)
+    # a relaxation that the model does not know: 5 mV over an hour
+    fed(s, [(1.0, s.current_A, s.voltage_V + 1.4e-6, 0) for _ in range(3600)])
+    now = circuit(s)
+    assert (now.r0_Ohm, now.r1_Ohm, now.tau1_s) == (then.r0_Ohm, then.r1_Ohm, then.tau1_s)
+    assert now.u_r0_Ohm >= then.u_r0_Ohm
+    assert now.u_r1_Ohm >= then.u_r1_Ohm
+
+
+def test_readings_too_far_apart_give_only_the_sum() -> None:
+    s = new()
+    fed(s, rows(dt_s=10.0, tau_s=8.0))
+    found = circuit(s)
+    assert not found.identifiable & (f.R0 | f.R1 | f.TAU1)
+    assert found.identifiable & f.SUM
+    assert abs(found.sum_Ohm - R0_OHM - R1_OHM) <= 3.0 * found.u_sum_Ohm
+    assert math.isnan(answer_after(s, 1.0).value_Ohm)  # no reading came that soon
+    assert math.isfinite(answer_after(s, 10.0).value_Ohm)
+
+
+def test_a_spike_is_not_believed_and_a_new_level_is_after_three() -> None:
+    s = new()
+    fed(s, rows(900))
+    before = circuit(s)
+    dt_s, current_A, voltage_V, _ = rows(901)[-1]
+    assert f.observe_one(s, dt_s, current_A, voltage_V + 0.66, 0) == f.REJECTED
+    assert circuit(s).r0_Ohm == before.r0_Ohm
+    later = rows(2500, shift_V=0.05)[901:]
+    done = fed(s, later)
+    assert done[:3] == [f.REJECTED, f.REJECTED, f.REOPENED][: 3] or done[:2] == [f.REJECTED, f.REOPENED]  # fmt: skip
+    assert done[3:].count(f.USED) > 0.98 * len(done)
+    assert circuit(s).r0_Ohm == pytest.approx(R0_OHM, rel=0.02)
+
+
+def test_a_resistance_that_doubles_is_found_again() -> None:
+    s = new()
+    fed(s, rows(1500))
+    fed(s, rows(1500, r0_Ohm=2.0 * R0_OHM, seed=2))
+    found = circuit(s)
+    assert abs(found.r0_Ohm - 2.0 * R0_OHM) <= 3.0 * found.u_r0_Ohm
+    assert found.r0_Ohm == pytest.approx(2.0 * R0_OHM, rel=0.05)
+
+
+def test_a_gap_forgets_the_states_and_keeps_the_circuit() -> None:
+    s = new()
+    fed(s, rows(900))
+    before = circuit(s)
+    assert f.observe_one(s, 1e4, 0.0, 3.9, 0) == f.ANCHORED
+    assert f.observe_one(s, 1.0, 0.0, 3.6, UNKNOWN_BETWEEN) == f.ANCHORED
+    after = circuit(s)
+    assert str(after[:-1]) == str(before[:-1])
+    assert set(fed(s, rows(900, seed=3, shift_V=-0.1)[1:])) <= {f.USED, f.REJECTED}
+
+
+def matrix(s: OnePair | TwoPairs) -> np.ndarray:
+    size = 9 if isinstance(s, TwoPairs) else 6
+    upper = np.zeros((size, size))
+    upper[np.triu_indices(size)] = s.p
+    return upper + np.triu(upper, 1).T
+
+
+@pytest.mark.parametrize("pairs", [1, 2])
+def test_a_covariance_that_is_none_keeps_its_diagonal(pairs: int) -> None:
+    s = bench.new(pairs)
+    size = 6 if pairs == 1 else 9
+    bench.RUN[pairs](s, *bench.readings(600))
+    assert f.positive(s, size)
+    assert np.linalg.eigvalsh(matrix(s))[0] > 0.0
+    s.p[1] = 10.0 * math.sqrt(s.p[0] * matrix(s)[1, 1])  # a correlation of 10
+    assert not f.positive(s, size)
+    f.keep_diagonal(s, size)
+    assert f.positive(s, size)
+    assert np.count_nonzero(matrix(s)) == size
+
+
+@pytest.mark.parametrize("pairs", [1, 2])
+def test_widening_keeps_correlations_and_stops_at_the_prior(pairs: int) -> None:
+    s = bench.new(pairs)
+    size, first = (6, 3) if pairs == 1 else (9, 4)
+    bench.RUN[pairs](s, *bench.readings(600))
+    before = matrix(s)
+    f.widen(s, size, 4.0)
+    after = matrix(s)
+    scale = np.sqrt(np.diag(after) / np.diag(before))
+    assert scale[:first] == pytest.approx(1.0)
+    assert np.all((scale[first:] <= 2.0 + 1e-12) & (scale[first:] >= 1.0))
+    assert scale[first] == pytest.approx(2.0)
+    assert after == pytest.approx(before * np.outer(scale, scale))
+    f.widen(s, size, 1e12)
+    assert matrix(s)[first, first] == pytest.approx(s.most_r * s.middle_Ohm**2)
+    assert f.positive(s, size)
+
+
+WILD = st.one_of(
+    st.sampled_from([0.0, -0.0, math.nan, math.inf, -math.inf, 5e-324, 1e308, -1e308]), st.floats()
+)
+ANY_ROWS = st.lists(
+    st.tuples(
+        st.one_of(st.floats(1e-3, 200.0), WILD),
+        st.one_of(st.sampled_from([0.0, 1e-3, -2e-3]), WILD),
+        st.one_of(st.floats(3.0, 4.2), WILD),
+        st.integers(0, 7),
+    ),
+    max_size=60,
+)
+OBSERVE: dict[int, Callable[..., int]] = {1: f.observe_one, 2: f.observe_two}
+
+
+@pytest.mark.parametrize("pairs", [1, 2])
+def test_whatever_comes_every_number_stays_a_number(pairs: int) -> None:
+    @settings(max_examples=200, deadline=None)
+    @given(ANY_ROWS)
+    def check(readings: list[Row]) -> None:
+        s = bench.new(pairs)
+        for row in readings:
+            OBSERVE[pairs](s, *row)
+            assert all(math.isfinite(one) for one in s.p)
+            assert np.all(np.diag(matrix(s)) > 0.0)
+            assert all(math.isfinite(x) for x in (s.u_V, s.v1_V, s.slope, s.r0_Ohm, s.ln_tau1))
+        assert circuit(s).r0_Ohm > 0.0
+
+    check()
+
+
+@settings(max_examples=100, deadline=None)
+@given(ANY_ROWS)
+def test_a_duplicate_changes_nothing(readings: list[Row]) -> None:
+    once, twice = new(), new()
+    for row in readings:
+        assert f.observe_one(once, *row) == f.observe_one(twice, *row)
+        assert f.observe_one(twice, 0.0, *row[1:]) == f.SKIPPED
+    for name in OnePair.__slots__:
+        assert str(getattr(once, name)) == str(getattr(twice, name))
+
+
+@pytest.mark.parametrize("pairs", [1, 2])
+def test_filterpy_gives_the_same(pairs: int) -> None:
+    """The same states and covariance as filterpy's EKF, written with matrices, from one start."""
+    pytest.importorskip("filterpy.kalman", reason="filterpy is not installed (extra [dev])")
+    s, rest = bench.warm(pairs)
+    other = bench.Peer(s)
+    for row in list(zip(*rest, strict=True))[:1500]:
+        assert OBSERVE[pairs](s, *row) == f.USED
+        other.step(*row)
+    states = [s.u_V, s.v1_V] + ([s.v2_V] if isinstance(s, TwoPairs) else [])
+    states += [s.slope, s.r0_Ohm, s.r1_Ohm, s.ln_tau1]
+    states += [s.r2_Ohm, s.ln_tau2] if isinstance(s, TwoPairs) else []
+    assert other.ekf.x[:, 0].tolist() == pytest.approx(states, rel=1e-9)
+    scale = np.sqrt(np.outer(np.diag(other.ekf.P), np.diag(other.ekf.P)))
+    assert np.max(np.abs(other.ekf.P - matrix(s)) / scale) < 1e-9
