@@ -296,12 +296,14 @@ def observe(
     t_s : float
         Only carried to `Steps.of_t_s`.
     dt_s : float
-        Since the reading before. One that is not above 0 (a duplicate), or without a number, is
-        passed over; its time counts to the next.
+        Since the reading before. One at the same time is passed over (a duplicate), unless its
+        current is another: many cyclers log the end of a step and the start of the next so. One
+        without a number is passed over, and its time counts to the next.
     flags : int
         ``NEW_SET_POINT``, ``VOLTAGE_HELD``, ``UNKNOWN_BETWEEN``.
     """
-    if not dt_s > 0.0:
+    step_A = current_A - s.current_A
+    if not dt_s >= 0.0 or (dt_s == 0.0 and not abs(step_A) >= s.min_step_A):
         return 0
     if not (dt_s < 1e9 and abs(current_A) < 1e9 and abs(voltage_V) < 1e9):
         s.skipped_s += dt_s
@@ -309,7 +311,7 @@ def observe(
     dt_s += s.skipped_s
     s.skipped_s = 0.0
     done = 0
-    if not s.has_last or flags & UNKNOWN_BETWEEN or not dt_s < 1e9:
+    if not s.has_last or flags & UNKNOWN_BETWEEN:
         done = finish_edge(s)
         begin_line(s, voltage_V)
         s.ring_n = 0
@@ -317,7 +319,6 @@ def observe(
         s.has_last = 1
     else:
         watch_lag(s, dt_s, current_A, voltage_V)
-        step_A = current_A - s.current_A
         if abs(step_A) >= s.min_step_A:
             done = finish_edge(s)
             if dt_s <= EDGE_WITHIN_S and not flags & VOLTAGE_HELD:
@@ -396,7 +397,7 @@ def begin_edge(s: Steps, dt_s: float, current_A: float, voltage_V: float, flags:
     s.first_A = current_A
     s.first_V = voltage_V
     s.first_s = dt_s
-    s.edge_u_s = s.delay_u_s if flags & NEW_SET_POINT else dt_s * _LATER
+    s.edge_u_s = dt_s * _LATER if dt_s > 0.0 and not flags & NEW_SET_POINT else s.delay_u_s
     s.fit_n = s.fit_x = s.fit_xx = s.fit_y = s.fit_xy = 0.0
     s.base_steady_s = s.steady_s
     s.base_noise_V2 = s.noise_V2
@@ -468,7 +469,7 @@ def take_first(s: Steps, later_s: float, later_Ohm: float) -> int:
         return 0
     take(s, I_FIRST, s.first_s, s.first_Ohm, 0.0)
     per_log_Ohm = RISE_ASSUMED * s.first_Ohm
-    known = later_s > s.first_s
+    known = later_s > s.first_s > 0.0
     if known:
         per_log_Ohm = (later_Ohm - s.first_Ohm) / safe_log(later_s / s.first_s)
     done = FIRST
@@ -596,7 +597,7 @@ def finish_edge(s: Steps) -> int:
 
 def watch_lag(s: Steps, dt_s: float, current_A: float, voltage_V: float) -> None:
     """Compare what one reading answers with what the next twelve do. Kernel."""
-    if not dt_s <= DYNAMIC_DT_S:
+    if not 0.0 < dt_s <= DYNAMIC_DT_S:
         s.ring_n = 0
         return
     if s.ring_n == 0 or not abs(dt_s - s.ring_dt_s) <= 0.01 * s.ring_dt_s:
