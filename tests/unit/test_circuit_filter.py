@@ -72,8 +72,8 @@ def test_two_pairs_are_parted() -> None:
         (math.log(found.tau2_s), found.u_ln_tau2, math.log(90.0)),
     ):
         assert abs(value - true) <= 3.0 * u
-    assert found.u_r2_Ohm < 3.0  # held for 20 s of 90: it is known, not well
-    assert found.identifiable == f.R0 | f.R1 | f.TAU1 | f.SUM | f.R2 | f.TAU2
+    # the current was held for 20 s of 90: the slow pair is not told from the drift
+    assert found.identifiable == f.R0 | f.R1 | f.TAU1 | f.SUM
 
 
 def test_without_a_change_of_current_nothing_is_learnt_or_claimed() -> None:

@@ -124,6 +124,16 @@ def test_a_change_right_after_gives_the_first_reading_of_the_one_before() -> Non
     assert (s.of_before_A, s.of_after_A) == (-1.7, -0.1) or (s.of_before_A, s.of_after_A) == (-0.1, -1.7)  # fmt: skip
 
 
+def test_a_step_logged_at_the_time_of_the_last_reading_counts() -> None:
+    """Many cyclers log the end of a step and the start of the next with the same time."""
+    s = new()
+    rows = [(0.0, 0.0, 3.7), (10.0, 0.0, 3.7), (10.0, 1e-3, 3.74), (20.0, 1e-3, 3.75), (30.0, 1e-3, 3.75)]  # fmt: skip
+    found = all_of(s, rows)
+    assert found[steps.I_FIRST][0] == pytest.approx(40.0)
+    assert s.at_s[steps.I_FIRST] == 0.0
+    assert found[steps.I_10S][0] == pytest.approx(50.0)
+
+
 def lagging(readings: int, lag: int, seed: int = 1) -> list[Reading]:
     """A drive profile at 100 Hz; the voltage is that of `lag` readings before."""
     random = np.random.default_rng(seed)
@@ -215,7 +225,8 @@ def test_a_duplicate_changes_nothing(rows) -> None:
     for dt_s, current_A, voltage_V, flags in rows:
         done = steps.observe(once, 0.0, dt_s, current_A, voltage_V, flags)
         assert steps.observe(twice, 0.0, dt_s, current_A, voltage_V, flags) == done
-        assert steps.observe(twice, 0.0, 0.0, current_A, voltage_V, flags) == 0
+        again = twice.current_A, twice.voltage_V
+        assert steps.observe(twice, 0.0, 0.0, *again, flags) == 0
         for name in Steps.__slots__:
             assert str(getattr(once, name)) == str(getattr(twice, name))
 

@@ -68,9 +68,9 @@ WITHIN_SD: Final = 5.0
 # No resistance falls below this share of the first change's. Assumed.
 LEAST_SHARE: Final = 1e-3
 # What a straight line in the logarithm of tau leaves out of a decay, as variance per squared
-# variance of the logarithm and squared way to go: 0.5 by the second derivative. Assumed 2, as its
+# variance of the logarithm and squared way to go: 0.5 by the second derivative. Assumed 4, as its
 # errors are not independent from reading to reading; 0.5-4 cover alike.
-BENDS: Final = 2.0
+BENDS: Final = 4.0
 # Factored every so many readings.
 CHECK_EVERY: Final = 256
 # Posterior over prior standard deviation, above which nothing was learnt (the field's rule).
@@ -79,7 +79,13 @@ NOT_LEARNT_ABOVE: Final = 0.7
 SPLIT_WITHIN: Final = 0.5
 # A pair is there from so many of its standard uncertainties on; the time constant of none is
 # anything.
-THERE_FROM: Final = 3.0
+THERE_FROM: Final = 5.0
+# Two pairs are told apart from this ratio of their time constants on; a pair from the slope of the
+# slow voltage where the current was held for so many of its time constants (each new hold makes the
+# longest before count for a little less). Assumed, 3-10; 1-4; 0.8-1.
+APART_FROM: Final = 5.0
+HELD_FOR: Final = 3.0
+HELD_KEPT: Final = 0.95
 # So many readings after an edge are judged together by the mean of innovation squared over its
 # variance: above, 1 in 1000 good edges lies (chi2, ten degrees). Share of an edge in the mean.
 EDGE_READINGS: Final = 10
@@ -119,9 +125,9 @@ class Wander(NamedTuple):
 
     r_share_sd: float = 1.0
     ln_tau_sd: float = 1.0
-    r_share_per_root_h: float = 0.02
-    ln_tau_per_root_h: float = 0.02
-    u_V_per_root_s: float = 1e-5
+    r_share_per_root_h: float = 0.05
+    ln_tau_per_root_h: float = 0.1
+    u_V_per_root_s: float = 2e-5
     slope: float = 1.0
 
 
@@ -139,6 +145,7 @@ class OnePair:
         "edge_sum",
         "fit",
         "has_last",
+        "held_s",
         "high_t1",
         "least_Ohm",
         "ln_tau1",
@@ -162,6 +169,7 @@ class OnePair:
         "ratio_u",
         "readings",
         "rejected",
+        "since_s",
         "skipped_s",
         "slope",
         "stir_V2",
@@ -177,6 +185,7 @@ class OnePair:
     edge_sum: float
     fit: float
     has_last: int
+    held_s: float
     high_t1: float
     least_Ohm: float
     ln_tau1: float
@@ -200,6 +209,7 @@ class OnePair:
     ratio_u: float
     readings: int
     rejected: int
+    since_s: float
     skipped_s: float
     slope: float
     stir_V2: float
@@ -260,6 +270,7 @@ class TwoPairs:
         "edge_sum",
         "fit",
         "has_last",
+        "held_s",
         "high_t1",
         "high_t2",
         "least_Ohm",
@@ -287,6 +298,7 @@ class TwoPairs:
         "ratio_u",
         "readings",
         "rejected",
+        "since_s",
         "skipped_s",
         "slope",
         "stir_V2",
@@ -303,6 +315,7 @@ class TwoPairs:
     edge_sum: float
     fit: float
     has_last: int
+    held_s: float
     high_t1: float
     high_t2: float
     least_Ohm: float
@@ -330,6 +343,7 @@ class TwoPairs:
     ratio_u: float
     readings: int
     rejected: int
+    since_s: float
     skipped_s: float
     slope: float
     stir_V2: float
@@ -410,11 +424,14 @@ def observe_one(s: OnePair, dt_s: float, current_A: float, voltage_V: float, fla
     if not s.has_last or flags & UNKNOWN_BETWEEN or not dt_s <= GAP_S:
         anchor_one(s, current_A, voltage_V)
     else:
+        s.since_s += dt_s
         s.stir_V2 /= 1.0 + dt_s * s.rate_per_s / SPEAKS_FOR
         if change_A >= s.min_step_A or -change_A >= s.min_step_A:
             answer_V = change_A * (s.r0_Ohm + s.r1_Ohm)
             s.stir_V2 += answer_V * answer_V
             s.edge_dt_s = dt_s
+            s.held_s = max(HELD_KEPT * s.held_s, s.since_s)
+            s.since_s = 0.0
             s.edge_n = EDGE_READINGS
             s.edge_sum = 0.0
             if not s.centred:
@@ -658,11 +675,14 @@ def observe_two(s: TwoPairs, dt_s: float, current_A: float, voltage_V: float, fl
     if not s.has_last or flags & UNKNOWN_BETWEEN or not dt_s <= GAP_S:
         anchor_two(s, current_A, voltage_V)
     else:
+        s.since_s += dt_s
         s.stir_V2 /= 1.0 + dt_s * s.rate_per_s / SPEAKS_FOR
         if change_A >= s.min_step_A or -change_A >= s.min_step_A:
             answer_V = change_A * (s.r0_Ohm + s.r1_Ohm + s.r2_Ohm)
             s.stir_V2 += answer_V * answer_V
             s.edge_dt_s = dt_s
+            s.held_s = max(HELD_KEPT * s.held_s, s.since_s)
+            s.since_s = 0.0
             s.edge_n = EDGE_READINGS
             s.edge_sum = 0.0
             if not s.centred:
@@ -1091,7 +1111,7 @@ class Circuit(NamedTuple):
 
 
 class Answer(NamedTuple):
-    """What the circuit answers some time after a step of the current."""
+    """What the voltage answers some time after a step of the current."""
 
     value_Ohm: float
     u_Ohm: float
@@ -1117,8 +1137,6 @@ def circuit(s: OnePair | TwoPairs) -> Circuit:
     identifiable = sum(bit for bit, share in learnt.items() if share <= NOT_LEARNT_ABOVE)
     if not s.centred:
         identifiable = 0
-    elif s.edge_dt_s > SPLIT_WITHIN * safe_exp(s.ln_tau1) or s.r1_Ohm < THERE_FROM * r1:
-        identifiable &= ~(R0 | R1 | TAU1)
     return Circuit(
         r0_Ohm=s.r0_Ohm,
         u_r0_Ohm=math.hypot(r0, s.ratio_u * s.r0_Ohm),
@@ -1132,19 +1150,37 @@ def circuit(s: OnePair | TwoPairs) -> Circuit:
         u_r2_Ohm=math.hypot(r2, s.ratio_u * r2_Ohm),
         tau2_s=tau2_s,
         u_ln_tau2=tau2,
-        identifiable=identifiable,
+        identifiable=identifiable & ~_not_told(s, r1, tau2_s, r2),
     )
 
 
-def answer_after(s: OnePair | TwoPairs, since_s: float) -> Answer:
-    """Return what the circuit answers `since_s` after a step of the current. Per event.
+def _not_told(s: OnePair | TwoPairs, u_r1_Ohm: float, tau2_s: float, u_r2_Ohm: float) -> int:
+    """Return the bits of what these readings cannot tell, however sure the filter is of it."""
+    tau1_s = safe_exp(s.ln_tau1)
+    held_s = max(s.held_s, s.since_s)
+    bits = 0
+    if s.edge_dt_s > SPLIT_WITHIN * tau1_s or s.r1_Ohm < THERE_FROM * u_r1_Ohm:
+        bits |= R0 | R1 | TAU1
+    if HELD_FOR * tau1_s > held_s:
+        bits |= R1 | TAU1 | SUM
+    if isinstance(s, TwoPairs):
+        if tau2_s < APART_FROM * tau1_s:
+            bits |= R1 | TAU1 | SUM | R2 | TAU2
+        if HELD_FOR * tau2_s > held_s or s.r2_Ohm < THERE_FROM * u_r2_Ohm:
+            bits |= R2 | TAU2
+    return bits
 
-    Well known also where the circuit's parts are not; NaN before the first reading after an edge.
+
+def answer_after(s: OnePair | TwoPairs, since_s: float) -> Answer:
+    """Return what the voltage answers `since_s` after a step of the current. Per event.
+
+    With the slow part's slope, as a step resistance has it. Well known also where the circuit's
+    parts are not; NaN before the first reading after an edge.
     """
     if not s.centred or since_s < BEFORE_FIRST * s.edge_dt_s:
         return Answer(math.nan, math.nan)
-    value_Ohm = s.r0_Ohm
-    by = {_R0: 1.0}
+    value_Ohm = s.r0_Ohm + s.slope * since_s
+    by = {_R0: 1.0, _G: since_s}
     pairs = [(_R1, s.r1_Ohm, _T1, s.ln_tau1)]
     if isinstance(s, TwoPairs):
         pairs.append((_R2, s.r2_Ohm, _T2, s.ln_tau2))

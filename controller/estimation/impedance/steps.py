@@ -18,7 +18,7 @@ from __future__ import annotations
 
 from typing import Final
 
-from controller.domain.total_math import safe_log, safe_sqrt
+from controller.domain.total_math import safe_divide, safe_log, safe_sqrt
 
 # Values, by place in the record's lists, and their bits in what `observe` returns.
 I_FIRST: Final = 0
@@ -73,12 +73,17 @@ EDGE_WITHIN_S: Final = 1.5
 STEADY_WITHIN: Final = 0.02
 # A reading stands for a time that it is at most this factor late for. Assumed, 1.2-2.
 LATE_FACTOR: Final = 1.6
+# Rise of the answer per factor e of time, as a share, where no second reading tells it. Assumed,
+# 2-10 %.
+RISE_ASSUMED: Final = 0.05
 # Between two readings further apart than this factor in time nothing is put. Assumed, 3-10.
 WIDEST_FACTOR: Final = 5.0
 # The line before the edge is fitted over this share of the time at that current, from three
 # readings on: a relaxation bends over about the time it has lasted. Assumed, 5-20 %.
 LINE_SHARE: Final = 0.1
 LINE_READINGS: Final = 3.0
+# A relaxation before the edge may end within this share of the time it lasted. Assumed, 10-50 %.
+BENDS_AFTER: Final = 0.25
 # Share of a new residual in the noise's running mean square. Assumed, 3-20 %.
 NOISE_SHARE: Final = 0.06
 # A residual counts as at most this many times the mean square. Assumed, 4-10.
@@ -291,17 +296,14 @@ def observe(
     t_s : float
         Only carried to `Steps.of_t_s`.
     dt_s : float
-        Since the reading before. One that is not above 0 (a duplicate), or without a number, is
-        passed over; its time counts to the next. At the same time with another current it is the
-        first reading after an edge: some cyclers log both sides of one.
+        Since the reading before. One at the same time is passed over (a duplicate), unless its
+        current is another: many cyclers log the end of a step and the start of the next so. One
+        without a number is passed over, and its time counts to the next.
     flags : int
         ``NEW_SET_POINT``, ``VOLTAGE_HELD``, ``UNKNOWN_BETWEEN``.
     """
-    if dt_s != dt_s:
-        s.has_last = 0  # when this was is not known: nothing reaches across
-        return 0
-    stepped = s.has_last == 1 and abs(current_A - s.current_A) >= s.min_step_A
-    if not dt_s > 0.0 and not (dt_s == 0.0 and stepped and s.skipped_s == 0.0):
+    step_A = current_A - s.current_A
+    if not dt_s >= 0.0 or (dt_s == 0.0 and not abs(step_A) >= s.min_step_A):
         return 0
     if not (dt_s < 1e9 and abs(current_A) < 1e9 and abs(voltage_V) < 1e9):
         s.skipped_s += dt_s
@@ -309,16 +311,14 @@ def observe(
     dt_s += s.skipped_s
     s.skipped_s = 0.0
     done = 0
-    if not s.has_last or flags & UNKNOWN_BETWEEN or not dt_s < 1e9:
+    if not s.has_last or flags & UNKNOWN_BETWEEN:
         done = finish_edge(s)
         begin_line(s, voltage_V)
         s.ring_n = 0
         s.lag_edges = s.lag_edges if s.has_last else 0.0
         s.has_last = 1
     else:
-        if dt_s > 0.0:
-            watch_lag(s, dt_s, current_A, voltage_V)
-        step_A = current_A - s.current_A
+        watch_lag(s, dt_s, current_A, voltage_V)
         if abs(step_A) >= s.min_step_A:
             done = finish_edge(s)
             if dt_s <= EDGE_WITHIN_S and not flags & VOLTAGE_HELD:
@@ -397,7 +397,7 @@ def begin_edge(s: Steps, dt_s: float, current_A: float, voltage_V: float, flags:
     s.first_A = current_A
     s.first_V = voltage_V
     s.first_s = dt_s
-    s.edge_u_s = s.delay_u_s if flags & NEW_SET_POINT else dt_s * _LATER
+    s.edge_u_s = dt_s * _LATER if dt_s > 0.0 and not flags & NEW_SET_POINT else s.delay_u_s
     s.fit_n = s.fit_x = s.fit_xx = s.fit_y = s.fit_xy = 0.0
     s.base_steady_s = s.steady_s
     s.base_noise_V2 = s.noise_V2
@@ -441,10 +441,8 @@ def take(s: Steps, index: int, since_s: float, value_Ohm: float, rest_u_Ohm: flo
     line_V2 = s.base_noise_V2 * (s.base_t0 + since_s * (s.base_t1 + since_s * s.base_t2))
     # a slope that is more than its noise may bend
     bend = max(s.base_slope * s.base_slope - 4.0 * s.base_noise_V2 * s.base_t2, 0.0)
-    bend *= since_s * since_s
-    if since_s < 2.0 * s.base_steady_s:
-        share = 0.5 * since_s / s.base_steady_s
-        bend *= share * share
+    bend_s = safe_divide(since_s * since_s, since_s + BENDS_AFTER * s.base_steady_s)
+    bend *= bend_s * bend_s
     voltage_V2 = s.base_noise_V2 + line_V2 + s.floor_u_V * s.floor_u_V + bend
     gain_Ohm = s.ratio_u * value_Ohm
     s.value_Ohm[index] = value_Ohm
@@ -457,9 +455,12 @@ def take(s: Steps, index: int, since_s: float, value_Ohm: float, rest_u_Ohm: flo
     s.of_after_A = s.first_A
 
 
-def take_first(s: Steps) -> int:
-    """Take the first reading after the edge for itself, where the voltage had answered. Kernel."""
-    s.first_Ohm = answer_Ohm(s, s.first_s, s.first_A, s.first_V)
+def take_first(s: Steps, later_s: float, later_Ohm: float) -> int:
+    """Take the first reading after the edge, where the voltage had answered. Kernel.
+
+    For a time that it is a little late for, the answer is taken back along the logarithm of time by
+    what the second reading (`later_s`, 0 without one) says it rose.
+    """
     s.last_s = s.first_s
     s.last_Ohm = s.first_Ohm
     if not s.first_Ohm > 0.0:
@@ -467,13 +468,19 @@ def take_first(s: Steps) -> int:
     if s.status & LATE_VOLTAGE:
         return 0
     take(s, I_FIRST, s.first_s, s.first_Ohm, 0.0)
+    per_log_Ohm = RISE_ASSUMED * s.first_Ohm
+    known = later_s > s.first_s > 0.0
+    if known:
+        per_log_Ohm = (later_Ohm - s.first_Ohm) / safe_log(later_s / s.first_s)
     done = FIRST
     bit = FIRST
     for k in range(I_10MS, I_SUM):
         bit += bit
         wanted_s = HORIZONS_S[k]
         if wanted_s <= s.first_s <= LATE_FACTOR * wanted_s:
-            take(s, k, s.first_s, s.first_Ohm, 0.0)
+            back_Ohm = per_log_Ohm * safe_log(s.first_s / wanted_s)
+            value_Ohm = s.first_Ohm - back_Ohm if known else s.first_Ohm
+            take(s, k, wanted_s, value_Ohm, abs(back_Ohm))
             done |= bit
     return done
 
@@ -490,7 +497,9 @@ def follow_edge(s: Steps, dt_s: float, current_A: float, voltage_V: float, flags
         beyond = 1.0 if dt_s <= LATE_SOON * s.first_s else LATE_BEYOND
         if abs(voltage_V - s.first_V) > beyond * abs(s.first_V - s.base_V):
             s.status |= LATE_VOLTAGE
-        done = take_first(s)
+        s.first_Ohm = answer_Ohm(s, s.first_s, s.first_A, s.first_V)
+        later_s = s.first_s + dt_s
+        done = take_first(s, later_s, answer_Ohm(s, later_s, current_A, voltage_V))
         miss_early(s)
     since_s = s.last_s + dt_s
     now_Ohm = answer_Ohm(s, since_s, current_A, voltage_V)
@@ -566,7 +575,8 @@ def finish_edge(s: Steps) -> int:
     """
     done = 0
     if s.following == 1:
-        done = take_first(s)
+        s.first_Ohm = answer_Ohm(s, s.first_s, s.first_A, s.first_V)
+        done = take_first(s, 0.0, 0.0)
         miss_early(s)
     step_A = s.first_A - s.before_A
     if (
@@ -587,7 +597,7 @@ def finish_edge(s: Steps) -> int:
 
 def watch_lag(s: Steps, dt_s: float, current_A: float, voltage_V: float) -> None:
     """Compare what one reading answers with what the next twelve do. Kernel."""
-    if not dt_s <= DYNAMIC_DT_S:
+    if not 0.0 < dt_s <= DYNAMIC_DT_S:
         s.ring_n = 0
         return
     if s.ring_n == 0 or not abs(dt_s - s.ring_dt_s) <= 0.01 * s.ring_dt_s:
