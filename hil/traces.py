@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 
 from hil import records
 from hil.cell import kernel, load_cell
+from hil.cell.kernel import step as kernel_step
 from hil.cell.cycler import constant_current, hold_voltage, rest
 from hil.cell.parameters import CellParameters
 from hil.cell.state import CellState, blank_state
@@ -33,7 +34,13 @@ TIME, CURRENT, VOLTAGE = 0, 1, 2
 WIDTH: Final = 3
 ENDS: Final = ("none", "anode-limited", "cathode-limited", "polarisation-limited")
 DONE_S: Final = 1e-9
-COARSE_S: Final = 60.0  # between steps of another cell where nothing is logged
+UNLOGGED_S: Final = 1e9  # interval of a leg of which nothing is logged
+COARSE_S: Final = 60.0  # longest step of another cell
+# Far from any end the cell's own step is taken: after this time, with this much lithium left, this
+# far above the cut-off.
+CALM_AFTER_S: Final = 60.0
+CALM_SHARE: Final = 0.03
+CALM_V: Final = 0.35
 HALVINGS: Final = 8  # of an interval in which another cell meets its bound
 
 
@@ -106,6 +113,19 @@ class Cell(Protocol):
 # -- our plant ---------------------------------------------------------------------------------
 
 
+def is_calm(s: CellState, p: CellParameters, leg: Leg, left_mAh: float, part_s: float) -> bool:
+    """Return whether no bound can be met within a step: then the cell's own step will do."""
+    if leg.current_A > 0.0:
+        return False
+    calm_mAh = CALM_SHARE * p.nominal_capacity_mAh
+    part_mAh = -leg.current_A * part_s / 3.6
+    return (
+        left_mAh > 2.0 * part_mAh
+        and s.neg.deposit_mAh + s.neg.foil_mAh > calm_mAh + 2.0 * part_mAh
+        and s.cell_V - leg.stop_V > CALM_V
+    )
+
+
 def log_leg(
     s: CellState, p: CellParameters, leg: Leg, interval_s: float, ambient_K: float, out: Any
 ) -> int:
@@ -128,9 +148,13 @@ def log_leg(
             left_mAh = leg.max_mAh - abs(s.charge_in_mAh - s.charge_out_mAh - start_mAh)
             if not left_mAh > 1e-12 * leg.max_mAh:
                 break
-            took_s = constant_current(
-                s, p, leg.current_A, leg.stop_V, left_mAh, part_s, ambient_K
-            )
+            if passed_s > CALM_AFTER_S and is_calm(s, p, leg, left_mAh, part_s):
+                kernel_step(s, p, leg.current_A, part_s, ambient_K)
+                took_s = part_s
+            else:
+                took_s = constant_current(
+                    s, p, leg.current_A, leg.stop_V, left_mAh, part_s, ambient_K
+                )
         passed_s += took_s
         if took_s > 0.0:
             out[3 * rows] = passed_s
@@ -330,7 +354,7 @@ def log_life(
     cycles = []
     for legs in plan:
         reading = _Reading(errors, random)
-        charged = [reading.half(*cell.run(leg, COARSE_S), leg) for leg in legs.charge]
+        charged = [reading.half(*cell.run(leg, UNLOGGED_S), leg) for leg in legs.charge]
         true_charge_Ah = sum(one[1] for one in charged)
         tables, flows, held = [], [], []
         start_s = 0.0
@@ -348,7 +372,7 @@ def log_life(
         true_end = cell.end()
         rest_read = reading.rows(rested)
         for leg in legs.after:
-            cell.run(leg, COARSE_S)
+            cell.run(leg, UNLOGGED_S)
         rows = np.concatenate(tables)
         cycles.append(
             LoggedCycle(

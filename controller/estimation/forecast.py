@@ -39,8 +39,12 @@ SURPRISE: Final = 1e-3
 # How fast the averaging forgets which model was right.
 WEIGHT_MEMORY: Final = 0.9
 ODDS_MEMORY: Final = 0.8
-# Unseen effect of a cycle of another kind (a treatment, an anchor), of ln Qd. Assumed, 0.01-0.1.
-KIND_SD: Final = 0.03
+# Unseen effect of a cycle of another kind, and of one such on the base cycle after it, of ln Qd:
+# weights and standard deviations, from none to large. Assumed.
+KIND_EFFECT: Final = ((0.5, 0.003), (0.35, 0.03), (0.15, 0.15))
+AFTER_EFFECT: Final = ((0.6, 0.001), (0.3, 0.01), (0.1, 0.03))
+# Spread of an effect that was seen once. Assumed, 0.0003-0.003.
+EFFECT_SD: Final = 0.001
 # What is left at a voltage is first taken to be as much as last time within this share of it.
 LEFT_SHARE: Final = 0.3
 # How fast the errors of the levels are forgotten, and what the first guess counts, in cycles.
@@ -48,10 +52,18 @@ LEVEL_MEMORY: Final = 0.8
 LEVEL_GUESS: Final = 1.0
 # How a curve may err: share, factor on its usual error, and at least (of ln Qd). Assumed.
 HABITS: Final = ((0.85, 1.0, 0.0), (0.12, 5.0, 0.0), (0.03, 1.0, 0.2))
-# The next value after a jump may be off by this share of the jump. Assumed, 0.1-0.5.
-JUMP_SPREAD: Final = 0.3
+# The next value after a jump may be off by this share of it: the cycle in which another electrode
+# takes over shows a part of the jump only. Assumed, 0.3-2.
+JUMP_SPREAD: Final = 1.0
 # Two kinds of model that differ by less than this (of ln Qd) are not told apart. Assumed.
 SAME_WITHIN: Final = 3e-4
+
+
+BASE: Final = "base"
+AFTER: Final = "after "
+# Kinds that leave nothing to the next cycle but the charge put in: a base discharge that is held at
+# the cut-off, and formation.
+PASSING: Final = frozenset({BASE, "anchor", "formation"})
 
 
 class ForecastStatus(StrEnum):
@@ -155,6 +167,8 @@ class ForecastState:
         Base cycles taken in.
     last_discharge, last_ratio : float
         ln Qd and ln(Qd / Qc) of the last of them; NaN before the first.
+    last_kind : str
+        Of the cycle before, whatever it was.
     models, rivals : tuple of Model
         `rivals` are the models as they were before a surprise, for one cycle; else empty.
     log_odds : float
@@ -166,14 +180,12 @@ class ForecastState:
     usable: int = 0
     last_discharge: float = math.nan
     last_ratio: float = math.nan
+    last_kind: str = BASE
     models: tuple[Model, ...] = ()
     rivals: tuple[Model, ...] = ()
     log_odds: float = 0.0
     kinds: tuple[tuple[str, KindEffect], ...] = ()
     curve: LastCurve | None = None
-
-
-BASE: Final = "base"
 
 
 def prior(cell_format: CellFormat) -> Mixture:
@@ -235,8 +247,10 @@ def in_discharge(
     if curve.charge_Ah > 0.0:
         seen = _by_level(state, curve)
         if seen is not None:
-            effect = _effect(state, kind)
-            expected = _taken_in(expected, seen.moved(effect.mean, effect.sd))
+            now = _kind_now(state, kind)
+            if now not in {BASE, AFTER + state.last_kind}:
+                seen = seen.plus(_effect(state, now))
+            expected = _taken_in(expected, seen)
         expected = expected.above(math.log(curve.charge_Ah))
     if curve.knee_Ah >= 0.0:
         status = ForecastStatus.KNEE
@@ -267,13 +281,15 @@ def close_forecast(
     if not (0.0 < charge_Ah < math.inf and 0.0 < discharge_Ah < math.inf):
         return state
     log_charge, came = math.log(charge_Ah), math.log(discharge_Ah)
-    if kind != BASE:
-        return _learned_kind(state, log_charge, came, kind)
-    after = state
+    now = _kind_now(state, kind)
+    taught = replace(state, last_kind=kind)
+    if now != BASE:
+        return _learned_kind(taught, log_charge, came, now)
+    after = taught
     if state.models:
-        after = _updated(state, log_charge, came)
+        after = _updated(taught, log_charge, came)
     elif state.usable:
-        after = replace(state, models=tuple(_begun(w, state, log_charge, came) for w in WAYS))
+        after = replace(taught, models=tuple(_begun(w, state, log_charge, came) for w in WAYS))
     after = replace(
         after,
         usable=state.usable + 1,
@@ -301,6 +317,7 @@ def from_dict(data: Mapping[str, Any]) -> ForecastState:
         usable=data["usable"],
         last_discharge=data["last_discharge"],
         last_ratio=data["last_ratio"],
+        last_kind=data["last_kind"],
         models=tuple(Model(**one) for one in data["models"]),
         rivals=tuple(Model(**one) for one in data["rivals"]),
         log_odds=data["log_odds"],
@@ -340,10 +357,8 @@ def _expected(
             return None
         return prior(cell_format).moved(log_charge)
     base = _from_models(state, log_charge)
-    if kind == BASE:
-        return base
-    effect = _effect(state, kind)
-    return base.moved(effect.mean, effect.sd)
+    kind = _kind_now(state, kind)
+    return base if kind == BASE else base.plus(_effect(state, kind))
 
 
 def _from_models(state: ForecastState, log_charge: float) -> Mixture:
@@ -483,23 +498,25 @@ def _step(way: Way, model: Model, value: float, *, jumped: bool) -> Model:
 # -- cycles of another kind ----------------------------------------------------------------------
 
 
-@dataclass(frozen=True, slots=True)
-class _Moments:
-    mean: float
-    sd: float
+def _kind_now(state: ForecastState, kind: str) -> str:
+    """Return the kind whose effect is in this cycle: also the one before leaves something."""
+    if kind == BASE and state.last_kind not in PASSING:
+        return AFTER + state.last_kind
+    return kind
 
 
-def _effect(state: ForecastState, kind: str) -> _Moments:
-    """Return what a kind of cycle adds to ln Qd; a prior of one cycle's worth is mixed in."""
-    if kind == BASE:
-        return _Moments(0.0, 0.0)
-    for name, effect in state.kinds:
-        if name == kind:
-            spread2 = (KIND_SD**2 + effect.m2) / (effect.count + 1.0)
-            if effect.count > 1:
-                spread2 = (0.1 * KIND_SD**2 / effect.count + effect.m2) / (effect.count - 0.9)
-            return _Moments(effect.mean, math.sqrt(spread2 * (1.0 + 1.0 / effect.count)))
-    return _Moments(0.0, KIND_SD)
+def _effect(state: ForecastState, kind: str) -> Mixture:
+    """Return what a kind of cycle adds to ln Qd: unseen a prior, which one cycle half replaces."""
+    stated = AFTER_EFFECT if kind.startswith(AFTER) else KIND_EFFECT
+    unseen = blend((weight, normal(0.0, sd)) for weight, sd in stated)
+    effect = dict(state.kinds).get(kind)
+    if effect is None:
+        return unseen
+    variance = (EFFECT_SD * EFFECT_SD + effect.m2) / effect.count
+    seen = student(
+        effect.mean, math.sqrt(variance * (1.0 + 1.0 / effect.count)), float(effect.count)
+    )
+    return blend([(float(effect.count), seen), (0.3, unseen.moved(effect.mean))])
 
 
 def _learned_kind(
@@ -515,7 +532,14 @@ def _learned_kind(
     kinds[kind] = KindEffect(
         count=count, mean=mean, m2=old.m2 + (away - old.mean) * (away - mean)
     )
-    return replace(state, kinds=tuple(kinds.items()))
+    rivals = state.rivals
+    if kind.startswith(AFTER):
+        # what is seen now may be here to stay
+        rivals = tuple(
+            _step(way, model, came - log_charge if way.on_charge else came, jumped=True)
+            for way, model in zip(WAYS, state.models, strict=True)
+        )
+    return replace(state, kinds=tuple(kinds.items()), rivals=rivals)
 
 
 # -- within a discharge -----------------------------------------------------------------------------

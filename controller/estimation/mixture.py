@@ -23,6 +23,7 @@ _T_WEIGHTS: Final = (0.30, 0.30, 0.22, 0.12, 0.05, 0.01)
 _T_MIDDLES: Final = tuple(
     1.0 - (sum(_T_WEIGHTS[:k]) + 0.5 * weight) for k, weight in enumerate(_T_WEIGHTS)
 )
+_T_WIDEST: Final = 15.0  # times the scale: what a t of one degree of freedom has beyond is cut off
 _HALVINGS: Final = 60
 _FARTHEST: Final = 40.0  # standard deviations
 _NEGLIGIBLE: Final = 1e-5  # of the weight
@@ -95,6 +96,14 @@ class Mixture:
         """Return the distribution of the value plus an independent normal (`by`, `sd`)."""
         return Mixture(self.weights, self.means + by, np.hypot(self.sds, sd))
 
+    def plus(self, other: Mixture) -> Mixture:
+        """Return the distribution of the sum with an independent value."""
+        return _tidy(
+            np.outer(self.weights, other.weights).ravel(),
+            np.add.outer(self.means, other.means).ravel(),
+            np.hypot.outer(self.sds, other.sds).ravel(),
+        )
+
     def exponential(self, divisor: float) -> Mixture:
         """Return the distribution of ``exp(value) / divisor``, linear around each centre."""
         centres = np.exp(self.means) / divisor
@@ -149,7 +158,7 @@ def student(mean: float, scale: float, freedom: float) -> Mixture:
     """Return a Student t (location, scale, degrees of freedom) as normals of one centre."""
     half = 0.5 * freedom
     precision = gammaincinv(half, np.array(_T_MIDDLES)) / half
-    sds = scale / np.sqrt(np.maximum(precision, 1e-8))
+    sds = scale / np.sqrt(np.maximum(precision, _T_WIDEST**-2))
     return Mixture(np.array(_T_WEIGHTS), np.full(len(_T_WEIGHTS), mean), sds)
 
 
