@@ -60,7 +60,6 @@ CYCLES = 26
 FIRST_SCORED, SCORED = 6, 19  # cycles 6 to 24, by seed
 SECONDS_PER_HOUR = 3600.0
 NORMAL_95 = 1.96
-CAPACITY_ONLY_MOST = 2000  # rows of the capacity-only set
 
 
 @dataclass(frozen=True)
@@ -117,16 +116,25 @@ def _discharge(life, cycle, curve, state, cell_format, kind, score) -> None:  # 
     score("start", first)
     expected_Ah = first.discharge_Ah.quantile(0.5)
     due = [(share * expected_Ah, point) for share, point in zip(FRACTIONS, POINTS[1:5], strict=True)]
+    seen_now = partial(
+        in_discharge,
+        state,
+        cell_format,
+        cycle.charge_Ah,
+        curve,
+        kind,
+        same_rate=kind != "reference",
+    )
     knee = False
     for index, (step_Ah, voltage_V) in enumerate(readings):
         observe_curve(curve, step_Ah, voltage_V)
         if index == len(readings) - 1:
             break
         while due and curve.charge_Ah >= due[0][0]:
-            score(due.pop(0)[1], in_discharge(state, cell_format, cycle.charge_Ah, curve, kind))
+            score(due.pop(0)[1], seen_now())
         if not knee and curve.knee_Ah >= 0.0:
             knee = True
-            score("knee", in_discharge(state, cell_format, cycle.charge_Ah, curve, kind))
+            score("knee", seen_now())
 
 
 def _baseline(past: Sequence[float]) -> Mixture | None:
@@ -266,7 +274,7 @@ def _capacity_only() -> list[Life]:
     for cell, rows in by_cell.items():
         capacities = []
         for _, capacity in sorted(rows):
-            if not capacity > 0.05:
+            if capacity is None or not capacity > 0.05:
                 break
             capacities.append(capacity)
         cycles = [
@@ -358,7 +366,9 @@ def main() -> None:
     base_only = [one for one in in_class if one.kind == BASE]
     print("\n".join(table("Our plant, where that cycle is a base cycle", base_only)))
     for name in (*CUT_OFFS_V, "equivalent circuit", "columns on foils"):
-        print("\n".join(table(name, [one for one in scores if one.cell == name])))
+        mine = [one for one in scores if one.cell == name]
+        print("\n".join(table(name, mine)))
+        print("\n".join(table(f"{name}, base cycles", [o for o in mine if o.kind == BASE])))
     for name in ("neware_ife_ce20", "neware_empa_lowCE160", "anode_free_cu_lfp_cycles"):
         lives = measured_cycles(name)
         many = [

@@ -1,6 +1,6 @@
 """What this cycle's Coulombic efficiency and discharge will be, before and while it discharges.
 
-Across cycles: sixteen small models of ``ln Qd`` (dynamic linear models with unknown variance, West
+Across cycles: twenty small models of ``ln Qd`` (dynamic linear models with unknown variance, West
 and Harrison), each following either ``ln(Qd / Qc)`` or ``ln Qd`` by its level or its level and
 slope, slowly or fast; they are averaged by how well they foretold the cycles before. Where the
 anode ends the discharge the first kind holds, where the cathode does the second; the charge put in
@@ -39,9 +39,10 @@ SURPRISE: Final = 1e-3
 # How fast the averaging forgets which model was right.
 WEIGHT_MEMORY: Final = 0.9
 ODDS_MEMORY: Final = 0.8
+MOST_ODDS: Final = 3.0
 # Unseen effect of a cycle of another kind, and of one such on the base cycle after it, of ln Qd:
 # weights and standard deviations, from none to large. Assumed.
-KIND_EFFECT: Final = ((0.5, 0.003), (0.35, 0.03), (0.15, 0.15))
+KIND_EFFECT: Final = ((0.6, 0.003), (0.3, 0.03), (0.1, 0.15))
 AFTER_EFFECT: Final = ((0.6, 0.001), (0.3, 0.01), (0.1, 0.03))
 # Spread of an effect that was seen once. Assumed, 0.0003-0.003.
 EFFECT_SD: Final = 0.001
@@ -50,8 +51,13 @@ LEFT_SHARE: Final = 0.3
 # How fast the errors of the levels are forgotten, and what the first guess counts, in cycles.
 LEVEL_MEMORY: Final = 0.8
 LEVEL_GUESS: Final = 1.0
-# How a curve may err: share, factor on its usual error, and at least (of ln Qd). Assumed.
-HABITS: Final = ((0.85, 1.0, 0.0), (0.12, 5.0, 0.0), (0.03, 1.0, 0.2))
+# A curve that falls as fast as last time (within this factor, as a logarithm) ends as last time,
+# with a few times its usual error now and then; one that falls faster or slower has as much less or
+# more left, within this share. Rarely it says nothing. Assumed.
+ALIKE: Final = 0.3
+ODD_SHARE, ODD_FACTOR = 0.1, 5.0
+SCALED_SHARE: Final = 0.5
+NOTHING_SHARE, NOTHING_SD = 0.04, 0.2
 # The next value after a jump may be off by this share of it: the cycle in which another electrode
 # takes over shows a part of the jump only. Assumed, 0.3-2.
 JUMP_SPREAD: Final = 1.0
@@ -111,7 +117,9 @@ class Way:
 WAYS: Final[tuple[Way, ...]] = tuple(
     Way(on_charge=on, slope=slope, discount=discount, scale_discount=scale)
     for on, (slope, discount), scale in product(
-        (True, False), ((False, 0.3), (False, 0.8), (True, 0.4), (True, 0.8)), (0.6, 0.9)
+        (True, False),
+        ((False, 0.3), (False, 0.7), (False, 0.97), (True, 0.4), (True, 0.85)),
+        (0.7, 0.95),
     )
 )
 
@@ -238,19 +246,24 @@ def in_discharge(
     charge_Ah: float,
     curve: Curve,
     kind: str = BASE,
+    *,
+    same_rate: bool = True,
 ) -> Forecast | None:
-    """Return the forecast with what the running discharge has shown; see `at_start`."""
-    expected = _expected(state, cell_format, charge_Ah, kind)
-    if expected is None:
+    """Return the forecast with what the running discharge has shown; see `at_start`.
+
+    `same_rate` says whether this discharge is at the rate of base cycles; at another one its curve
+    lies elsewhere and is not compared.
+    """
+    base = _expected_of_base(state, cell_format, charge_Ah, kind)
+    if base is None:
         return None
     told = state.usable >= USABLE_CYCLES
-    if curve.charge_Ah > 0.0:
+    if same_rate and curve.charge_Ah > 0.0:
         seen = _by_level(state, curve)
-        if seen is not None:
-            now = _kind_now(state, kind)
-            if now not in {BASE, AFTER + state.last_kind}:
-                seen = seen.plus(_effect(state, now))
-            expected = _taken_in(expected, seen)
+        if seen:
+            base = base.given(seen)
+    expected = _with_kind(state, base, kind)
+    if curve.charge_Ah > 0.0:
         expected = expected.above(math.log(curve.charge_Ah))
     if curve.knee_Ah >= 0.0:
         status = ForecastStatus.KNEE
@@ -351,14 +364,27 @@ def _expected(
     state: ForecastState, cell_format: CellFormat, charge_Ah: float, kind: str
 ) -> Mixture | None:
     """Return the distribution of ln Qd before the discharge."""
+    base = _expected_of_base(state, cell_format, charge_Ah, kind)
+    return None if base is None else _with_kind(state, base, kind)
+
+
+def _expected_of_base(
+    state: ForecastState, cell_format: CellFormat, charge_Ah: float, kind: str
+) -> Mixture | None:
+    """Return the same for a base discharge in this cycle's place."""
     log_charge = math.log(charge_Ah) if 0.0 < charge_Ah < math.inf else math.nan
     if state.usable < USABLE_CYCLES:
-        if log_charge != log_charge:
-            return None
-        return prior(cell_format).moved(log_charge)
+        return None if log_charge != log_charge else prior(cell_format).moved(log_charge)
     base = _from_models(state, log_charge)
-    kind = _kind_now(state, kind)
-    return base if kind == BASE else base.plus(_effect(state, kind))
+    now = _kind_now(state, kind)
+    return base.plus(_effect(state, now)) if now.startswith(AFTER) else base
+
+
+def _with_kind(state: ForecastState, base: Mixture, kind: str) -> Mixture:
+    """Return the distribution with the effect of a kind of cycle; before the models, none."""
+    if kind == BASE or state.usable < USABLE_CYCLES:
+        return base
+    return base.plus(_effect(state, kind))
 
 
 def _from_models(state: ForecastState, log_charge: float) -> Mixture:
@@ -441,16 +467,17 @@ def _updated(state: ForecastState, log_charge: float, came: float) -> ForecastSt
         _step(way, model, came - log_charge if way.on_charge else came, jumped=surprised)
         for way, model in zip(WAYS, models, strict=True)
     )
+    if surprised:
+        # which kind of model is right may have changed with it
+        return replace(state, models=after, rivals=models, log_odds=0.0)
     densities = [
         _of_one_kind(models, log_charge, on_charge=on).moved(0.0, SAME_WITHIN).density(came)
         for on in (True, False)
     ]
     gained = math.log((densities[0] + 1e-12) / (densities[1] + 1e-12))
+    gained = min(max(gained, -MOST_ODDS), MOST_ODDS)
     return replace(
-        state,
-        models=after,
-        rivals=models if surprised else (),
-        log_odds=ODDS_MEMORY * state.log_odds + gained,
+        state, models=after, rivals=(), log_odds=ODDS_MEMORY * state.log_odds + gained
     )
 
 
@@ -545,32 +572,47 @@ def _learned_kind(
 # -- within a discharge -----------------------------------------------------------------------------
 
 
-def _by_level(state: ForecastState, curve: Curve) -> Mixture | None:
-    """Return ln Qd as the lowest level passed foretells it: charge so far and what was left there."""
+def _by_level(state: ForecastState, curve: Curve) -> list[tuple[float, float, float]]:
+    """Return what the lowest level passed says of ln Qd, as (weight, value, standard deviation)."""
     last = state.curve
-    if last is None or curve.lowest >= LEVELS:
-        return None
     k = curve.lowest
-    left_Ah = last.left_Ah[k]
-    if not left_Ah >= 0.0:
-        return None
-    end_Ah = curve.at_level_Ah[k] + left_Ah
+    if last is None or k >= LEVELS or not last.left_Ah[k] >= 0.0:
+        return []
+    at_Ah, left_Ah = curve.at_level_Ah[k], last.left_Ah[k]
+    end_Ah = at_Ah + left_Ah
     if not end_Ah > 0.0:
-        return None
+        return []
     above_Ah = last.left_Ah[k + 1] if k + 1 < LEVELS else -1.0
     level_Ah = (above_Ah if above_Ah >= 0.0 else last.discharge_Ah) - left_Ah
     first = (math.hypot(LEFT_SHARE * left_Ah, level_Ah) / end_Ah) ** 2 + SMALLEST * SMALLEST
     square = (LEVEL_GUESS * first + last.weight[k] * last.square[k]) / (
         LEVEL_GUESS + last.weight[k]
     )
-    return normal(math.log(end_Ah), math.sqrt(square))
+    sd = math.sqrt(square)
+    seen = math.log(end_Ah)
+    ratio = _steepness(last, curve, k)
+    alike = math.exp(-0.5 * (math.log(ratio) / ALIKE) ** 2)
+    scaled_Ah = at_Ah + ratio * left_Ah
+    scaled_sd = math.hypot(SCALED_SHARE * ratio * left_Ah / scaled_Ah, sd)
+    rest = 1.0 - ODD_SHARE - NOTHING_SHARE
+    return [
+        (rest * (0.02 + 0.96 * alike), seen, sd),
+        (ODD_SHARE, seen, math.hypot(ODD_FACTOR * sd, LEFT_SHARE * left_Ah / end_Ah)),
+        (rest * (0.98 - 0.96 * alike), math.log(scaled_Ah), scaled_sd),
+        (NOTHING_SHARE, seen, math.hypot(sd, NOTHING_SD)),
+    ]
 
 
-def _taken_in(expected: Mixture, seen: Mixture) -> Mixture:
-    """Return what is expected with the curve's word taken in; the curve may break its habit."""
-    return expected.given(
-        seen.mean, [(share, math.hypot(factor * seen.sd, least)) for share, factor, least in HABITS]
-    )
+def _steepness(last: LastCurve, curve: Curve, k: int) -> float:
+    """Return the charge between this level and two above it over that of last time; 1 unknown."""
+    upper = min(k + 2, LEVELS - 1)
+    if upper == k or not (curve.at_level_Ah[upper] >= 0.0 and last.left_Ah[upper] >= 0.0):
+        return 1.0
+    now_Ah = curve.at_level_Ah[k] - curve.at_level_Ah[upper]
+    then_Ah = last.left_Ah[upper] - last.left_Ah[k]
+    if not (now_Ah > 0.0 and then_Ah > 0.0):
+        return 1.0
+    return min(max(now_Ah / then_Ah, 0.02), 5.0)
 
 
 def _closed_curve(state: ForecastState, curve: Curve) -> LastCurve:

@@ -109,17 +109,16 @@ class Mixture:
         centres = np.exp(self.means) / divisor
         return Mixture(self.weights, centres, centres * self.sds)
 
-    def given(self, seen: float, errors: Iterable[tuple[float, float]]) -> Mixture:
+    def given(self, sightings: Iterable[tuple[float, float, float]]) -> Mixture:
         """Return the distribution after an independent observation (Bayes).
 
         Parameters
         ----------
-        seen : float
-        errors : iterable of (weight, standard deviation)
-            The observation's error is a mixture of normals around 0.
+        sightings : iterable of (weight, value, standard deviation)
+            What the observation may mean: the value seen with a normal error, one of several ways.
         """
         logs, means, sds = [], [], []
-        for weight, sd in errors:
+        for weight, seen, sd in sightings:
             total = self.sds**2 + sd**2
             away = seen - self.means
             logs.append(
