@@ -10,6 +10,8 @@ from __future__ import annotations
 
 from typing import Final
 
+from controller.domain.total_math import safe_divide
+
 LEVELS: Final = 48
 # The slope a knee is compared with is the mean over about this share of nominal capacity. Assumed,
 # 2-10 %.
@@ -161,12 +163,12 @@ def watch_knee(s: Curve, voltage_V: float) -> None:
         and fall_V > KNEE_RATIO * s.slope_V_per_Ah * stretch_Ah
     ):
         s.knee_Ah = s.charge_Ah
-    if stretch_Ah >= STRETCH_SHARE * s.nominal_Ah:
-        slope_V_per_Ah = max(fall_V / stretch_Ah, 0.0)
+    if stretch_Ah > 0.0 and stretch_Ah >= STRETCH_SHARE * s.nominal_Ah:
+        slope_V_per_Ah = fall_V / stretch_Ah if fall_V > 0.0 else 0.0
         if s.slope_V_per_Ah < 0.0:
             s.slope_V_per_Ah = slope_V_per_Ah
         elif s.knee_Ah < 0.0:
-            weight = min(stretch_Ah / (SLOPE_SHARE * s.nominal_Ah), 1.0)
+            weight = min(safe_divide(stretch_Ah, SLOPE_SHARE * s.nominal_Ah), 1.0)
             s.slope_V_per_Ah += weight * (slope_V_per_Ah - s.slope_V_per_Ah)
         s.anchor_V = voltage_V
         s.anchor_Ah = s.charge_Ah

@@ -45,6 +45,7 @@ from controller.estimation.intervals import (
     sampling_u_As,
 )
 from controller.estimation.pulses import step_resistances
+from controller.estimation.reservoir import find_reservoirs, half_cycles, reservoir_efficiency
 from controller.estimation.table import FloatArray, Table
 
 _SECONDS_PER_HOUR: Final = 3600.0
@@ -199,6 +200,8 @@ def analyse(
     cycles = _with_resistances(cycles, resistances)
     cycles = _with_flags_between(cycles, [words.split(":")[0] for words in implausible])
     findings += _cycle_findings(intervals, numbers, cycles)
+    if cell_format is CellFormat.LI_CU:
+        findings += _reservoirs(series, intervals)
     if cell_format is None:
         findings.append("no cell format was given: Coulombic efficiency is not stated")
     return Analysis(
@@ -209,6 +212,16 @@ def analyse(
         resistances=tuple(resistances),
         findings=tuple(findings),
     )
+
+
+def _reservoirs(series: Series, intervals: Intervals) -> list[str]:
+    """Say the efficiency of each reservoir series (Aurbach / Adams) that stands in the file."""
+    halves = half_cycles(intervals.charge_As, intervals.half_width_As, intervals.dt_s)
+    full_scale_A = float(np.max(np.abs(series.current_A)))
+    return [
+        reservoir_efficiency(halves, start, count, full_scale_A=full_scale_A).words()
+        for start, count in find_reservoirs(halves)
+    ]
 
 
 def _integrated(series: Series) -> Intervals:

@@ -35,7 +35,7 @@ class Ending:
     hold_log : float
         Logarithm of the held current at the last reading.
     hold_rate_per_s : float
-        How fast that fell before it; negative before two readings.
+        How fast that fell before it.
     held : int
         Readings of the hold.
     interval_Ah : float
@@ -102,7 +102,7 @@ def begin_ending(s: Ending) -> None:
     s.held = 0
     s.hold_Ah = 0.0
     s.hold_log = 0.0
-    s.hold_rate_per_s = -1.0
+    s.hold_rate_per_s = 0.0
     s.hold_s = 0.0
     s.interval_Ah = 0.0
     s.readings = 0
@@ -158,15 +158,16 @@ def passed_Ah(s: Ending, before_Ah: float, voltage_V: float, level_V: float) -> 
 
 def follow_hold(s: Ending, dt_s: float, charge_Ah: float, current_A: float) -> None:
     """Take in a reading of the hold. Kernel."""
-    if not (0.0 < dt_s < 1e9 and -1e6 < current_A < 1e6):
+    if not (1e-9 < dt_s < 1e9 and -1e6 < current_A < 1e6):
         return
     s.hold_Ah += charge_Ah
     s.hold_s += dt_s
     log_A = safe_log(max(-current_A, NO_CURRENT_SHARE * s.nominal_Ah))
     if s.held > 0:
         fell = s.hold_log - log_A
-        if s.held > SETTLED and s.hold_rate_per_s >= 0.0:
-            s.collapse = max(s.collapse, fell - s.hold_rate_per_s * dt_s)
-        s.hold_rate_per_s = max(fell / dt_s, 0.0)
+        sudden = fell - s.hold_rate_per_s * dt_s
+        if s.held > SETTLED and sudden > s.collapse:
+            s.collapse = sudden
+        s.hold_rate_per_s = fell / dt_s if fell > 0.0 else 0.0
     s.hold_log = log_A
     s.held += 1
