@@ -18,8 +18,8 @@ from numpy.typing import NDArray
 
 from hil import records
 from hil.cell import kernel, load_cell
-from hil.cell.kernel import step as kernel_step
 from hil.cell.cycler import constant_current, hold_voltage, rest
+from hil.cell.kernel import step as kernel_step
 from hil.cell.parameters import CellParameters
 from hil.cell.state import CellState, blank_state
 from hil.compiled import Array, Entry, Record, available, build
@@ -141,9 +141,7 @@ def log_leg(
         if leg.current_A == 0.0:
             took_s = rest(s, p, part_s, ambient_K)
         elif holding:
-            took_s = hold_voltage(
-                s, p, s.last_current_A, leg.stop_V, leg.hold_A, part_s, ambient_K
-            )
+            took_s = hold_voltage(s, p, s.last_current_A, leg.stop_V, leg.hold_A, part_s, ambient_K)
         else:
             left_mAh = leg.max_mAh - abs(s.charge_in_mAh - s.charge_out_mAh - start_mAh)
             if not left_mAh > 1e-12 * leg.max_mAh:
@@ -210,9 +208,7 @@ class PlantCell:
         """Run a leg; see `Cell`."""
         before_mAh = self._net_mAh()
         row = records.records(leg)[0]
-        rows = self._run(
-            self._state[0], self._fixed[0], row, interval_s, AMBIENT_K, self._out
-        )
+        rows = self._run(self._state[0], self._fixed[0], row, interval_s, AMBIENT_K, self._out)
         table = self._out[: rows * WIDTH].reshape(rows, WIDTH).copy()
         return table, 1e-3 * (self._net_mAh() - before_mAh)
 
@@ -431,7 +427,7 @@ class _Reading:
         return self.rows(table), flow_Ah, read_Ah
 
 
-# -- lives ------------------------------------------------------------------------------------------
+# -- lives ---------------------------------------------------------------------------------------
 
 # Cut-offs (V) of the built-in cells; a hold at the upper one where a cathode is charged.
 CUT_OFFS_V: Final = {
@@ -496,7 +492,8 @@ def plan_of(
     reference_at = int(random.choice([0, 11]))
     out = []
     for n in range(cycles):
-        kind, before, at_A, hold_A = "base", (), current_A, 0.0
+        kind, at_A, hold_A = "base", current_A, 0.0
+        before: tuple[Leg, ...] = ()
         if reference_at and n == reference_at:
             kind, at_A = "reference", slow_A
         elif treat_every and n and n % treat_every == 0:
@@ -506,9 +503,7 @@ def plan_of(
             hold_A = 0.02 * nominal_Ah
         hours = 2.0 + nominal_Ah / at_A
         discharge = Leg(-at_A, lower_V, hold_A=hold_A, max_s=hours * HOURS_S)
-        out.append(
-            CycleLegs(kind=kind, charge=(*before, *charge(at_A)), discharge=(discharge,))
-        )
+        out.append(CycleLegs(kind=kind, charge=(*before, *charge(at_A)), discharge=(discharge,)))
     return out
 
 

@@ -14,6 +14,7 @@ import argparse
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 from multiprocessing import get_context
 
 import numpy as np
@@ -118,16 +119,18 @@ def confusion(judged: Sequence[Judged]) -> list[str]:
     return [
         *out,
         "",
-        f"From the second discharge on right: {right} of {len(after)}; the truth before, again: "
-        f"{stale}. Not by the anode, yet called so at p >= {CERTAIN}: {sure} of {others}. By the "
-        f"anode and called so at p >= {CERTAIN}: {kept} of {len(found)}.",
+        (
+            f"From the second discharge on right: {right} of {len(after)}; the truth before, again: "
+            f"{stale}. Not by the anode, yet called so at p >= {CERTAIN}: {sure} of {others}. By the "
+            f"anode and called so at p >= {CERTAIN}: {kept} of {len(found)}."
+        ),
     ]
 
 
 def reliability(judged: Sequence[Judged]) -> list[str]:
     """Return, by what was said of the anode, how often it was the anode."""
     out = ["| p(anode) said | n | mean | was the anode |", "|---|---|---|---|"]
-    for low, high in zip(BINS, BINS[1:], strict=False):
+    for low, high in pairwise(BINS):
         mine = [one for one in judged if low <= one.anode < high]
         if mine:
             share = np.mean([one.truth == ANODE.value for one in mine])

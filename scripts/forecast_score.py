@@ -20,6 +20,7 @@ import time
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import asdict, dataclass
 from functools import partial
+from itertools import pairwise
 from multiprocessing import get_context
 from pathlib import Path
 
@@ -27,7 +28,7 @@ import numpy as np
 
 from controller.domain.cell import CellFormat
 from controller.estimation.charge import GAIN_U, OFFSET_U_OF_RANGE, RangeCharge, propagate
-from controller.estimation.curve import begin_curve, new_curve, observe_curve
+from controller.estimation.curve import Curve, begin_curve, new_curve, observe_curve
 from controller.estimation.forecast import (
     BASE,
     Forecast,
@@ -93,7 +94,7 @@ def score_life(life: Life, scored: Iterable[int]) -> list[Score]:
         if n in wanted and baseline is not None:
             score = partial(_append, out, life.cell, kind, cycle, baseline)
         begin_curve(curve)
-        _discharge(life, cycle, curve, state, cell_format, kind, score)
+        _discharge(cycle, curve, state, cell_format, kind, score)
         whole = kind == BASE and not cycle.held.any()
         state = close_forecast(
             state, cycle.charge_Ah, cycle.discharge_Ah, curve if whole else None, kind
@@ -103,9 +104,15 @@ def score_life(life: Life, scored: Iterable[int]) -> list[Score]:
     return out
 
 
-def _discharge(life, cycle, curve, state, cell_format, kind, score) -> None:  # type: ignore[no-untyped-def]  # noqa: ANN001, PLR0913, PLR0917 -- one loop cut in two
+def _discharge(
+    cycle: LoggedCycle,
+    curve: Curve,
+    state: ForecastState,
+    cell_format: CellFormat,
+    kind: str,
+    score: Callable[[str, Forecast | None], None] | None,
+) -> None:
     """Pass the readings of a discharge through the curve, scoring on the way."""
-    del life
     charge_Ah = np.diff(cycle.t_s, prepend=0.0) * np.abs(cycle.current_A) / SECONDS_PER_HOUR
     readings = list(zip(charge_Ah.tolist(), cycle.voltage_V.tolist(), strict=True))
     if score is None:
@@ -114,8 +121,12 @@ def _discharge(life, cycle, curve, state, cell_format, kind, score) -> None:  # 
         return
     first = at_start(state, cell_format, cycle.charge_Ah, kind)
     score("start", first)
+    if first is None:
+        return
     expected_Ah = first.discharge_Ah.quantile(0.5)
-    due = [(share * expected_Ah, point) for share, point in zip(FRACTIONS, POINTS[1:5], strict=True)]
+    due = [
+        (share * expected_Ah, point) for share, point in zip(FRACTIONS, POINTS[1:5], strict=True)
+    ]
     seen_now = partial(
         in_discharge,
         state,
@@ -268,7 +279,9 @@ def _capacity_only() -> list[Life]:
         return []
     table = pq.read_table(file, columns=["cell", "cycle", "norm_discharge_capacity"])
     by_cell: dict[int, list[tuple[int, float]]] = {}
-    for cell, cycle, capacity in zip(*(table[name].to_pylist() for name in table.column_names), strict=True):
+    for cell, cycle, capacity in zip(
+        *(table[name].to_pylist() for name in table.column_names), strict=True
+    ):
         by_cell.setdefault(cell, []).append((cycle, capacity))
     lives = []
     for cell, rows in by_cell.items():
@@ -277,10 +290,7 @@ def _capacity_only() -> list[Life]:
             if capacity is None or not capacity > 0.05:
                 break
             capacities.append(capacity)
-        cycles = [
-            _counted(before, after, BASE)
-            for before, after in zip(capacities, capacities[1:], strict=False)
-        ]
+        cycles = [_counted(before, after, BASE) for before, after in pairwise(capacities)]
         if len(cycles) > 5:
             lives.append(_life("anode_free_cu_lfp_cycles", int(cell), 1.0, cycles))
     return lives
@@ -318,8 +328,10 @@ def table(title: str, scores: Sequence[Score]) -> list[str]:
     """Return a Markdown table of one group."""
     out = [
         f"\n### {title}\n",
-        "| at | n | 95 % holds it | holds the truth | baseline | CRPS mean / median, ppm | baseline |"
-        " width median, ppm | baseline |",
+        (
+            "| at | n | 95 % holds it | holds the truth | baseline | CRPS mean / median, ppm |"
+            " baseline | width median, ppm | baseline |"
+        ),
         "|---|---|---|---|---|---|---|---|---|",
     ]
     for point in POINTS:

@@ -183,9 +183,7 @@ def remember(
     before = [share for rate, share in memory.best if _one_rate(rate, c_rate)]
     best = max([discharge_share, *((1.0 - FADE) * share for share in before)])
     others = tuple(pair for pair in memory.best if not _one_rate(pair[0], c_rate))
-    return replace(
-        memory, anode=probabilities.anode, best=(*others[1 - RATES :], (c_rate, best))
-    )
+    return replace(memory, anode=probabilities.anode, best=(*others[1 - RATES :], (c_rate, best)))
 
 
 def end_probabilities(shape: EndShape, memory: EndMemory | None = None) -> EndProbabilities | None:

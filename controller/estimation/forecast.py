@@ -335,14 +335,17 @@ def from_dict(data: Mapping[str, Any]) -> ForecastState:
         rivals=tuple(Model(**one) for one in data["rivals"]),
         log_odds=data["log_odds"],
         kinds=tuple((name, KindEffect(**one)) for name, one in data["kinds"]),
-        curve=None
-        if curve is None
-        else LastCurve(
-            **{
-                name: tuple(value) if isinstance(value, list | tuple) else value
-                for name, value in curve.items()
-            }
-        ),
+        curve=None if curve is None else _curve_from(curve),
+    )
+
+
+def _curve_from(data: Mapping[str, Any]) -> LastCurve:
+    return LastCurve(
+        discharge_Ah=data["discharge_Ah"],
+        left_Ah=tuple(data["left_Ah"]),
+        at_level_Ah=tuple(data["at_level_Ah"]),
+        square=tuple(data["square"]),
+        weight=tuple(data["weight"]),
     )
 
 
@@ -476,9 +479,7 @@ def _updated(state: ForecastState, log_charge: float, came: float) -> ForecastSt
     ]
     gained = math.log((densities[0] + 1e-12) / (densities[1] + 1e-12))
     gained = min(max(gained, -MOST_ODDS), MOST_ODDS)
-    return replace(
-        state, models=after, rivals=(), log_odds=ODDS_MEMORY * state.log_odds + gained
-    )
+    return replace(state, models=after, rivals=(), log_odds=ODDS_MEMORY * state.log_odds + gained)
 
 
 def _step(way: Way, model: Model, value: float, *, jumped: bool) -> Model:
@@ -546,9 +547,7 @@ def _effect(state: ForecastState, kind: str) -> Mixture:
     return blend([(float(effect.count), seen), (0.3, unseen.moved(effect.mean))])
 
 
-def _learned_kind(
-    state: ForecastState, log_charge: float, came: float, kind: str
-) -> ForecastState:
+def _learned_kind(state: ForecastState, log_charge: float, came: float, kind: str) -> ForecastState:
     if not state.models:
         return state
     away = came - _from_models(state, log_charge).quantile(0.5)
@@ -556,9 +555,7 @@ def _learned_kind(
     old = kinds.get(kind, KindEffect(count=0, mean=0.0, m2=0.0))
     count = old.count + 1
     mean = old.mean + (away - old.mean) / count
-    kinds[kind] = KindEffect(
-        count=count, mean=mean, m2=old.m2 + (away - old.mean) * (away - mean)
-    )
+    kinds[kind] = KindEffect(count=count, mean=mean, m2=old.m2 + (away - old.mean) * (away - mean))
     rivals = state.rivals
     if kind.startswith(AFTER):
         # what is seen now may be here to stay
@@ -569,7 +566,7 @@ def _learned_kind(
     return replace(state, kinds=tuple(kinds.items()), rivals=rivals)
 
 
-# -- within a discharge -----------------------------------------------------------------------------
+# -- within a discharge -------------------------------------------------------------------------
 
 
 def _by_level(state: ForecastState, curve: Curve) -> list[tuple[float, float, float]]:

@@ -1,8 +1,8 @@
 """Reservoir Coulombic efficiency of Li||Cu: plate a reservoir, cycle a part of it, strip it all.
 
-``CE = (n Qc + Qs) / (n Qc + Qt)`` (Aurbach; Adams et al. 2018, 10.1002/aenm.201702097, from memory), an
-average over the n cycles and the reservoir's own strip. With the charges as measured, ``n Qc`` of
-the numerator is what was stripped in the cycles and that of the denominator what was plated in them.
+``CE = (n Qc + Qs) / (n Qc + Qt)`` (Aurbach; Adams et al. 2018, 10.1002/aenm.201702097, the number
+from memory), an average over the n cycles and the reservoir's own strip. With charges as measured,
+``n Qc`` of the numerator is what was stripped in the cycles, of the denominator what was plated.
 Lithium that comes back in the last strip hides in Qs: no single cycle can be told to have given it.
 """
 
@@ -77,7 +77,9 @@ class ReservoirEfficiency:
         )
 
 
-def half_cycles(charge_As: FloatArray, half_width_As: FloatArray, dt_s: FloatArray) -> list[HalfCycle]:
+def half_cycles(
+    charge_As: FloatArray, half_width_As: FloatArray, dt_s: FloatArray
+) -> list[HalfCycle]:
     """Return the half cycles of a series of intervals; rests and drift between them are left out.
 
     Parameters
@@ -197,7 +199,8 @@ def _cycles_from(halves: Sequence[HalfCycle], start: int) -> int:
     count = 0
     at = start + 1
     while at + 1 < len(halves) and all(
-        abs(abs(one.charge_Ah) - cycled_Ah) <= SAME_CHARGE * cycled_Ah for one in halves[at : at + 2]
+        abs(abs(one.charge_Ah) - cycled_Ah) <= SAME_CHARGE * cycled_Ah
+        for one in halves[at : at + 2]
     ):
         count += 1
         at += 2
