@@ -1,4 +1,4 @@
-"""How a discharge comes to its end, reading by reading: the charge of its last 0.4 V, its hold.
+"""How a discharge comes to its end, reading by reading: the charge of its last 0.2 V, its hold.
 
 Kernel. What the shape means is for `controller.estimation.ends` to say.
 """
@@ -9,8 +9,7 @@ from typing import Final
 
 from controller.domain.total_math import safe_log
 
-# Levels above the cut-off (V) whose charge is kept. Assumed; the middle one is `KNEE_WINDOW_V`.
-HIGH_V: Final = 0.4
+# Levels above the cut-off (V) whose charge is kept. Assumed.
 KNEE_V: Final = 0.2
 LOW_V: Final = 0.05
 # A held current below this share of 1C is no current.
@@ -24,7 +23,7 @@ class Ending:
 
     Attributes
     ----------
-    at_high_Ah, at_knee_Ah, at_low_Ah : float
+    at_knee_Ah, at_low_Ah : float
         Charge where the voltage last fell through each level, between two readings by their chord;
         0 where it was below from the start.
     charge_Ah : float
@@ -48,7 +47,6 @@ class Ending:
     """
 
     __slots__ = (
-        "at_high_Ah",
         "at_knee_Ah",
         "at_low_Ah",
         "charge_Ah",
@@ -65,7 +63,6 @@ class Ending:
         "voltage_Ah",
         "voltage_V",
     )
-    at_high_Ah: float
     at_knee_Ah: float
     at_low_Ah: float
     charge_Ah: float
@@ -94,7 +91,6 @@ def new_ending(lower_V: float, nominal_Ah: float) -> Ending:
 
 def begin_ending(s: Ending) -> None:
     """Forget the discharge before. Kernel."""
-    s.at_high_Ah = 0.0
     s.at_knee_Ah = 0.0
     s.at_low_Ah = 0.0
     s.charge_Ah = 0.0
@@ -138,7 +134,6 @@ def observe_ending(
         return
     if charge_Ah > 0.0:
         s.interval_Ah = max(s.charge_Ah - s.voltage_Ah, 0.5 * s.interval_Ah)
-    s.at_high_Ah = passed_Ah(s, s.at_high_Ah, voltage_V, s.lower_V + HIGH_V)
     s.at_knee_Ah = passed_Ah(s, s.at_knee_Ah, voltage_V, s.lower_V + KNEE_V)
     s.at_low_Ah = passed_Ah(s, s.at_low_Ah, voltage_V, s.lower_V + LOW_V)
     s.readings += 1

@@ -44,16 +44,19 @@ FADE: Final = 3e-4
 SAME_RATE: Final = 1.1
 RATES: Final = 6
 
-# Log-odds of the anode: constant, logarithm of the knee's charge over `_KNEE`, of the drop over
-# `_DROP`; in a hold constant and logarithm of the collapse over `_COLLAPSE`.
-_ODDS: Final = (0.7, -2.95, 2.2)
+# Log-odds of the anode: constant, logarithm of the last fall's charge over `_LOW`, of the drop over
+# `_DROP`; where only the knee's charge is known, of that over `_KNEE`; in a hold constant and
+# logarithm of the collapse over `_COLLAPSE`.
+_ODDS: Final = (0.86, -4.0, 2.15)
+_KNEE_ODDS: Final = (0.7, -2.95, 2.2)
 _HOLD_ODDS: Final = (2.4, 1.4)
+_LOW, _LOW_RANGE = 3e-4, (-3.0, 2.0)
 _KNEE, _KNEE_RANGE = 1.4e-3, (-4.0, 2.0)
 _DROP, _SMALLEST_DROP, _DROP_RANGE = 2e-3, 3e-4, (-2.0, 3.0)
 _COLLAPSE, _SMALLEST_COLLAPSE, _MOST_COLLAPSE = 0.15, 3e-3, 2.0
 # Of the charge between two readings, what a chord between them can tell.
 _BETWEEN_READINGS: Final = 0.1
-_SMALLEST_KNEE: Final = 1e-5
+_SMALLEST_FALL: Final = 1e-5
 
 
 class EndShape(NamedTuple):
@@ -75,6 +78,9 @@ class EndShape(NamedTuple):
         Charge between two readings at the end.
     drop_share : float
         By how much the discharge, at constant current, fell short of the best at its rate.
+    low_share : float
+        As `knee_share`, from `LOW_V` above the cut-off: where both electrodes give out at about the
+        same time the last fall tells which came first.
     """
 
     knee_share: float
@@ -83,6 +89,7 @@ class EndShape(NamedTuple):
     collapse: float = NAN
     interval_share: float = NAN
     drop_share: float = NAN
+    low_share: float = NAN
 
 
 class EndProbabilities(NamedTuple):
@@ -173,6 +180,7 @@ def shape_of(
         collapse=ending.collapse if held else NAN,
         interval_share=ending.interval_Ah / ending.nominal_Ah,
         drop_share=best[0] - discharge_share if best else NAN,
+        low_share=(ending.charge_Ah - ending.at_low_Ah) / ending.nominal_Ah,
     )
 
 
@@ -198,7 +206,7 @@ def end_probabilities(shape: EndShape, memory: EndMemory | None = None) -> EndPr
         fall = math.log(max(shape.collapse, _SMALLEST_COLLAPSE) / _COLLAPSE)
         log_odds += _HOLD_ODDS[0] + _HOLD_ODDS[1] * min(fall, _MOST_COLLAPSE)
     else:
-        log_odds += _ODDS[0] + _ODDS[1] * _knee(shape) + _ODDS[2] * _drop(shape)
+        log_odds += _fall_odds(shape)
     anode = BLIND + (1.0 - 2.0 * BLIND) / (1.0 + math.exp(-max(min(log_odds, 50.0), -50.0)))
     if in_hold:
         anode = min(anode, HOLD_CERTAIN)
@@ -248,11 +256,18 @@ def _clipped(x: float, between: tuple[float, float]) -> float:
     return min(max(x, between[0]), between[1])
 
 
-def _knee(shape: EndShape) -> float:
-    if not shape.knee_share >= 0.0:
-        return 0.0
+def _fall_odds(shape: EndShape) -> float:
+    """Return the log-odds of the anode from the fall to the cut-off and the drop."""
+    drop = _drop(shape)
     told = _BETWEEN_READINGS * shape.interval_share if shape.interval_share > 0.0 else 0.0
-    return _clipped(math.log(max(shape.knee_share, told, _SMALLEST_KNEE) / _KNEE), _KNEE_RANGE)
+    least = max(told, _SMALLEST_FALL)
+    if shape.low_share >= 0.0:
+        fall = _clipped(math.log(max(shape.low_share, least) / _LOW), _LOW_RANGE)
+        return _ODDS[0] + _ODDS[1] * fall + _ODDS[2] * drop
+    if shape.knee_share >= 0.0:
+        fall = _clipped(math.log(max(shape.knee_share, least) / _KNEE), _KNEE_RANGE)
+        return _KNEE_ODDS[0] + _KNEE_ODDS[1] * fall + _KNEE_ODDS[2] * drop
+    return 0.0
 
 
 def _drop(shape: EndShape) -> float:

@@ -25,8 +25,8 @@ from controller.estimation.ends import (
 )
 
 NOMINAL_AH = 3e-3
-SHARP = EndShape(1e-4, NAN, NAN, interval_share=5e-4)
-BLUNT = EndShape(6e-3, NAN, NAN, interval_share=5e-4)
+SHARP = EndShape(1e-4, NAN, NAN, interval_share=5e-4, low_share=3e-5)
+BLUNT = EndShape(6e-3, NAN, NAN, interval_share=5e-4, low_share=1.2e-3)
 
 
 def falling(ending: Ending, last_V: list[float], step_Ah: float = 1e-6) -> None:
@@ -50,7 +50,8 @@ def test_the_knee_is_measured_between_readings():
     assert shape.interval_share == pytest.approx(1e-6 / NOMINAL_AH)
     assert math.isnan(shape.hold_share)
     assert math.isnan(shape.drop_share)
-    assert ending.at_high_Ah < ending.at_knee_Ah < ending.at_low_Ah < ending.charge_Ah
+    assert shape.low_share == pytest.approx(0.5e-6 / NOMINAL_AH)
+    assert ending.at_knee_Ah < ending.at_low_Ah < ending.charge_Ah
 
 
 def test_the_last_fall_counts_where_the_voltage_comes_back():
@@ -155,6 +156,13 @@ def test_an_end_that_the_format_cannot_have_is_unknown(cell_format):
     for shape in (SHARP, BLUNT):
         end, _ = classify_end(shape, possible)
         assert end is DischargeEnd.UNKNOWN or end in possible
+
+
+def test_where_both_give_out_the_last_fall_tells():
+    slow = EndShape(3e-3, NAN, NAN, low_share=7e-4)
+    sudden = EndShape(3e-3, NAN, NAN, low_share=5e-5)
+    assert classify_end(slow)[0] is DischargeEnd.CATHODE
+    assert classify_end(sudden)[0] is DischargeEnd.ANODE
 
 
 def test_slow_readings_say_less():
