@@ -15,7 +15,7 @@ from hil.compiled import Array, Entry, record_of
 
 NANO = 1e9
 READINGS = 200_000
-CELL = running.CellNumbers(3e-3, 3.0)
+CELL = running.CellNumbers(3e-3, 3.0, 4.3)
 
 
 def watched(

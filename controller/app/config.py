@@ -448,6 +448,7 @@ def _estimator(file: RunFile) -> EstimatorConfig:
         nominal_capacity_Ah=file.cell.nominal_capacity_mAh * 1e-3,
         area_cm2=file.cell.area_cm2,
         lower_cut_off_V=file.cell.lower_cut_off_V,
+        upper_cut_off_V=file.cell.upper_cut_off_V,
         gain_u=file.estimator.gain_u,
         offset_u_A_of_range=file.estimator.offset_u_of_range,
         inactive_share_mean=file.estimator.inactive_share_mean,

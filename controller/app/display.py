@@ -157,7 +157,7 @@ class LiveDisplay:
             Text(f"{state.run_state.value.replace('_', ' '):<{PHASE_WIDTH}}", style="cyan"),
             Text(sample_words(sample)),
         )
-        live = online.live(state.estimator, self._core.config.estimator)
+        live = online.live(state.estimator, self._core.config.estimator, state.key.kind)
         figures = Text(figures_words(live, self._last_cycle), overflow="ellipsis", no_wrap=True)
         lines: list[Table | Text] = [progress, figures]
         if self._last_decision is not None:
@@ -192,17 +192,23 @@ def sample_words(sample: Sample) -> str:
 
 
 def figures_words(live: LiveEstimate | None, last: CycleFigures | None) -> str:
-    """Return CE, resistance and lithium lost with its split, told by label, in one line."""
+    """Return CE, resistance and lithium lost with its split, told by label, in one line.
+
+    What the running cycle's CE is expected to be is the 95 % interval of the forecast.
+    """
     parts: list[str] = []
-    so_far = MISSING
-    if live is not None:
-        so_far = _number(live.coulombic_efficiency_so_far * 100.0, ".2f")
+    now = f"so far {MISSING} %"
+    if live is not None and math.isfinite(live.coulombic_efficiency_forecast):
+        low, high = live.coulombic_efficiency_low, live.coulombic_efficiency_high
+        now = f"expected {low * 100.0:.2f}-{high * 100.0:.2f} %"
+    elif live is not None:
+        now = f"so far {_number(live.coulombic_efficiency_so_far * 100.0, '.2f')} %"
     before = MISSING
     if last is not None and last.coulombic_efficiency is not None:
         u = (last.u_coulombic_efficiency or math.nan) * 100.0
         before = f"{_number(last.coulombic_efficiency * 100.0, '.3f')} ± {_number(u, '.3f')}"
     symmetric = last is not None and "no_ce_in_symmetric_cell" in last.flags
-    parts.append("no CE (Li||Li)" if symmetric else f"CE last {before} %, so far {so_far} %")
+    parts.append("no CE (Li||Li)" if symmetric else f"CE last {before} %, {now}")
     resistance = live.resistance_Ohm if live is not None else math.nan
     if not math.isfinite(resistance) and last is not None:
         resistance = last.resistance_Ohm

@@ -26,15 +26,18 @@ from controller.estimation.defects import (
     sign_findings,
     unit_findings,
 )
+from controller.estimation.ending import Ending, begin_ending, new_ending, observe_ending
 from controller.estimation.ends import (
-    KNEE_WINDOW_V,
-    SHORTEST_HOLD_S,
-    EndShape,
+    EndMemory,
     classify_end,
+    end_probabilities,
     possible_ends,
+    remember,
+    shape_of,
 )
 from controller.estimation.intervals import (
     BoolArray,
+    IntArray,
     Intervals,
     integrate,
     resolution_u_As,
@@ -42,6 +45,7 @@ from controller.estimation.intervals import (
     sampling_u_As,
 )
 from controller.estimation.pulses import step_resistances
+from controller.estimation.reservoir import find_reservoirs, half_cycles, reservoir_efficiency
 from controller.estimation.table import FloatArray, Table
 
 _SECONDS_PER_HOUR: Final = 3600.0
@@ -196,6 +200,8 @@ def analyse(
     cycles = _with_resistances(cycles, resistances)
     cycles = _with_flags_between(cycles, [words.split(":")[0] for words in implausible])
     findings += _cycle_findings(intervals, numbers, cycles)
+    if cell_format is CellFormat.LI_CU:
+        findings += _reservoirs(series, intervals)
     if cell_format is None:
         findings.append("no cell format was given: Coulombic efficiency is not stated")
     return Analysis(
@@ -206,6 +212,16 @@ def analyse(
         resistances=tuple(resistances),
         findings=tuple(findings),
     )
+
+
+def _reservoirs(series: Series, intervals: Intervals) -> list[str]:
+    """Say the efficiency of each reservoir series (Aurbach / Adams) that stands in the file."""
+    halves = half_cycles(intervals.charge_As, intervals.half_width_As, intervals.dt_s)
+    full_scale_A = float(np.max(np.abs(series.current_A)))
+    return [
+        reservoir_efficiency(halves, start, count, full_scale_A=full_scale_A).words()
+        for start, count in find_reservoirs(halves)
+    ]
 
 
 def _integrated(series: Series) -> Intervals:
@@ -391,27 +407,41 @@ def _with_ends(
     if not np.any(np.isfinite(ends_V)) or nominal_As <= 0.0:
         return cycles
     cut_off_V = float(np.nanmedian(ends_V))
+    memory = EndMemory()
+    ending = new_ending(cut_off_V, nominal_As / _SECONDS_PER_HOUR)
     out = []
     for cycle, end_V in zip(cycles, ends_V, strict=True):
         if not end_V <= cut_off_V + CUT_OFF_WITHIN_V:
             out.append(cycle)
             continue
         rows = np.flatnonzero((numbers == cycle.cycle) & (intervals.charge_As < 0.0))
-        voltage_V = series.voltage_V[rows + 1]
-        charge_As = -intervals.charge_As[rows]
-        held = series.held[rows]
-        above = np.flatnonzero(voltage_V > cut_off_V + KNEE_WINDOW_V)
-        after_knee = np.arange(rows.size) > (above[-1] if above.size else -1)
-        knee_share = float(np.sum(charge_As[after_knee & ~held])) / nominal_As
-        hold_s = float(np.sum(intervals.dt_s[rows][held]))
-        hold_share = NAN
-        if hold_s >= SHORTEST_HOLD_S:
-            hold_share = float(np.sum(charge_As[held])) / nominal_As
-        end, probability = classify_end(
-            EndShape(knee_share, hold_share, NAN), possible_ends(cell_format)
-        )
+        c_rate = _follow_end(series, intervals, rows, ending)
+        shape = shape_of(ending, memory, c_rate)
+        end, probability = classify_end(shape, possible_ends(cell_format), memory)
         out.append(replace(cycle, discharge_end=end, discharge_end_probability=probability))
+        probabilities = end_probabilities(shape, memory)
+        if probabilities is not None:
+            share = ending.charge_Ah / ending.nominal_Ah
+            memory = remember(memory, probabilities, c_rate, share)
     return out
+
+
+def _follow_end(series: Series, intervals: Intervals, rows: IntArray, ending: Ending) -> float:
+    """Pass a discharge through the record of its end; return the C-rate of its constant current."""
+    begin_ending(ending)
+    held = series.held[rows]
+    readings = zip(
+        intervals.dt_s[rows].tolist(),
+        (-intervals.charge_As[rows] / _SECONDS_PER_HOUR).tolist(),
+        series.current_A[rows + 1].tolist(),
+        series.voltage_V[rows + 1].tolist(),
+        held.tolist(),
+        strict=True,
+    )
+    for dt_s, charge_Ah, current_A, voltage_V, is_held in readings:
+        observe_ending(ending, dt_s, charge_Ah, current_A, voltage_V, int(is_held))
+    constant_A = np.abs(series.current_A[rows + 1][~held])
+    return float(np.median(constant_A)) / ending.nominal_Ah if constant_A.size else NAN
 
 
 def _with_resistances(

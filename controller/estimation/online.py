@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass, field, fields
+from dataclasses import asdict, dataclass, field, fields
 from typing import Any, Final, NamedTuple
 
 from controller.domain.cell import CellFormat
@@ -16,7 +16,7 @@ from controller.domain.command import TAG_BASE, TAG_DIAGNOSTIC, TAG_TREATMENT
 from controller.domain.figures import CycleFigures, CycleKind, DischargeEnd, Label, Resistance
 from controller.domain.records import record_from_dict, record_to_dict
 from controller.domain.sample import NAN, Sample
-from controller.estimation import running
+from controller.estimation import forecast, running
 from controller.estimation.charge import (
     GAIN_U,
     OFFSET_U_OF_RANGE,
@@ -25,7 +25,16 @@ from controller.estimation.charge import (
     propagate,
     uniform_u,
 )
-from controller.estimation.ends import SHORTEST_HOLD_S, EndShape, classify_end, possible_ends
+from controller.estimation.ends import (
+    EndMemory,
+    EndProbabilities,
+    classify_end,
+    end_probabilities,
+    possible_ends,
+    remember,
+    shape_of,
+)
+from controller.estimation.forecast import ForecastState
 from controller.estimation.impedance.filter import R0, R1, SUM, circuit
 from controller.estimation.impedance.words import completed
 from controller.estimation.running import (
@@ -78,7 +87,7 @@ class EstimatorConfig:
     Attributes
     ----------
     cell_format : CellFormat
-    nominal_capacity_Ah, area_cm2, lower_cut_off_V : float
+    nominal_capacity_Ah, area_cm2, lower_cut_off_V, upper_cut_off_V : float
     gain_u : float
         Relative standard uncertainty of a range's gain, independent between ranges; assumed.
     offset_u_A_of_range : float
@@ -94,6 +103,7 @@ class EstimatorConfig:
     nominal_capacity_Ah: float
     area_cm2: float
     lower_cut_off_V: float
+    upper_cut_off_V: float
     gain_u: float = GAIN_U
     offset_u_A_of_range: float = OFFSET_U_OF_RANGE
     inactive_share_mean: float = 0.6
@@ -102,7 +112,7 @@ class EstimatorConfig:
     numbers: CellNumbers = field(init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:
-        numbers = CellNumbers(self.nominal_capacity_Ah, self.lower_cut_off_V)
+        numbers = CellNumbers(self.nominal_capacity_Ah, self.lower_cut_off_V, self.upper_cut_off_V)
         object.__setattr__(self, "numbers", numbers)  # frozen: made once, read at every reading
 
 
@@ -110,7 +120,9 @@ class LiveEstimate(NamedTuple):
     """The estimate as it stands; charge in Ah, magnitudes; NaN where nothing can be said.
 
     `r0_Ohm` and `r1_Ohm` are the filter's (`controller.estimation.impedance.filter`), and stand
-    only where the readings tell them apart; `r0_and_r1_Ohm` where they tell the sum.
+    only where the readings tell them apart; `r0_and_r1_Ohm` where they tell the sum. The forecast
+    is the median of what the running cycle's efficiency will be, low and high its 95 % interval,
+    the status how much can be said (`controller.estimation.forecast`).
     """
 
     charge_Ah: float
@@ -130,6 +142,10 @@ class LiveEstimate(NamedTuple):
     u_r1_Ohm: float
     r0_and_r1_Ohm: float
     u_r0_and_r1_Ohm: float
+    coulombic_efficiency_forecast: float
+    coulombic_efficiency_low: float
+    coulombic_efficiency_high: float
+    forecast_status: str
 
 
 @dataclass(slots=True, eq=False)
@@ -145,6 +161,9 @@ class EstimatorState:
     unobserved_Ah: float = 0.0
     end_class: int = _ENDS.index(DischargeEnd.UNKNOWN)
     end_probability: float = 0.0
+    end_probabilities: list[float] = field(default_factory=list)  # anode, cathode, polarisation
+    ends: EndMemory = field(default_factory=EndMemory)
+    forecast: ForecastState = field(default_factory=ForecastState)
     # Since the first cycle: per range, charge less discharge (A s) and time (s); lithium lost.
     cumulative: dict[float, list[float]] = field(default_factory=dict)
     cumulative_half_As: float = 0.0
@@ -156,7 +175,7 @@ class EstimatorState:
     lost_label: int = 0
 
 
-_CONTAINERS: Final = frozenset({"cumulative", "running"})
+_CONTAINERS: Final = frozenset({"cumulative", "ends", "forecast", "running"})
 _NUMBERS: Final = tuple(f.name for f in fields(EstimatorState) if f.name not in _CONTAINERS)
 _LABELS: Final = (Label.UNKNOWN, Label.BOUND, Label.MEASURED)
 
@@ -172,6 +191,8 @@ def to_dict(state: EstimatorState) -> dict[str, Any]:
     """Return the state as numbers, lists and dicts for JSON; NaN stays NaN."""
     out: dict[str, Any] = {name: getattr(state, name) for name in _NUMBERS}
     out["running"] = record_to_dict(state.running)
+    out["ends"] = asdict(state.ends)
+    out["forecast"] = forecast.to_dict(state.forecast)
     out["cumulative"] = [[range_A, *sums] for range_A, sums in state.cumulative.items()]
     return out
 
@@ -184,10 +205,13 @@ def from_dict(data: Mapping[str, Any]) -> EstimatorState:
     KeyError
         A field is missing: the checkpoint is of another version.
     """
-    state = EstimatorState(running=Running(CellNumbers(1.0, 0.0)))  # all of it is written over
+    state = EstimatorState(running=Running(CellNumbers(1.0, 0.0, 1.0)))  # all of it is written over
     for name in _NUMBERS:
         setattr(state, name, data[name])
     record_from_dict(state.running, data["running"])
+    ends = data["ends"]
+    state.ends = EndMemory(anode=ends["anode"], best=tuple((r, q) for r, q in ends["best"]))
+    state.forecast = forecast.from_dict(data["forecast"])
     state.cumulative = {row[0]: list(row[1:]) for row in data["cumulative"]}
     return state
 
@@ -228,24 +252,31 @@ def end_of_discharge(state: EstimatorState, config: EstimatorConfig) -> tuple[Di
         Probability.
     """
     s = state.running
-    nominal_As = config.nominal_capacity_Ah * _SECONDS_PER_HOUR
-    reached = s.shape_hold_As > 0.0 or (s.shape_bottom_V <= config.lower_cut_off_V + HELD_WITHIN_V)
-    knee_share = hold_share = polarisation_share = NAN
-    if not s.shape_new and s.shape_As > 0.0 and reached:
-        knee_from_As = 0.0 if math.isnan(s.knee_from_As) else s.knee_from_As
-        if s.knee_to_As >= 0.0:
-            knee_share = (s.knee_to_As - knee_from_As) / nominal_As
-        if s.shape_hold_s >= SHORTEST_HOLD_S:
-            hold_share = s.shape_hold_As / nominal_As
-        window_V = s.shape_top_V - config.lower_cut_off_V
-        if window_V > 0.0 and s.resistance_Ohm > 0.0 and s.shape_current_A > 0.0:
-            polarisation_share = s.resistance_Ohm * s.shape_current_A / window_V
-    end, probability = classify_end(
-        EndShape(knee_share, hold_share, polarisation_share), possible_ends(config.cell_format)
+    reached = s.ending.held > 0 or (
+        s.ending.readings > 0 and s.curve.lowest_V <= config.lower_cut_off_V + HELD_WITHIN_V
     )
+    end, probability = DischargeEnd.UNKNOWN, 0.0
+    state.end_probabilities = []
+    if reached and not s.discharge_new:
+        shape = shape_of(s.ending, state.ends, _c_rate(s, config), _polarisation_share(s, config))
+        end, probability = classify_end(shape, possible_ends(config.cell_format), state.ends)
+        state.end_probabilities = list(end_probabilities(shape, state.ends) or ())
     state.end_class = _ENDS.index(end)
     state.end_probability = probability
     return end, probability
+
+
+def _c_rate(s: Running, config: EstimatorConfig) -> float:
+    """Return the C-rate of the running discharge's constant current."""
+    return s.discharge_A / config.nominal_capacity_Ah
+
+
+def _polarisation_share(s: Running, config: EstimatorConfig) -> float:
+    """Return current times resistance as a share of the voltage that a discharge has; or NaN."""
+    window_V = s.discharge_top_V - config.lower_cut_off_V
+    if window_V > 0.0 and s.resistance_Ohm > 0.0 and s.discharge_A > 0.0:
+        return s.resistance_Ohm * s.discharge_A / window_V
+    return NAN
 
 
 def add_unobserved(state: EstimatorState, half_width_Ah: float) -> None:
@@ -355,6 +386,7 @@ def close_cycle(
     flags = _flags(state, config, efficiency)
     end = _ENDS[state.end_class]
     probability = state.end_probability
+    _remember(state, config, kind, anchored=anchored)
     _carry_on(state, config, end, probability)
     lost_Ah, u_lost_Ah, label = _lithium_lost(state, config)
     s = state.running
@@ -411,6 +443,36 @@ def _flags(
         "sign-implausible": s.wrong_way >= max(LEAST_WRONG_WAY, s.right_way + 1),
     }
     return tuple(flag for flag, raised in flags.items() if raised)
+
+
+def _kind_word(state: EstimatorState, kind: CycleKind, *, anchored: bool) -> str:
+    """Return what the forecast calls this cycle."""
+    if kind is not CycleKind.BASE:
+        return kind.value
+    if any(state.running.bucket_s[TAG_TREATMENT::TAGS]):
+        return "treatment"
+    return "anchor" if anchored else forecast.BASE
+
+
+def _remember(
+    state: EstimatorState, config: EstimatorConfig, kind: CycleKind, *, anchored: bool
+) -> None:
+    """Teach forecast and ends what this cycle was."""
+    s = state.running
+    if state.end_probabilities:
+        share = s.ending.charge_Ah / config.nominal_capacity_Ah
+        probabilities = EndProbabilities(*state.end_probabilities)
+        state.ends = remember(state.ends, probabilities, _c_rate(s, config), share)
+    word = _kind_word(state, kind, anchored=anchored)
+    gross = _sums(state, None)
+    whole = word == forecast.BASE and s.ending.held == 0
+    state.forecast = forecast.close_forecast(
+        state.forecast,
+        gross.charge_As / _SECONDS_PER_HOUR,
+        gross.discharge_As / _SECONDS_PER_HOUR,
+        s.curve if whole else None,
+        word,
+    )
 
 
 def _carry_on(
@@ -473,11 +535,31 @@ def _reset_cycle(state: EstimatorState, cycle_number: int) -> None:
     state.unobserved_Ah = 0.0
     state.end_class = _ENDS.index(DischargeEnd.UNKNOWN)
     state.end_probability = 0.0
+    state.end_probabilities = []
     state.cycle_number = cycle_number
 
 
-def live(state: EstimatorState, config: EstimatorConfig) -> LiveEstimate:
-    """Return the estimate as it stands within the running cycle.
+def foretell(
+    state: EstimatorState, config: EstimatorConfig, kind: CycleKind = CycleKind.BASE
+) -> forecast.Forecast | None:
+    """Return what the running cycle's efficiency and discharge will be; None before its charge."""
+    if not _gives_efficiency(config):
+        return None
+    s = state.running
+    charge_Ah = _sums(state, None).charge_As / _SECONDS_PER_HOUR
+    word = _kind_word(state, kind, anchored=False)
+    if s.discharge_new:
+        return forecast.at_start(state.forecast, config.cell_format, charge_Ah, word)
+    same_rate = kind is CycleKind.BASE
+    return forecast.in_discharge(
+        state.forecast, config.cell_format, charge_Ah, s.curve, word, same_rate=same_rate
+    )
+
+
+def live(
+    state: EstimatorState, config: EstimatorConfig, kind: CycleKind = CycleKind.BASE
+) -> LiveEstimate:
+    """Return the estimate as it stands within the running cycle, which is of `kind`.
 
     The split of lithium lost into inactive and SEI is the prior's: voltage, current, temperature
     and time do not inform it, and its label says so.
@@ -490,6 +572,8 @@ def live(state: EstimatorState, config: EstimatorConfig) -> LiveEstimate:
     share, sd = config.inactive_share_mean, config.inactive_share_sd
     spread_Ah = abs(lost_Ah) * sd
     found = circuit(state.running.circuit)
+    ahead = foretell(state, config, kind)
+    low, middle, high = _interval(ahead)
     has_r0, has_r1, has_sum = (bool(found.identifiable & bit) for bit in (R0, R1, SUM))
     return LiveEstimate(
         charge_Ah=gross.charge_As / _SECONDS_PER_HOUR,
@@ -509,4 +593,16 @@ def live(state: EstimatorState, config: EstimatorConfig) -> LiveEstimate:
         u_r1_Ohm=found.u_r1_Ohm if has_r1 else NAN,
         r0_and_r1_Ohm=found.sum_Ohm if has_sum else NAN,
         u_r0_and_r1_Ohm=found.u_sum_Ohm if has_sum else NAN,
+        coulombic_efficiency_forecast=middle,
+        coulombic_efficiency_low=low,
+        coulombic_efficiency_high=high,
+        forecast_status="" if ahead is None else ahead.status.value,
     )
+
+
+def _interval(ahead: forecast.Forecast | None) -> tuple[float, float, float]:
+    """Return the 95 % interval of the efficiency foretold and its median; NaN without one."""
+    if ahead is None or ahead.efficiency is None:
+        return NAN, NAN, NAN
+    of = ahead.efficiency.quantile
+    return of(0.025), of(0.5), of(0.975)

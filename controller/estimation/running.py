@@ -33,7 +33,8 @@ from controller.estimation.charge import (
     IntervalCharge,
     interval_charge,
 )
-from controller.estimation.ends import KNEE_WINDOW_V
+from controller.estimation.curve import Curve, begin_curve, new_curve, observe_curve
+from controller.estimation.ending import Ending, begin_ending, new_ending, observe_ending
 from controller.estimation.impedance.filter import OnePair, observe_one
 from controller.estimation.impedance.steps import (
     I_1S,
@@ -46,6 +47,8 @@ from controller.estimation.impedance.steps import (
     Steps,
 )
 from controller.estimation.impedance.steps import observe as observe_steps
+
+SECONDS_PER_HOUR: Final = 3600.0
 
 # What `observe` did with a reading.
 USED: Final = 0
@@ -99,11 +102,12 @@ class CellNumbers(NamedTuple):
 
     Attributes
     ----------
-    nominal_capacity_Ah, lower_cut_off_V : float
+    nominal_capacity_Ah, lower_cut_off_V, upper_cut_off_V : float
     """
 
     nominal_capacity_Ah: float
     lower_cut_off_V: float
+    upper_cut_off_V: float
 
 
 class Reading(NamedTuple):
@@ -126,7 +130,7 @@ class Running:
     """Sums and memory of the running cycle; a record of numbers, of fixed size.
 
     Charges in A s, magnitudes; times in s. `has_last` to `dt_before_s` are of the last reading
-    used, ``shape_*`` and ``knee_*`` of the running base discharge. `steps` and `circuit` are the
+    used. `curve` and `ending` are of the running base discharge; `steps` and `circuit` are the
     records of `controller.estimation.impedance`.
     """
 
@@ -140,16 +144,19 @@ class Running:
         "circuit",
         "comparable",
         "current_A",
+        "curve",
+        "discharge_A",
+        "discharge_new",
+        "discharge_top_V",
         "dt_before_s",
         "duration_s",
+        "ending",
         "gaps",
         "half_charge_As",
         "half_discharge_As",
         "has_last",
         "implausible",
         "kind",
-        "knee_from_As",
-        "knee_to_As",
         "limit_status",
         "missed_change",
         "range_A",
@@ -158,13 +165,6 @@ class Running:
         "resistance_u_Ohm",
         "right_way",
         "saturated",
-        "shape_As",
-        "shape_bottom_V",
-        "shape_current_A",
-        "shape_hold_As",
-        "shape_hold_s",
-        "shape_new",
-        "shape_top_V",
         "skipped_in_row",
         "skipped_t_s",
         "slope_A_per_s",
@@ -220,15 +220,11 @@ class Running:
     circuit: OnePair
     resistance_Ohm: float  # the cycle's, from rest into the base discharge
     resistance_u_Ohm: float
-    shape_new: int
-    shape_As: float
-    shape_top_V: float
-    shape_bottom_V: float
-    shape_current_A: float
-    shape_hold_As: float
-    shape_hold_s: float
-    knee_from_As: float
-    knee_to_As: float
+    discharge_new: int  # the next base discharge is another one
+    discharge_A: float  # its constant current
+    discharge_top_V: float
+    curve: Curve
+    ending: Ending
 
     def __init__(self, cell: CellNumbers) -> None:
         self.has_last = 0
@@ -256,9 +252,11 @@ class Running:
         self.bucket_discharge_As = [0.0] * BUCKETS
         self.bucket_rest_As = [0.0] * BUCKETS
         self.bucket_s = [0.0] * BUCKETS
+        self.curve = new_curve(cell.lower_cut_off_V, cell.upper_cut_off_V, cell.nominal_capacity_Ah)
+        self.ending = new_ending(cell.lower_cut_off_V, cell.nominal_capacity_Ah)
         new_cycle(self)
-        new_shape(self)
-        self.shape_new = 1
+        new_discharge(self)
+        self.discharge_new = 1
 
 
 def observe(s: Running, cell: CellNumbers, sample: Sample, kind: int, tag: int) -> int:
@@ -469,7 +467,7 @@ def add_charge(
         s.bucket_charge_As[s.bucket] += charge.charge_As
         s.half_charge_As += charge.half_width_As
         if tag != TAG_TREATMENT:
-            s.shape_new = 1
+            s.discharge_new = 1
     else:
         s.bucket_discharge_As[s.bucket] -= charge.charge_As
         s.half_discharge_As += charge.half_width_As
@@ -497,27 +495,19 @@ def follow_discharge(
     charge_As: float,
     dt_s: float,
 ) -> None:
-    """Follow the shape of a base discharge towards its end. Kernel."""
-    if s.shape_new == 1:
-        new_shape(s)
-    s.shape_As -= charge_As
-    if voltage_V != voltage_V:
-        return
-    if not s.shape_top_V >= voltage_V:
-        s.shape_top_V = voltage_V
-    if not s.shape_bottom_V <= voltage_V:
-        s.shape_bottom_V = voltage_V
-    above_V = voltage_V - cell.lower_cut_off_V
-    if limit_status == LIMIT_VOLTAGE or (
-        limit_status != LIMIT_CURRENT and above_V <= HELD_WITHIN_V
-    ):
-        s.shape_hold_As -= charge_As
-        s.shape_hold_s += dt_s
-    else:
-        s.knee_to_As = s.shape_As
-        s.shape_current_A = -charge_As / dt_s
-        if above_V > KNEE_WINDOW_V:
-            s.knee_from_As = s.shape_As
+    """Follow a base discharge towards its end; `charge_As` is not above 0. Kernel."""
+    if s.discharge_new == 1:
+        new_discharge(s)
+    if voltage_V == voltage_V and not s.discharge_top_V >= voltage_V:
+        s.discharge_top_V = voltage_V
+    current_A = charge_As / dt_s
+    charge_Ah = -charge_As / SECONDS_PER_HOUR
+    near = voltage_V - cell.lower_cut_off_V <= HELD_WITHIN_V
+    held = 1 if limit_status == LIMIT_VOLTAGE or (limit_status != LIMIT_CURRENT and near) else 0
+    if held == 0:
+        s.discharge_A = -current_A
+        observe_curve(s.curve, charge_Ah, voltage_V)
+    observe_ending(s.ending, dt_s, charge_Ah, current_A, voltage_V, held)
 
 
 def follow_answer(s: Running, cell: CellNumbers, reading: Reading, dt_s: float, flags: int) -> None:
@@ -553,17 +543,13 @@ def follow_answer(s: Running, cell: CellNumbers, reading: Reading, dt_s: float, 
         observe_one(s.circuit, dt_s, current_A, voltage_V, flags)
 
 
-def new_shape(s: Running) -> None:
-    """Forget the shape of the discharge before. Kernel."""
-    s.shape_new = 0
-    s.shape_As = 0.0
-    s.shape_top_V = NAN
-    s.shape_bottom_V = NAN
-    s.shape_current_A = NAN
-    s.shape_hold_As = 0.0
-    s.shape_hold_s = 0.0
-    s.knee_from_As = NAN
-    s.knee_to_As = NAN
+def new_discharge(s: Running) -> None:
+    """Forget the discharge before. Kernel."""
+    s.discharge_new = 0
+    s.discharge_top_V = NAN
+    s.discharge_A = NAN
+    begin_curve(s.curve)
+    begin_ending(s.ending)
 
 
 def new_cycle(s: Running) -> None:
@@ -592,7 +578,7 @@ def new_cycle(s: Running) -> None:
     s.wrong_way = 0
     s.resistance_Ohm = NAN
     s.resistance_u_Ohm = NAN
-    s.shape_new = 1
+    s.discharge_new = 1
 
 
 def forget_reading(s: Running) -> None:

@@ -25,6 +25,8 @@ from controller.domain.sample import Sample
 from controller.domain.total_math import safe_divide, safe_exp, safe_log, safe_sqrt
 from controller.estimation import running
 from controller.estimation.charge import interval_charge
+from controller.estimation.curve import Curve, begin_curve, new_curve, observe_curve
+from controller.estimation.ending import Ending, begin_ending, new_ending, observe_ending
 from controller.estimation.impedance import filter as circuit_filter
 from controller.estimation.impedance import steps
 from controller.safety import supervisor
@@ -41,7 +43,8 @@ from tests.safety.test_fuzz import CURRENTS, SENSIBLE, near
 pytestmark = needs_numba
 
 NO_PULSES = changed(pulses=())
-CELL = running.CellNumbers(3e-3, 3.0)
+INNER = ("steps", "circuit", "curve", "ending")  # records within the record
+CELL = running.CellNumbers(3e-3, 3.0, 4.3)
 WHOLE = st.integers(-(2**40), 2**40)
 SPECIAL = [0.0, -0.0, 5e-324, -5e-324, 2.3e-308, 1.7e308, -1.7e308, math.inf, -math.inf, math.nan]
 ANY = st.one_of(st.sampled_from(SPECIAL), st.floats())
@@ -214,10 +217,11 @@ def test_the_estimator_sees_the_same(series: list[Any], closes_at: int) -> None:
             running.new_cycle(plain)
             forget_reading(row)
             running.forget_reading(plain)
-    for name in ("steps", "circuit"):
+    for name in INNER:
         same(getattr(plain, name), row[name], 1e-9)  # logarithms and exponentials among them
     taken = records.from_record(running.Running, row)
-    taken.steps, taken.circuit = plain.steps, plain.circuit
+    for name in INNER:
+        setattr(taken, name, getattr(plain, name))
     assert contents(taken) == contents(plain)
 
 
@@ -235,6 +239,70 @@ def compiled_charge() -> Callable[..., Any]:
     return build(
         [Entry(function=interval_charge, arguments=arguments)], compiled=True, cache=CACHE
     )[0]
+
+
+CURVES = new_curve(3.0, 4.3, 3e-3), new_curve(-1.0, 0.5, 1.54e-3)
+STEPS_AH = st.one_of(st.floats(0.0, 2e-4), ANY)
+VOLTAGES = st.one_of(st.floats(2.9, 4.3), near(3.0, 3.2, 3.4, 4.3, 0.0), ANY)
+
+
+@functools.cache
+def compiled_discharge() -> tuple[Callable[..., Any], ...]:
+    curve, ending = record_of(CURVES[0]), Record(kind=Ending)
+    return build(
+        [
+            Entry(function=begin_curve, arguments=(curve,)),
+            Entry(function=observe_curve, arguments=(curve, float, float)),
+            Entry(function=begin_ending, arguments=(ending,)),
+            Entry(function=observe_ending, arguments=(ending, float, float, float, float, int)),
+        ],
+        compiled=True,
+        cache=CACHE,
+    )
+
+
+@settings(max_examples=400, deadline=None)
+@given(st.sampled_from(CURVES), st.lists(st.tuples(STEPS_AH, VOLTAGES), max_size=40))
+def test_the_curve_of_a_discharge_is_the_same(fresh: Curve, series: list[Any]) -> None:
+    begin, observe, _, _ = compiled_discharge()
+    plain = copy.deepcopy(fresh)
+    row = records.records(plain)[0]
+    begin(row)
+    for charge_Ah, voltage_V in series:
+        observe(row, charge_Ah, voltage_V)
+        observe_curve(plain, charge_Ah, voltage_V)
+        assert contents(records.from_record(Curve, row)) == contents(plain)
+
+
+@settings(max_examples=400, deadline=None)
+@given(
+    st.lists(
+        st.tuples(
+            st.one_of(st.floats(0.1, 30.0), ANY),
+            STEPS_AH,
+            st.one_of(st.floats(-2e-3, 0.0), ANY),
+            VOLTAGES,
+            st.integers(0, 1),
+        ),
+        max_size=40,
+    )
+)
+def test_the_end_of_a_discharge_is_the_same(series: list[Any]) -> None:
+    """But for the logarithm of the held current, whose last digit is the library's."""
+    _, _, begin, observe = compiled_discharge()
+    plain = new_ending(3.0, 3e-3)
+    row = records.records(plain)[0]
+    begin(row)
+    for reading in series:
+        observe(row, *reading)
+        observe_ending(plain, *reading)
+        fast = records.from_record(Ending, row)
+        for name in records.fields_of(Ending):
+            one, other = getattr(fast, name), getattr(plain, name)
+            if name in {"hold_log", "hold_rate_per_s", "collapse"}:
+                assert one == pytest.approx(other, rel=1e-9, abs=1e-6)
+            else:
+                assert exact(one) == exact(other)
 
 
 @functools.cache
@@ -268,6 +336,10 @@ def test_no_registered_kernel_is_left_out() -> None:
         steps.observe,
         circuit_filter.observe_one,
         circuit_filter.observe_two,
+        begin_curve,
+        observe_curve,
+        begin_ending,
+        observe_ending,
     )
     for top in tops:
         source.add(top)

@@ -20,6 +20,7 @@ CONFIG = EstimatorConfig(
     nominal_capacity_Ah=3e-3,
     area_cm2=1.54,
     lower_cut_off_V=3.0,
+    upper_cut_off_V=4.3,
 )
 
 any_current = st.floats(-1e-2, 1e-2)

@@ -55,6 +55,9 @@ DECISION = Decision(
 )
 LIVE = SimpleNamespace(
     coulombic_efficiency_so_far=0.5,
+    coulombic_efficiency_forecast=math.nan,
+    coulombic_efficiency_low=math.nan,
+    coulombic_efficiency_high=math.nan,
     resistance_Ohm=21.4,
     lithium_lost_Ah=2.0e-4,
     inactive_Ah=1.2e-4,
@@ -70,6 +73,7 @@ CONFIG = online.EstimatorConfig(
     inactive_share_mean=0.5,
     inactive_share_sd=0.2,
     lower_cut_off_V=3.0,
+    upper_cut_off_V=4.3,
 )
 ESTIMATOR = online.new_state(CONFIG)
 
@@ -91,6 +95,7 @@ def a_state(**changes: object) -> SimpleNamespace:
             "cycle": 8,
             "run_state": State.EXECUTE,
             "estimator": ESTIMATOR,
+            "key": SimpleNamespace(kind=CycleKind.BASE),
             **changes,
         }
     )
@@ -262,6 +267,19 @@ def test_flags_and_choice_are_said() -> None:
         reason="because",
     )
     assert decision_line(chosen) == "decision in cycle 1: short-strip: because"
+
+
+def test_the_expected_efficiency_is_shown_as_an_interval() -> None:
+    ahead = SimpleNamespace(
+        **{
+            **vars(LIVE),
+            "coulombic_efficiency_forecast": 0.991,
+            "coulombic_efficiency_low": 0.98912,
+            "coulombic_efficiency_high": 0.99267,
+        }
+    )
+    assert "expected 98.91-99.27 %" in figures_words(ahead, a_cycle())
+    assert "so far 50.00 %" in figures_words(LIVE, a_cycle())
 
 
 def test_a_fresh_estimator_is_shown_without_an_estimate() -> None:

@@ -99,7 +99,7 @@ def test_end_of_discharge(shape, end):
 
 
 def test_between_two_classes_the_end_is_unknown():
-    found, probability = classify_end(EndShape(0.0013, NAN, NAN))
+    found, probability = classify_end(EndShape(0.0018, NAN, NAN))
     assert found is DischargeEnd.UNKNOWN
     assert 0.3 < probability < 0.6
 

@@ -50,6 +50,7 @@ def config(**changes) -> EstimatorConfig:
         "nominal_capacity_Ah": NOMINAL_AH,
         "area_cm2": 1.54,
         "lower_cut_off_V": CUT_OFF_V,
+        "upper_cut_off_V": 4.3,
     }
     return EstimatorConfig(**{**values, **changes})
 
@@ -606,7 +607,7 @@ def test_the_estimator_does_not_grow():
         online.take_resistances(state)
         sizes.append(len(json.dumps(online.to_dict(state))))
     assert max(sizes[5:]) < 64 * 1024
-    assert max(sizes[5:]) < sizes[4] + 200  # digits only
+    assert max(sizes[5:]) < sizes[4] + 1000  # digits only
 
 
 def test_the_circuit_is_told_from_steps_and_never_where_none_was():
