@@ -69,7 +69,7 @@ WITHIN_SD: Final = 5.0
 LEAST_SHARE: Final = 1e-3
 # What a straight line in the logarithm of tau leaves out of a decay, as variance per squared
 # variance of the logarithm and squared way to go: 0.5 by the second derivative. Assumed 4, as its
-# errors are not independent from reading to reading; 0.5-4 cover alike.
+# errors are not independent from reading to reading; 2-4.
 BENDS: Final = 4.0
 # Factored every so many readings.
 CHECK_EVERY: Final = 256
