@@ -35,7 +35,7 @@ from controller.estimation.charge import (
 )
 from controller.estimation.curve import Curve, begin_curve, new_curve, observe_curve
 from controller.estimation.ending import Ending, begin_ending, new_ending, observe_ending
-from controller.estimation.impedance.filter import OnePair, observe_one
+from controller.estimation.impedance.filter import TwoPairs, observe_two
 from controller.estimation.impedance.steps import (
     I_1S,
     I_10S,
@@ -217,7 +217,7 @@ class Running:
     steps: Steps
     steps_found: int  # bits of the step resistances that wait to be taken
     comparable: int  # the running edge leads from rest into the base discharge
-    circuit: OnePair
+    circuit: TwoPairs
     resistance_Ohm: float  # the cycle's, from rest into the base discharge
     resistance_u_Ohm: float
     discharge_new: int  # the next base discharge is another one
@@ -244,7 +244,7 @@ class Running:
         self.steps = Steps(min_step_A=least_A)
         self.steps_found = 0
         self.comparable = 0
-        self.circuit = OnePair(
+        self.circuit = TwoPairs(
             noise_V=NOISE_V, min_step_A=least_A, nominal_capacity_Ah=cell.nominal_capacity_Ah
         )
         self.ranges_A = [0.0] * RANGES
@@ -540,7 +540,7 @@ def follow_answer(s: Running, cell: CellNumbers, reading: Reading, dt_s: float, 
                 s.resistance_Ohm = s.steps.value_Ohm[I_1S]
                 s.resistance_u_Ohm = s.steps.u_Ohm[I_1S]
     if s.steps.out_of_step == 0:
-        observe_one(s.circuit, dt_s, current_A, voltage_V, flags)
+        observe_two(s.circuit, dt_s, current_A, voltage_V, flags)
 
 
 def new_discharge(s: Running) -> None:
