@@ -1,0 +1,1 @@
+"""Impedance: from steps while a cell runs, and from spectra."""
