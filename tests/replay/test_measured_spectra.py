@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import sys
 
 import numpy as np
 import pytest
@@ -16,6 +17,11 @@ from controller.io.readers import read_spectra
 
 # impedance.py 1.7.1 (doi:10.21105/joss.02349) on its exampleData.csv
 PUBLISHED = [0.0165, 0.00531, 0.232, 0.00877, 3.28, 0.0637, 237.0]
+
+
+def say(*words: object) -> None:
+    """Figures for `pytest -rP`."""
+    sys.stdout.write(" ".join(str(word) for word in words) + "\n")
 
 
 @pytest.fixture
@@ -36,7 +42,7 @@ def test_the_published_fit_is_reproduced(spectrum):
     assert dropped == 9
     start = [0.01, 0.005, 0.1, 0.005, 0.1, 0.001, 200.0]
     found = fit("R0-p(R1,C1)-p(R2,C2)-Wo1", capacitive, Weights.UNIT, start=start, count=0)
-    print("published", PUBLISHED, "ours", [f"{v:.4g}" for v in found.values])
+    say("published", PUBLISHED, "ours", [f"{v:.4g}" for v in found.values])
     assert [float(f"{v:.3g}") for v in found.values[:6]] == PUBLISHED[:6]
     # 237.7: the published search stopped on the way; impedance.py with ftol = 1e-14 has 237.71.
     assert found.values[6] == pytest.approx(237.71, abs=0.02)
@@ -52,7 +58,7 @@ def test_the_documented_circuit_gives_other_figures(spectrum):
     start = [0.01, 0.01, 100.0, 0.01, 0.05, 100.0, 1.0]
     found = fit("R0-p(R1,C1)-p(R2-Wo1,C2)", capacitive, Weights.UNIT, start=start, count=0)
     documented = [0.0165, 0.00868, 3.32, 0.00539, 0.0631, 233.0, 0.220]
-    print("documented", documented, "ours", [f"{v:.4g}" for v in found.values])
+    say("documented", documented, "ours", [f"{v:.4g}" for v in found.values])
     assert [float(f"{v:.3g}") for v in found.values[:4]] == documented[:4]
     # Wo's two parameters lie in a flat valley; the documented search stopped within 2 % of ours.
     assert found.values[4:6] == pytest.approx(documented[4:6], rel=0.025)
@@ -91,7 +97,7 @@ def test_the_synthetic_arc_is_recovered(spectrum):
     assert "noise" in told.reason
     found = fit("R0-p(R1,CPE1)", z, Weights.UNIT)  # its noise is alike at all frequencies
     r_Ohm, q, alpha = found.values[1:]
-    print([f"{e.name} {e.value:.4g} ± {e.u:.2g}" for e in found.estimates])
+    say([f"{e.name} {e.value:.4g} ± {e.u:.2g}" for e in found.estimates])
     truth = np.array([10.0, 50.0, 0.01**0.7 / 50.0, 0.7])
     off = impedance(found.circuit, truth, z.frequency_Hz) - z.impedance_Ohm
     excess = (float(np.sum(np.abs(off) ** 2)) - found.cost) / 4.0 / (found.cost / found.freedom)
@@ -104,7 +110,7 @@ def test_the_synthetic_arc_is_recovered(spectrum):
 def test_verdicts_of_measured_cells(spectrum):
     for name, rms in (("data_LIB.csv", 0.001), ("exampleData.csv", 0.0025)):
         told = kramers_kronig(spectrum(name))
-        print(name, told.reason)
+        say(name, told.reason)
         assert told.verdict is Consistency.VALID
         assert told.relative_rms < rms
     told = kramers_kronig(spectrum("exampleDataBioLogic.mpt"))
@@ -112,7 +118,7 @@ def test_verdicts_of_measured_cells(spectrum):
     assert "noise" in told.reason
     z = spectrum("data_LIB.csv")
     best = analyse_spectrum(z).best
-    print(best.circuit.text, [f"{e.name} {e.value:.4g} ± {e.u:.2g}" for e in best.estimates])
+    say(best.circuit.text, [f"{e.name} {e.value:.4g} ± {e.u:.2g}" for e in best.estimates])
     assert best.relative_rms < 0.005
     capacitive, _ = without_inductive_top(z)
     assert impedance(best.circuit, best.values, capacitive.frequency_Hz) == pytest.approx(
