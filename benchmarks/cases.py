@@ -19,6 +19,7 @@ from benchmarks.plant import (
     plant_population,
     plant_step,
 )
+from benchmarks.spectra import eis_fit
 from benchmarks.timing import Result, compared, interleaved, seconds
 from controller.app.config import load_run
 from controller.app.display import LiveDisplay
@@ -316,6 +317,7 @@ CASES: dict[str, Callable[[], Result | list[Result]]] = {
         loop,
         display,
         report,
+        eis_fit,
         hil_import,
     )
 }

@@ -167,3 +167,22 @@ def c_two_rc(steps: int = 200_000) -> Measure | str:
         )
 
     return measure
+
+
+def impedance_fit(
+    circuit: str, start: list[float], frequency_Hz: Any, impedance_Ohm: Any, expected: Any
+) -> Measure | str:
+    """Fit with impedance.py, modulus weights, from the same start; it must reach `expected`."""
+    for package in ("impedance", "pandas"):  # it needs pandas and does not say so
+        if not is_there(package):
+            return f"{package} is not installed"
+    from impedance.models.circuits import CustomCircuit
+
+    def measure() -> float:
+        fitted = CustomCircuit(circuit, initial_guess=start)
+        took_s = seconds(lambda: fitted.fit(frequency_Hz, impedance_Ohm, weight_by_modulus=True))
+        if not np.allclose(fitted.parameters_, expected, rtol=1e-3):
+            raise RuntimeError(f"impedance.py ended elsewhere: {fitted.parameters_}")
+        return took_s
+
+    return measure

@@ -124,7 +124,7 @@ def test_polling_once_a_second_reaches_a_tenth_of_a_hertz():
     assert "every 1 s" in fault.problem
     assert "nothing above 0.1 Hz" in fault.problem
     assert fault.remedy == "at most 0.1"
-    with pytest.raises(ConfigurationError, match="nothing above 0.1 Hz"):
+    with pytest.raises(ConfigurationError, match=r"nothing above 0\.1 Hz"):
         stepped_sine(slow, WANTED)
 
 
@@ -148,7 +148,7 @@ def test_what_cannot_be_is_refused_with_its_reason(changed, said):
 
 def test_a_current_that_no_range_resolves_is_refused():
     coarse = replace(CAPABILITIES, current_ranges_A=(1.0, 10.0))
-    with pytest.raises(ConfigurationError, match="below 0.001 of the smallest range, 1 A"):
+    with pytest.raises(ConfigurationError, match=r"below 0\.001 of the smallest range, 1 A"):
         multisine(coarse, WANTED)
     with pytest.raises(ConfigurationError) as refused:
         multisine(CAPABILITIES, replace(WANTED, periods=1, response_V=1.0, lowest_Hz=2.0))

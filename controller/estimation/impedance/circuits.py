@@ -19,6 +19,7 @@ logarithms of the parameters, which keeps them positive and of one size.
 
 from __future__ import annotations
 
+import functools
 import math
 import re
 from dataclasses import dataclass
@@ -161,7 +162,10 @@ def impedance_and_slopes(
         Ohm.
     """
     slopes = np.empty((*log_values.shape, grid.jw.size), dtype=np.complex128)
-    return _of_node(circuit.root, log_values, np.exp(log_values), grid, slopes), slopes
+    z = _of_node(circuit.root, log_values, np.exp(log_values), grid, slopes)
+    if z.shape[1] != grid.jw.size:  # of resistances alone
+        z = np.repeat(z, grid.jw.size, axis=1)
+    return z, slopes
 
 
 def _of_node(
@@ -185,7 +189,7 @@ def _of_parallel(
 ) -> ComplexArray:
     """Z = 1 / sum(1/Zi), dZ = sum (Z/Zi)^2 dZi."""
     each = [1.0 / _of_node(part, logs, values, grid, slopes) for part in node.parts]
-    total: ComplexArray = 1.0 / np.sum(each, axis=0)
+    total: ComplexArray = 1.0 / functools.reduce(np.add, each)
     for part, admittance in zip(node.parts, each, strict=True):
         first, stop = _span(part)
         share = total * admittance
@@ -206,7 +210,7 @@ def _of_element(
     first = values[:, node.first, np.newaxis]
     match node.kind:
         case Kind.RESISTOR:
-            z: ComplexArray = first + np.zeros_like(grid.jw)
+            z: ComplexArray = first.astype(np.complex128)  # alike at all frequencies
             slopes[:, node.first] = z
         case Kind.CAPACITOR:
             z = 1.0 / (first * grid.jw)

@@ -277,7 +277,7 @@ def _told(
     return Fit(
         circuit=circuit,
         weights=weights,
-        estimates=_estimates(circuit, logs, covariance, freedom),
+        estimates=_estimates(circuit, logs, covariance, held, freedom),
         fitted_Ohm=fitted,
         points=spectrum.frequency_Hz.size,
         freedom=freedom,
@@ -324,16 +324,17 @@ def _covariance(
 
 
 def _estimates(
-    circuit: Circuit, logs: FloatArray, covariance: FloatArray, freedom: int
+    circuit: Circuit, logs: FloatArray, covariance: FloatArray, held: list[bool], freedom: int
 ) -> tuple[Estimate, ...]:
     found = []
     student = _student(freedom)
+    variances = np.diagonal(covariance).tolist()
     for k, parameter in enumerate(circuit.parameters):
         value = math.exp(logs[k])
-        u_log = math.sqrt(covariance[k, k])
+        u_log = math.sqrt(variances[k])
         reach = math.exp(min(student * u_log, 700.0))
         why = ""
-        if _held(circuit, logs)[k]:
+        if held[k]:
             why = f"held at its bound {value:g}"
         elif reach > IDENTIFIED_WITHIN:
             why = f"95 % interval spans a factor of {reach:.3g} to either side"
@@ -353,15 +354,14 @@ def _estimates(
 
 
 def _correlated(circuit: Circuit, covariance: FloatArray) -> tuple[tuple[str, str, float], ...]:
-    pairs = []
-    for i, first in enumerate(circuit.parameters):
-        for j in range(i):
-            size = math.sqrt(covariance[i, i]) * math.sqrt(covariance[j, j])
-            if 0.0 < size < math.inf:
-                share = float(covariance[i, j]) / size
-                if abs(share) > _CORRELATED:
-                    pairs.append((circuit.parameters[j].name, first.name, share))
-    return tuple(pairs)
+    u = np.sqrt(np.diagonal(covariance))
+    known = (u > 0.0) & np.isfinite(u)
+    shares = covariance / np.outer(*[np.where(known, u, np.inf)] * 2)
+    shares[~known] = 0.0
+    return tuple(
+        (circuit.parameters[j].name, circuit.parameters[i].name, float(shares[i, j]))
+        for i, j in np.argwhere(np.tril(np.abs(shares) > _CORRELATED, -1)).tolist()
+    )
 
 
 def _student(freedom: int) -> float:

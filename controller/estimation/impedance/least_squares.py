@@ -25,9 +25,9 @@ _MOST_STEPS: Final = 400
 # Once a start has converged the others have so many steps left: some never leave a flat valley.
 _PATIENCE: Final = 30
 # Largest cosine of residuals with a column of the Jacobian at a minimum (as MINPACK's gtol).
-_COSINE: Final = 1e-8
+_COSINE: Final = 1e-7
 # Relative fall of the cost, expected and found, below which a lightly damped step ends the search.
-_SMALLEST_FALL: Final = 1e-12
+_SMALLEST_FALL: Final = 1e-11
 _LIGHT_DAMPING: Final = 1e-2
 _SMALLEST_STEP: Final = 1e-11
 _MOST_DAMPING: Final = 1e12
@@ -78,35 +78,35 @@ def minima(model: Model, start: FloatArray, lowest: FloatArray, highest: FloatAr
     count, last = 0, _MOST_STEPS
     while moving.size and count < last:
         count += 1
-        at, g, a = points[moving], gradient[moving], normal[moving]
-        norms = np.sqrt(np.maximum(np.einsum("spp->sp", a), _TINY))
-        # Held: at a bound, with the way down leading out of it.
-        held = ((at <= lowest) & (g > 0.0)) | ((at >= highest) & (g < 0.0))
-        free_g = np.where(held, 0.0, g)
-        cosine = np.max(np.abs(free_g) / norms, axis=1) / np.sqrt(np.maximum(costs[moving], _TINY))
-        step = _step(a, free_g, norms, held, damping[moving])
-        trial = np.clip(at + np.clip(step, -_LARGEST_STEP, _LARGEST_STEP), lowest, highest)
+        at, g, a, cost, damp = (one[moving] for one in (points, gradient, normal, costs, damping))
+        step, cosine = _step(a, g, cost, damp, _held(at, g, lowest, highest))
+        trial = np.minimum(np.maximum(at + step, lowest), highest)
         moved = trial - at
         new_residuals, new_slopes = model(trial)
         new_costs = _costs(new_residuals)
-        expected = -np.einsum("sp,sp->s", moved, 2.0 * g + np.einsum("spq,sq->sp", a, moved))
-        ratio = (costs[moving] - new_costs) / np.maximum(expected, _TINY)
-        still = _SMALLEST_FALL * costs[moving]
-        flat = (expected < still) & (np.abs(costs[moving] - new_costs) < still)
-        done = (cosine < _COSINE) | (flat & (damping[moving] < _LIGHT_DAMPING))
-        better = new_costs < costs[moving]
+        bent = (a @ moved[:, :, np.newaxis])[:, :, 0]
+        expected = -np.sum(moved * (2.0 * g + bent), axis=1)
+        fall = cost - new_costs
+        better = fall > 0.0
+        still = _SMALLEST_FALL * cost
+        done = (
+            (cosine < _COSINE)
+            | ((expected < still) & (np.abs(fall) < still) & (damp < _LIGHT_DAMPING))
+            | (np.max(np.abs(moved), axis=1) < _SMALLEST_STEP)
+        )
         won, lost = moving[better], moving[~better]
         points[won], costs[won] = trial[better], new_costs[better]
-        gradient[won] = _gradient(new_slopes[better], new_residuals[better])
-        normal[won] = new_slopes[better] @ new_slopes[better].transpose(0, 2, 1)
-        ease = np.maximum(1.0 / 3.0, 1.0 - (2.0 * np.clip(ratio[better], 0.0, 1.0) - 1.0) ** 3)
+        slopes = new_slopes[better]
+        gradient[won] = _gradient(slopes, new_residuals[better])
+        normal[won] = slopes @ slopes.transpose(0, 2, 1)
+        ratio = np.minimum(fall / np.maximum(expected, _TINY), 1.0)[better]
+        ease = np.maximum(1.0 / 3.0, 1.0 - (2.0 * ratio - 1.0) ** 3)
         damping[won] = np.maximum(damping[won] * ease, _LEAST_DAMPING)
         growth[won] = 2.0
         damping[lost] *= growth[lost]
         growth[lost] *= 2.0
-        done |= np.max(np.abs(moved), axis=1) < _SMALLEST_STEP
-        converged[moving[done]] = True
         if done.any():
+            converged[moving[done]] = True
             last = min(last, count + _PATIENCE)
         moving = moving[~done & (damping[moving] < _MOST_DAMPING)]
     return Minima(points=points, costs=costs, converged=converged, steps=count)
@@ -123,18 +123,34 @@ def _gradient(slopes: FloatArray, residuals: FloatArray) -> FloatArray:
     return found
 
 
+def _held(
+    points: FloatArray, gradient: FloatArray, lowest: FloatArray, highest: FloatArray
+) -> NDArray[np.bool_] | None:
+    """Return which parameters stand at a bound with the way down leading out; None if none does."""
+    low, high = points <= lowest, points >= highest
+    if not (low.any() or high.any()):
+        return None
+    return (low & (gradient > 0.0)) | (high & (gradient < 0.0))
+
+
 def _step(
     normal: FloatArray,
     gradient: FloatArray,
-    norms: FloatArray,
-    held: NDArray[np.bool_],
+    cost: FloatArray,
     damping: FloatArray,
-) -> FloatArray:
-    """Return the damped step of each point, 0 for parameters that are held."""
-    scaled: FloatArray = normal / (norms[:, :, np.newaxis] * norms[:, np.newaxis, :])
-    free = ~held
-    scaled *= free[:, :, np.newaxis] & free[:, np.newaxis, :]
+    held: NDArray[np.bool_] | None,
+) -> tuple[FloatArray, FloatArray]:
+    """Return the damped step of each point, 0 for what is held, and the cosine at its begin."""
+    norms = np.sqrt(np.maximum(normal.diagonal(axis1=1, axis2=2), _TINY))
+    scaled = normal / (norms[:, :, np.newaxis] * norms[:, np.newaxis, :])
+    slope = gradient / norms
+    if held is not None:
+        free = ~held
+        slope = slope * free
+        scaled *= free[:, :, np.newaxis] & free[:, np.newaxis, :]
+    cosine = np.max(np.abs(slope), axis=1) / np.sqrt(np.maximum(cost, _TINY))
     diagonal = np.arange(norms.shape[1])
     scaled[:, diagonal, diagonal] = 1.0 + damping[:, np.newaxis]
-    solved = np.linalg.solve(scaled, (-gradient / norms)[:, :, np.newaxis])[:, :, 0]
-    return np.asarray(solved / norms, dtype=np.float64)
+    solved = np.linalg.solve(scaled, -slope[:, :, np.newaxis])[:, :, 0] / norms
+    bounded = np.minimum(np.maximum(solved, -_LARGEST_STEP), _LARGEST_STEP)
+    return np.asarray(bounded, dtype=np.float64), cosine

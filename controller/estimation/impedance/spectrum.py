@@ -248,8 +248,9 @@ def _record(readings: Readings, excitation: Excitation, source: str) -> _Record:
     values = np.vstack([readings.current_A, readings.voltage_V])
     good = np.isfinite(readings.t_s) & np.all(np.isfinite(values), axis=0)
     begin_s = readings.started_s + excitation.settling * excitation.period_s
-    t_s = readings.t_s[good] - begin_s
-    values = values[:, good]
+    order = np.flatnonzero(good)[np.argsort(readings.t_s[good], kind="stable")]
+    t_s = readings.t_s[order] - begin_s
+    values = values[:, order]
     # The last reading stands for the time to the next one, which was not taken.
     spacing_s = float(np.median(np.diff(t_s))) if t_s.size > 1 else 0.0
     end_s = float(t_s[-1]) + spacing_s if t_s.size else 0.0
@@ -272,7 +273,7 @@ def _record(readings: Readings, excitation: Excitation, source: str) -> _Record:
             f"too few for {excitation.frequency_Hz[-1]:.3g} Hz over {length_s:.4g} s: {needed} are "
             "needed",
         )
-    edges_s, levels_A = _staircase(readings, excitation, begin_s)
+    edges_s, levels_A = _staircase(readings, excitation, begin_s, begin_s + length_s)
     return _Record(
         t_s=t_s[keep],
         values=values[:, keep],
@@ -286,14 +287,13 @@ def _record(readings: Readings, excitation: Excitation, source: str) -> _Record:
 
 
 def _staircase(
-    readings: Readings, excitation: Excitation, begin_s: float
+    readings: Readings, excitation: Excitation, begin_s: float, end_s: float
 ) -> tuple[FloatArray, FloatArray]:
     """Return edges and levels of the set-points, nothing where the device makes sines."""
     if excitation.hold_s == 0.0:
         return np.zeros(1), np.zeros(0)
     if readings.edges_s is None:
-        last_s = float(readings.t_s[-1]) - readings.started_s + excitation.period_s
-        count = math.ceil(last_s / excitation.hold_s)
+        count = math.ceil((end_s - readings.started_s) / excitation.hold_s) + 1
         edges_s = readings.started_s + excitation.hold_s * np.arange(count + 1)
     else:
         edges_s = np.append(readings.edges_s, readings.edges_s[-1] + excitation.hold_s)
@@ -326,7 +326,7 @@ def _fitted(record: _Record, frequency_Hz: FloatArray, *, settled: bool = False)
         periods = record.t_s * record.periods / record.length_s
         drift = np.column_stack([drift, *(np.exp(-periods / tau) for tau in _SETTLES_IN)])
     columns = np.hstack([np.cos(angles), np.sin(angles), drift])
-    # Normal equations: many rows and few columns, none of them near the others; the mean goes first.
+    # Normal equations: many rows and few columns, well apart once the mean is off.
     mean = np.mean(record.values, axis=1, keepdims=True)
     moving = record.values - mean
     solution = np.linalg.solve(columns.T @ columns, columns.T @ moving.T)
