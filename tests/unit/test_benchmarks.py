@@ -76,7 +76,7 @@ def test_the_table_is_markdown(capsys: pytest.CaptureFixture[str]) -> None:
 def test_a_peer_that_is_not_there_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(peers, "is_there", lambda _: False)
     monkeypatch.setattr(peers.shutil, "which", lambda _: None)
-    fitted = peers.impedance_fit("R0", [1.0], [1.0], [1.0], [1.0])
+    fitted = peers.impedance_fit("R0", [[1.0]], [1.0], [1.0], [1.0])
     missing = [peers.thevenin(), peers.pybamm(), peers.c_two_rc(), fitted]
     assert missing == [
         "thevenin is not installed",

@@ -24,7 +24,15 @@ NOISE_V, NOISE_A = 2e-5, 2e-8
 
 @cache
 def simulated(
-    excitation, per_step, averaging_s, jitter, gain, drift_V_per_s, aging_per_s, curvature_per_V
+    excitation,
+    *,
+    per_step=4,
+    averaging_s=0.05,
+    jitter=0.0,
+    gain=1.0,
+    drift_V_per_s=0.0,
+    aging_per_s=0.0,
+    curvature_per_V=0.0,
 ):
     """Return rows of (t, I, V) without the meter's errors, and when set-points were in force."""
     chance = np.random.default_rng(1)
@@ -43,23 +51,9 @@ def simulated(
     return np.array(rows), np.array(edges_s)
 
 
-def logged(
-    excitation,
-    seed=0,
-    *,
-    per_step=4,
-    averaging_s=0.05,
-    jitter=0.0,
-    gain=1.0,
-    drift_V_per_s=0.0,
-    aging_per_s=0.0,
-    curvature_per_V=0.0,
-    noise_V=NOISE_V,
-) -> Readings:
+def logged(excitation, seed=0, *, noise_V=NOISE_V, **how) -> Readings:
     """Run the staircase on the circuit behind a meter with offset and noise."""
-    rows, edges_s = simulated(
-        excitation, per_step, averaging_s, jitter, gain, drift_V_per_s, aging_per_s, curvature_per_V
-    )
+    rows, edges_s = simulated(excitation, **how)
     chance = np.random.default_rng(seed)
     t_s, current_A, voltage_V = rows.T
     return Readings(
@@ -67,8 +61,8 @@ def logged(
         current_A=current_A + 3e-7 + NOISE_A * chance.normal(size=t_s.size),
         voltage_V=voltage_V + 1e-4 + noise_V * chance.normal(size=t_s.size),
         started_s=0.0,
-        averaging_s=averaging_s,
-        edges_s=edges_s if jitter else None,
+        averaging_s=how.get("averaging_s", 0.05),
+        edges_s=edges_s if "jitter" in how else None,
     )
 
 
@@ -146,10 +140,8 @@ def test_a_known_ohmic_part_takes_the_images_off():
 
 
 def test_stepped_sine_gives_the_same_spectrum():
-    parts = []
-    for tone in stepped_sine(CAPABILITIES, replace(WANTED, lowest_Hz=0.05), per_decade=3):
-        parts.append(measure(logged(tone), tone))
-    spectrum = joined(parts)
+    tones = stepped_sine(CAPABILITIES, replace(WANTED, lowest_Hz=0.05), per_decade=3)
+    spectrum = joined([measure(logged(tone), tone) for tone in tones])
     truth = CELL.impedance(spectrum.frequency_Hz)
     assert spectrum.frequency_Hz.size == 4
     assert np.max(np.abs(spectrum.impedance_Ohm / truth - 1.0)) < 0.005

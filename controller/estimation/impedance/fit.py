@@ -168,7 +168,7 @@ def fit(
         )
     scale = _scale(spectrum, weights)
     model = _model(parsed, spectrum, scale)
-    begin = starts(parsed, spectrum, count)
+    begin = starts(parsed, spectrum, count) if count else np.empty((0, size))
     if start:
         begin = np.vstack([_checked_start(parsed, start), begin])
     lowest, highest = (np.log([getattr(p, end) for p in parsed.parameters]) for end in _ENDS)

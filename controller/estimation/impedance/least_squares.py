@@ -25,9 +25,9 @@ _MOST_STEPS: Final = 400
 # Once a start has converged the others have so many steps left: some never leave a flat valley.
 _PATIENCE: Final = 30
 # Largest cosine of residuals with a column of the Jacobian at a minimum (as MINPACK's gtol).
-_COSINE: Final = 1e-7
+_COSINE: Final = 1e-6
 # Relative fall of the cost, expected and found, below which a lightly damped step ends the search.
-_SMALLEST_FALL: Final = 1e-11
+_SMALLEST_FALL: Final = 1e-10
 _LIGHT_DAMPING: Final = 1e-2
 _SMALLEST_STEP: Final = 1e-11
 _MOST_DAMPING: Final = 1e12
@@ -78,7 +78,9 @@ def minima(model: Model, start: FloatArray, lowest: FloatArray, highest: FloatAr
     count, last = 0, _MOST_STEPS
     while moving.size and count < last:
         count += 1
-        at, g, a, cost, damp = (one[moving] for one in (points, gradient, normal, costs, damping))
+        at, g, a, cost, damp = points, gradient, normal, costs, damping
+        if moving.size < costs.size:
+            at, g, a, cost, damp = at[moving], g[moving], a[moving], cost[moving], damp[moving]
         step, cosine = _step(a, g, cost, damp, _held(at, g, lowest, highest))
         trial = np.minimum(np.maximum(at + step, lowest), highest)
         moved = trial - at
@@ -95,20 +97,24 @@ def minima(model: Model, start: FloatArray, lowest: FloatArray, highest: FloatAr
             | (np.max(np.abs(moved), axis=1) < _SMALLEST_STEP)
         )
         won, lost = moving[better], moving[~better]
-        points[won], costs[won] = trial[better], new_costs[better]
-        slopes = new_slopes[better]
-        gradient[won] = _gradient(slopes, new_residuals[better])
-        normal[won] = slopes @ slopes.transpose(0, 2, 1)
-        ratio = np.minimum(fall / np.maximum(expected, _TINY), 1.0)[better]
-        ease = np.maximum(1.0 / 3.0, 1.0 - (2.0 * ratio - 1.0) ** 3)
-        damping[won] = np.maximum(damping[won] * ease, _LEAST_DAMPING)
-        growth[won] = 2.0
-        damping[lost] *= growth[lost]
-        growth[lost] *= 2.0
+        if won.size:
+            points[won], costs[won] = trial[better], new_costs[better]
+            slopes = new_slopes[better]
+            gradient[won] = _gradient(slopes, new_residuals[better])
+            normal[won] = slopes @ slopes.transpose(0, 2, 1)
+            ratio = np.minimum(fall / np.maximum(expected, _TINY), 1.0)[better]
+            ease = np.maximum(1.0 / 3.0, 1.0 - (2.0 * ratio - 1.0) ** 3)
+            damping[won] = np.maximum(damping[won] * ease, _LEAST_DAMPING)
+            growth[won] = 2.0
+        if lost.size:
+            damping[lost] *= growth[lost]
+            growth[lost] *= 2.0
         if done.any():
             converged[moving[done]] = True
             last = min(last, count + _PATIENCE)
-        moving = moving[~done & (damping[moving] < _MOST_DAMPING)]
+        ended = done | (damping[moving] >= _MOST_DAMPING)
+        if ended.any():
+            moving = moving[~ended]
     return Minima(points=points, costs=costs, converged=converged, steps=count)
 
 

@@ -16,7 +16,9 @@ towards the images' frequencies:
 
 with V and I from the readings, I_held the staircase's own Fourier integral and A the average that a
 reading is. R is the real part at the highest tone. What of the images is not ohmic is bounded by
-the imaginary part there and stands in the uncertainty.
+the imaginary part there and stands in the uncertainty. So does what no reading can show: an arc
+that is over before the first reading after an edge counts as ohmic, and its share of the phase is
+lost; half of R is taken to be such an arc, with a time constant up to a fifth of that delay.
 """
 
 from __future__ import annotations
@@ -49,12 +51,15 @@ _LEAST_READINGS: Final = 2.5
 _MOST_HARMONICS: Final = 60
 # Periods from which the record's halves are compared.
 _HALVED_FROM: Final = 4
-# The halves differ by more than their uncertainty by this factor: the cell changed. Assumed, 2-4.
-DRIFTED_BEYOND: Final = 3.0
+# The halves differ by more than noise explains by this factor: the cell changed. A change also makes
+# the noise look larger, so that the figure hardly exceeds 3. Assumed, 1.7-2.5.
+DRIFTED_BEYOND: Final = 2.0
 # Distortions above this share of the answer, and standing out of the noise. Assumed, 1-3 %.
 DISTORTED_BEYOND: Final = 0.02
 _STANDS_OUT: Final = 3.0
 _ROUNDS: Final = 4
+# Imaginary part of a hidden arc: w * (R/2) * (delay/5), uniform from 0. Assumed, half to twice it.
+_HIDDEN: Final = 0.5 * 0.2 / math.sqrt(3.0)
 # A reading is taken to be of the time this share of a step before its own.
 _AT_EDGE: Final = 1e-3
 # Deviations of a current from its set-point, in their median, that only an edge explains.
@@ -458,13 +463,24 @@ def _systematic_Ohm(
     carrier: ComplexArray | None,
     ohmic_Ohm: float,
 ) -> FloatArray:
-    """Return what images and the clock leave uncertain."""
+    """Return what images, hidden arcs and the clock leave uncertain."""
     clock = 2.0 * np.pi * frequency_Hz * record.u_time_s * np.abs(z - ohmic_Ohm)
     if carrier is None:
         return np.asarray(clock, dtype=np.float64)
     images = np.abs(fitted.current_A - carrier) / np.abs(carrier)
     images_Ohm = images * max(abs(complex(z[-1]).imag), abs(complex(z[-1]).real - ohmic_Ohm))
-    return np.asarray(np.hypot(clock, images_Ohm), dtype=np.float64)
+    hidden_Ohm = 2.0 * np.pi * frequency_Hz * _HIDDEN * abs(ohmic_Ohm) * _delay_s(record)
+    return np.asarray(np.sqrt(clock**2 + images_Ohm**2 + hidden_Ohm**2), dtype=np.float64)
+
+
+def _delay_s(record: _Record) -> float:
+    """Return how long after an edge the first reading begins, in the middle of the steps (s)."""
+    begin_s = record.t_s - record.averaging_s
+    step = np.searchsorted(record.edges_s, begin_s - 1e-9, side="right") - 1
+    step = np.clip(step, 0, record.edges_s.size - 1)
+    first_s = np.full(record.edges_s.size, np.inf)
+    np.minimum.at(first_s, step, np.maximum(begin_s - record.edges_s[step], 0.0))
+    return float(np.median(first_s[np.isfinite(first_s)]))
 
 
 def _distortion(
