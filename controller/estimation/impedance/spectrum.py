@@ -51,8 +51,8 @@ _LEAST_READINGS: Final = 2.5
 _MOST_HARMONICS: Final = 60
 # Periods from which the record's halves are compared.
 _HALVED_FROM: Final = 4
-# The halves differ by more than noise explains by this factor: the cell changed. A change also makes
-# the noise look larger, so that the figure hardly exceeds 3. Assumed, 1.7-2.5.
+# The halves differ by more than noise explains by this factor: the cell changed. A change makes
+# the noise look larger as well, so that the figure hardly exceeds 3. Assumed, 1.7-2.5.
 DRIFTED_BEYOND: Final = 2.0
 # Distortions above this share of the answer, and standing out of the noise. Assumed, 1-3 %.
 DISTORTED_BEYOND: Final = 0.02
@@ -476,7 +476,10 @@ def _systematic_Ohm(
 def _delay_s(record: _Record) -> float:
     """Return how long after an edge the first reading begins, in the middle of the steps (s)."""
     begin_s = record.t_s - record.averaging_s
-    step = np.searchsorted(record.edges_s, begin_s - 1e-9, side="right") - 1
+    # At the very time of an edge a mean begins, but a single value is still of before.
+    slack_s = _AT_EDGE * float(np.median(np.diff(record.edges_s)))
+    moved_s = begin_s + (slack_s if record.averaging_s > 0.0 else -slack_s)
+    step = np.searchsorted(record.edges_s, moved_s, side="right") - 1
     step = np.clip(step, 0, record.edges_s.size - 1)
     first_s = np.full(record.edges_s.size, np.inf)
     np.minimum.at(first_s, step, np.maximum(begin_s - record.edges_s[step], 0.0))
