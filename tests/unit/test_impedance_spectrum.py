@@ -80,6 +80,7 @@ def normalised(found):
     )
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "how",
     [

@@ -1,1 +1,1 @@
-"""Impedance: from steps while a cell runs, and from spectra."""
+"""Impedance in real time: step resistances, a recursive circuit filter, spectra."""

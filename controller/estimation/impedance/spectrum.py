@@ -37,6 +37,8 @@ from controller.estimation.table import FloatArray
 
 # Lines of noise nearest to a tone that are taken. Assumed, 8-24.
 _NOISE_LINES: Final = 16
+# Student's over the normal 95 % interval, squared, for a scatter from so many lines of two parts.
+_FEW_LINES: Final = (2.037 / 1.96) ** 2
 # Impedance over its standard uncertainty from noise, below which a tone is not told. Assumed, 3-10.
 LEAST_SNR: Final = 5.0
 # Order of the drift polynomial, and time constants (periods) with which the cell settles into the
@@ -313,13 +315,15 @@ def _staircase(
 class _Fitted:
     """Complex amplitudes of current and voltage at the tones, and what they leave.
 
-    A tone is Re(amplitude * exp(j w t)).
+    A tone is Re(amplitude * exp(j w t)). `inflation` is the variance of its amplitude over what
+    it would be if no other column resembled it; drift and the lowest tone do.
     """
 
     current_A: ComplexArray
     voltage_V: ComplexArray
     rest: FloatArray  # (2, n)
     drift: FloatArray  # (2, n)
+    inflation: FloatArray  # (tones,)
 
 
 def _fitted(record: _Record, frequency_Hz: FloatArray, *, settled: bool = False) -> _Fitted:
@@ -334,14 +338,17 @@ def _fitted(record: _Record, frequency_Hz: FloatArray, *, settled: bool = False)
     # Normal equations: many rows and few columns, well apart once the mean is off.
     mean = np.mean(record.values, axis=1, keepdims=True)
     moving = record.values - mean
-    solution = np.linalg.solve(columns.T @ columns, columns.T @ moving.T)
+    inverse = np.linalg.inv(columns.T @ columns)
+    solution = inverse @ (columns.T @ moving.T)
     count = frequency_Hz.size
     amplitudes = (solution[:count] - 1j * solution[count : 2 * count]).T
+    variances = np.diagonal(inverse)[: 2 * count].reshape(2, count)
     return _Fitted(
         current_A=amplitudes[0],
         voltage_V=amplitudes[1],
         rest=moving - (columns @ solution).T,
         drift=mean + (drift @ solution[2 * count :]).T,
+        inflation=0.25 * record.t_s.size * np.sum(variances, axis=0),
     )
 
 
@@ -391,9 +398,10 @@ def _gain(record: _Record) -> float:
     A reading at the very time of an edge shows what was before it; one that shows neither level was
     taken across the edge and is left out.
     """
-    step_s = float(np.median(np.diff(record.edges_s)))
-    t_s = record.t_s - max(_AT_EDGE * step_s, record.u_time_s)
+    t_s = record.t_s
     if record.averaging_s == 0.0:
+        step_s = float(np.median(np.diff(record.edges_s)))
+        t_s = t_s - max(_AT_EDGE * step_s, record.u_time_s)
         index = np.searchsorted(record.edges_s, t_s, side="left") - 1
         set_A = record.levels_A[np.clip(index, 0, record.levels_A.size - 1)]
     else:
@@ -450,6 +458,7 @@ def _noise_Ohm(
         share = z[k] if carrier is None else complex(ohmic_Ohm)
         through = fitted.current_A[k] if carrier is None else carrier[k]
         power = float(np.mean(np.abs(lines[:, 1] - share * lines[:, 0]) ** 2))
+        power *= max(float(fitted.inflation[k]), 1.0) * _FEW_LINES
         found.append(math.sqrt(0.5 * power) / max(abs(through), 1e-300))
     least = 1e-12 * np.abs(z)
     return np.asarray(np.maximum(np.array(found), least), dtype=np.float64)
