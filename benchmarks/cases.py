@@ -21,6 +21,7 @@ from benchmarks.plant import (
     plant_population,
     plant_step,
 )
+from benchmarks.spectra import eis_fit
 from benchmarks.timing import Result, compared, interleaved, seconds
 from controller.app.config import load_run
 from controller.app.display import LiveDisplay
@@ -321,6 +322,7 @@ CASES: dict[str, Callable[[], Result | list[Result]]] = {
         loop,
         display,
         report,
+        eis_fit,
         hil_import,
     )
 }

@@ -11,6 +11,8 @@ import importlib.util
 import shutil
 import subprocess
 import tempfile
+from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -165,5 +167,32 @@ def c_two_rc(steps: int = 200_000) -> Measure | str:
             )
             / steps
         )
+
+    return measure
+
+
+def impedance_fit(
+    circuit: str,
+    starts: Sequence[list[float]],
+    frequency_Hz: Any,
+    impedance_Ohm: Any,
+    expected: Any,
+) -> Measure | str:
+    """Fit with impedance.py, modulus weights, from each start; all must reach `expected`."""
+    for package in ("impedance", "pandas"):  # it needs pandas and does not say so
+        if not is_there(package):
+            return f"{package} is not installed"
+    from impedance.models.circuits import CustomCircuit
+
+    def measure() -> float:
+        took_s = 0.0
+        for start in starts:
+            fitted = CustomCircuit(circuit, initial_guess=start)
+            work = partial(fitted.fit, frequency_Hz, impedance_Ohm, weight_by_modulus=True)
+            took_s += seconds(work)
+            # Like groups may have changed places.
+            if not np.allclose(np.sort(fitted.parameters_), np.sort(expected), rtol=1e-3):
+                raise RuntimeError(f"impedance.py ended elsewhere: {fitted.parameters_}")
+        return took_s / len(starts)
 
     return measure

@@ -17,7 +17,7 @@ from controller.domain.cell import CellFormat
 from controller.domain.errors import ConfigurationError, nearest, refuse
 from controller.domain.figures import Resistance
 from controller.estimation.cycles import Analysis, CycleResult, analyse
-from controller.io.readers import read_table
+from controller.io.readers import SpectrumFile, read_spectra, read_table
 
 SCHEMA: Final = 1
 EXIT_OK: Final = 0
@@ -61,9 +61,14 @@ def replay(
     code = EXIT_OK
     for path in files:
         try:
-            table = read_table(path)
+            spectra = read_spectra(path)
+            table = read_table(path) if spectra is None else None
         except ConfigurationError as error:
             code = _refused(error)
+            continue
+        if spectra is not None:
+            _tell_spectra(console, spectra, as_json=as_json)
+        if table is None:
             continue
         analysis = analyse(table, cell_format=parsed, ignore_counters=ignore_counters)
         if as_json:
@@ -71,6 +76,15 @@ def replay(
         else:
             show(console, analysis)
     return code
+
+
+def _tell_spectra(console: Console, spectra: SpectrumFile, *, as_json: bool) -> None:
+    from controller.app.spectrum_table import spectra_json, spectra_shown
+
+    if as_json:
+        sys.stdout.write(json.dumps(spectra_json(spectra), allow_nan=False) + "\n")
+    else:
+        spectra_shown(console, spectra)
 
 
 def _example() -> Path:

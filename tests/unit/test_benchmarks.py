@@ -76,11 +76,13 @@ def test_the_table_is_markdown(capsys: pytest.CaptureFixture[str]) -> None:
 def test_a_peer_that_is_not_there_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(peers, "is_there", lambda _: False)
     monkeypatch.setattr(peers.shutil, "which", lambda _: None)
-    missing = [peers.thevenin(), peers.pybamm(), peers.c_two_rc()]
+    fitted = peers.impedance_fit("R0", [[1.0]], [1.0], [1.0], [1.0])
+    missing = [peers.thevenin(), peers.pybamm(), peers.c_two_rc(), fitted]
     assert missing == [
         "thevenin is not installed",
         "pybamm is not installed",
         "no C compiler is installed",
+        "impedance is not installed",
     ]
     others: list[tuple[str, peers.Measure | str]] = [("theirs", "gone"), ("half", lambda: 4.0)]
     assert plant.beside("x", "us", 1.0, lambda: 2.0, others) == [

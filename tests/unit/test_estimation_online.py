@@ -616,7 +616,7 @@ def test_the_circuit_is_told_from_steps_and_never_where_none_was():
     conf = config()
     state = online.new_state(conf)
     assert math.isnan(online.live(state, conf).r0_and_r1_Ohm)
-    noise = random.Random(1)
+    noise = random.Random(1)  # noqa: S311 -- noise
     t_s, quick_V, slow_V = 0.0, 0.0, 0.0
     for k in range(400):
         current_A = -1e-3 if (k // 40) % 2 else 0.0

@@ -52,7 +52,7 @@ def read_table(path: Path) -> Table:
     binary = read_binary(path, data)
     if binary is not None:
         return binary
-    text = _decoded(source, data)
+    text = decoded(source, data)
     lines = text.splitlines()
     if is_neware(lines):
         return read_neware(source, lines)
@@ -62,7 +62,8 @@ def read_table(path: Path) -> Table:
     return _read_csv(source, text, lines)
 
 
-def _decoded(source: str, data: bytes) -> str:
+def decoded(source: str, data: bytes) -> str:
+    """Return the text of a file, refusing what is none."""
     if b"\0" in data[:4096]:
         raise refuse(source, "", "neither text nor Parquet", "give a CSV or Parquet file")
     try:
