@@ -96,7 +96,7 @@ class LoggedState(CellState):
     log: Log
 
 
-def due_in_s(s: Any) -> float:
+def due_in_s(s: LoggedState) -> float:
     """Return how long a step may be, so that it ends where a reading is due.
 
     A held voltage's current falls in steps, which have to be fine beside a reading's resolution.
@@ -107,7 +107,7 @@ def due_in_s(s: Any) -> float:
     return max(left_s, 1e-3)
 
 
-def take_note(s: Any) -> None:
+def take_note(s: LoggedState) -> None:
     """Note a reading where one is due, or where voltage or current have moved."""
     log = s.log
     now_s = s.time_s
@@ -120,7 +120,7 @@ def take_note(s: Any) -> None:
         write_down(s, now_s - 0.5 * s.substep_s if log.held > 0 else now_s)
 
 
-def write_down(s: Any, now_s: float) -> None:
+def write_down(s: LoggedState, now_s: float) -> None:
     """Note a reading at a time and when the next is due."""
     log = s.log
     if log.count >= LOG_ROWS:
@@ -147,10 +147,11 @@ def write_down(s: Any, now_s: float) -> None:
 class LoggedLeg:
     """One step of a programme in numbers: as `hil.cycling.Leg`, with its control's delay."""
 
-    __slots__ = ("current_A", "delay_s", "hold_A", "max_mAh", "max_s", "stop_V")
+    __slots__ = ("current_A", "delay_s", "hold_A", "hold_s", "max_mAh", "max_s", "stop_V")
     current_A: float
     stop_V: float
     hold_A: float
+    hold_s: float
     max_mAh: float
     max_s: float
     delay_s: float
@@ -185,7 +186,13 @@ def run_logged(s: Any, p: Any, legs: Any, ambient_K: float) -> float:
                     write_down(s, s.time_s)
                 log.held = 1
                 hold_voltage(
-                    s, p, leg.current_A, leg.stop_V, leg.hold_A, leg.max_s - passed_s, ambient_K
+                    s,
+                    p,
+                    leg.current_A,
+                    leg.stop_V,
+                    leg.hold_A,
+                    min(leg.hold_s, leg.max_s - passed_s),
+                    ambient_K,
                 )
         if log.last_s < s.time_s:
             write_down(s, s.time_s)
@@ -407,7 +414,7 @@ class Life:
         before_in, before_out = float(state["charge_in_mAh"][0]), float(state["charge_out_mAh"][0])
         legs = np.zeros(len(plan.steps), records.record_dtype(LoggedLeg))
         for row, step in zip(legs, plan.steps, strict=True):
-            for name in ("current_A", "stop_V", "hold_A", "max_mAh", "max_s"):
+            for name in ("current_A", "stop_V", "hold_A", "hold_s", "max_mAh", "max_s"):
                 row[name] = getattr(step, name)
             row["delay_s"] = self.reading.delay_s
         passed_s: float = self._run(state[0], self._fixed[0], legs, self.ambient_K)

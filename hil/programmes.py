@@ -27,8 +27,9 @@ class Step:
         Positive charges; 0 rests.
     stop_V : float
         Ends the constant current.
-    hold_A : float
-        The voltage is then held until the current is down to this; 0 holds nothing.
+    hold_A, hold_s : float
+        The voltage is then held until the current is down to this, or for this long; 0 A holds
+        nothing.
     max_mAh : float
         Charge of the constant current that ends it.
     max_s : float
@@ -42,6 +43,7 @@ class Step:
     current_A: float = 0.0
     stop_V: float = 0.0
     hold_A: float = 0.0
+    hold_s: float = 3600.0
     max_mAh: float = NO_LIMIT_MAH
     max_s: float = LONGEST_S
     tag: int = TAG_BASE
@@ -157,6 +159,7 @@ def cycle_plan(
             current_A=-current_A,
             stop_V=how.lower_V,
             hold_A=end_A,
+            hold_s=7200.0,
             ends_discharge=True,
         ),
         pause,
