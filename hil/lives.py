@@ -20,8 +20,9 @@ from typing import Any, Final
 import numpy as np
 from numpy.typing import NDArray
 
+from controller.domain.command import DISCHARGE, HOLD_0A, TAG_BASE
 from controller.domain.errors import InvariantError
-from controller.domain.sample import LIMIT_CURRENT, LIMIT_VOLTAGE, OUTPUT_ON, Sample
+from controller.domain.sample import LIMIT_CURRENT, LIMIT_VOLTAGE, NAN, OUTPUT_ON, Sample
 from hil import records
 from hil.cell import kernel
 from hil.cell.cycler import constant_current, hold_voltage, rest
@@ -39,6 +40,7 @@ LOG_ROWS: Final = 4096
 EARLY_S = (1.0, 2.0, 5.0, 10.0)
 EARLY = 4
 HELD_STEP_S = 10.0
+HELD_SHARE = 0.01  # of the time held so far, between two readings that a movement asks for
 # What a reading is of, by column of the log.
 TIME, CURRENT, VOLTAGE, TEMPERATURE, LEG, HELD = range(6)
 LOG_WIDTH = 6
@@ -115,7 +117,10 @@ def take_note(s: LoggedState) -> None:
     moved = (
         abs(s.cell_V - log.last_V) >= log.move_V or abs(s.last_current_A - log.last_A) >= log.move_A
     )
-    if due or (moved and now_s - log.last_s >= log.shortest_s):
+    shortest_s = log.shortest_s
+    if log.held > 0:  # a hold on the last lithium can flutter for hours
+        shortest_s = max(shortest_s, HELD_SHARE * (now_s - log.edge_s))
+    if due or (moved and now_s - log.last_s >= shortest_s):
         # a held voltage's current falls in steps: each is the fall's value at its middle
         write_down(s, now_s - 0.5 * s.substep_s if log.held > 0 else now_s)
 
@@ -185,6 +190,8 @@ def run_logged(s: Any, p: Any, legs: Any, ambient_K: float) -> float:
                 if log.last_s < s.time_s:
                     write_down(s, s.time_s)
                 log.held = 1
+                log.edge_s = s.time_s
+                log.due_s = s.time_s + EARLY_S[0]
                 hold_voltage(
                     s,
                     p,
@@ -255,7 +262,7 @@ class Plan:
 
     period_s: float = 60.0
     move_V: float = 0.02
-    move_share: float = 0.01
+    move_share: float = 0.005
     shortest_s: float = 0.1
 
 
@@ -325,8 +332,19 @@ class Truth:
 class LivedCycle:
     """One cycle: its plan, what was read and what was hidden.
 
-    `samples` and, for each, the `commands` (kind, tag) in force and `ends` (position after which
-    the discharge is to be classified; -1 for none). Empty where only the truth was asked for.
+    Attributes
+    ----------
+    plan : CyclePlan
+    truth : Truth
+    samples : tuple of Sample
+        Empty where only the truth was asked for.
+    commands : tuple of (int, int)
+        Kind and tag in force at each sample.
+    end_at : int
+        Position of the sample after which the discharge is to be classified; -1 for none.
+    hours : float
+    step_Ohm : float
+        True resistance after 10 s of the base discharge, from the rest before it; NaN without one.
     """
 
     plan: CyclePlan
@@ -335,141 +353,31 @@ class LivedCycle:
     commands: tuple[tuple[int, int], ...] = ()
     end_at: int = -1
     hours: float = 0.0
+    step_Ohm: float = NAN
 
 
-class Life:
-    """One cell on one instrument.
+class Reader:
+    """Turns logged rows into readings of one instrument.
 
     Parameters
     ----------
-    parameters : CellParameters
+    reading : Reading
     seed : int
-        Of the cell's shorts and the readings' noise.
-    reading : Reading, optional
-        Default: `ideal_reading`.
-    plan : Plan, optional
-    ambient_K : float
-    compiled : bool, optional
-        Default: where numba is there.
+        Of the noise; each cycle has its own stream, so that twins hear the same.
     """
 
-    def __init__(
-        self,
-        parameters: CellParameters,
-        *,
-        seed: int = 0,
-        reading: Reading | None = None,
-        plan: Plan | None = None,
-        ambient_K: float = AMBIENT_K,
-        compiled: bool | None = None,
-    ) -> None:
-        self.parameters = parameters
-        self.reading = reading or ideal_reading()
-        self.ambient_K = ambient_K
+    def __init__(self, reading: Reading, seed: int) -> None:
+        self.reading = reading
         self._seed = seed
-        self._run = _runner(compiled=available() if compiled is None else compiled)
-        s = blank_state()
-        kernel.begin(s, parameters, ambient_K, float(seed))
-        plan = plan or Plan()
-        self._state: Any = np.zeros(1, _state_argument().dtype)
-        log = self._state["log"]
-        small = records.records(s)
-        for name in small.dtype.names or ():
-            self._state[name] = small[name]
-        log["period_s"] = plan.period_s
-        log["move_V"] = plan.move_V
-        log["move_A"] = plan.move_share * parameters.nominal_capacity_mAh * 1e-3
-        log["shortest_s"] = plan.shortest_s
-        self._fixed = records.records(parameters)
-        self._sequence = 0
         self._range = 0
-        self.number = 0
-        self._electrolyte_mAh = float(s.electrolyte_mAh)
+        self._sequence = 0
 
-    def snapshot(self) -> tuple[bytes, int]:
-        """Return cell and number of the cycle, to make a twin from. The log is not kept."""
-        return self._state.tobytes(), self.number
-
-    def restore(self, snapshot: tuple[bytes, int]) -> None:
-        """Take the life back to a snapshot; noise to come is that of the cycle's number."""
-        self._state[:] = np.frombuffer(snapshot[0], self._state.dtype)
-        self.number = snapshot[1]
-
-    def cycle(self, plan: CyclePlan, *, read: bool = True) -> LivedCycle:
-        """Live one cycle.
-
-        Parameters
-        ----------
-        plan : CyclePlan
-        read : bool
-            Without it only the truth is returned.
-
-        Raises
-        ------
-        InvariantError
-            The state left physics, or the log had no room: a bug.
-        """
-        self.number += 1
-        state = self._state
-        before_in, before_out = float(state["charge_in_mAh"][0]), float(state["charge_out_mAh"][0])
-        legs = np.zeros(len(plan.steps), records.record_dtype(LoggedLeg))
-        for row, step in zip(legs, plan.steps, strict=True):
-            for name in ("current_A", "stop_V", "hold_A", "hold_s", "max_mAh", "max_s"):
-                row[name] = getattr(step, name)
-            row["delay_s"] = self.reading.delay_s
-        passed_s: float = self._run(state[0], self._fixed[0], legs, self.ambient_K)
-        if not abs(float(state["cell_V"][0])) < LOST_V or int(state["log"]["lost"][0]):
-            raise InvariantError(
-                f"cycle {self.number}: {state['cell_V'][0]!r} V, "
-                f"{int(state['log']['lost'][0])} readings without room"
-            )
-        truth = self._truth(before_in, before_out)
-        if not read:
-            return LivedCycle(plan=plan, truth=truth, hours=passed_s / 3600.0)
-        count = int(state["log"]["count"][0])
-        rows = state["log"]["rows"][0][: count * LOG_WIDTH].reshape(count, LOG_WIDTH).copy()
-        samples, commands, end_at = self._read(plan, rows)
-        return LivedCycle(
-            plan=plan,
-            truth=truth,
-            samples=samples,
-            commands=commands,
-            end_at=end_at,
-            hours=passed_s / 3600.0,
-        )
-
-    def _truth(self, before_in: float, before_out: float) -> Truth:
-        s: Any = self._state[0]
-        neg = s["neg"]
-        oxidised = float(s["oxidised_mAh"]) - float(s["cathode_reduced_mAh"])
-        shuttled = float(s["leakage_mAh"]) - float(s["mediated_mAh"])
-        reduced = float(neg["reduced_mAh"])
-        dissolved = float(s["electrolyte_mAh"]) - self._electrolyte_mAh + oxidised - reduced
-        if self.parameters.positive_is_lithium:
-            # the other electrode takes salt and gives it back as well: by the charge instead
-            stays = sum(float(neg[name]) for name in _LITHIUM) - self.parameters.negative_foil_mAh
-            passed = float(s["charge_in_mAh"]) - float(s["charge_out_mAh"])
-            dissolved = passed - shuttled - reduced - stays
-        return Truth(
-            charge_mAh=float(s["charge_in_mAh"]) - before_in,
-            discharge_mAh=float(s["charge_out_mAh"]) - before_out,
-            active_mAh=float(neg["deposit_mAh"]),
-            fresh_mAh=float(neg["fresh_mAh"]) + float(neg["reversible_mAh"]),
-            old_mAh=float(neg["old_mAh"]),
-            sei_mAh=float(neg["sei_mAh"]) + float(neg["residual_sei_mAh"]),
-            dissolved_mAh=dissolved,
-            oxidised_mAh=oxidised,
-            shuttled_mAh=shuttled,
-            end=int(s["last_end"]),
-            resistance_Ohm=float(s["resistance_Ohm"]),
-        )
-
-    def _read(
-        self, plan: CyclePlan, rows: Numbers
+    def read(
+        self, plan: CyclePlan, rows: Numbers, number: int
     ) -> tuple[tuple[Sample, ...], tuple[tuple[int, int], ...], int]:
         """Return readings, the command of each, and the position where the discharge ended."""
         reading = self.reading
-        generator = np.random.default_rng([self._seed, self.number, 17])
+        generator = np.random.default_rng([self._seed, number, 17])
         leg = rows[:, LEG].astype(int)
         count = len(rows)
         by_step: list[int] = []
@@ -513,6 +421,152 @@ class Life:
         closing = [index for index, step in enumerate(plan.steps) if step.ends_discharge]
         end_at = int(np.flatnonzero(np.isin(leg, closing))[-1]) if closing else -1
         return samples, tuple(ordered[index] for index in leg.tolist()), end_at
+
+
+def step_resistance_Ohm(plan: CyclePlan, rows: Numbers) -> float:
+    """Return the true resistance 10 s into the base discharge that follows a rest."""
+    legs = rows[:, LEG].astype(int)
+    for index, step in enumerate(plan.steps):
+        if not (index and step.kind == DISCHARGE and step.tag == TAG_BASE):
+            continue
+        before = np.flatnonzero(legs == index - 1)
+        after = np.flatnonzero(legs == index)
+        if not (before.size and after.size and plan.steps[index - 1].kind == HOLD_0A):
+            return NAN
+        edge = rows[before[-1]]
+        since_s = rows[after, TIME] - edge[TIME]
+        at = after[int(np.argmin(np.abs(since_s - 10.0)))]
+        change_A = float(rows[at, CURRENT] - edge[CURRENT])
+        if abs(float(rows[at, TIME] - edge[TIME]) - 10.0) > 1.0 or change_A == 0.0:
+            return NAN
+        return float(rows[at, VOLTAGE] - edge[VOLTAGE]) / change_A
+    return NAN
+
+
+class Life:
+    """One cell on one instrument.
+
+    Parameters
+    ----------
+    parameters : CellParameters
+    seed : int
+        Of the cell's shorts and the readings' noise.
+    reading : Reading, optional
+        Default: `ideal_reading`.
+    plan : Plan, optional
+    ambient_K : float
+    compiled : bool, optional
+        Default: where numba is there.
+    """
+
+    def __init__(
+        self,
+        parameters: CellParameters,
+        *,
+        seed: int = 0,
+        reading: Reading | None = None,
+        plan: Plan | None = None,
+        ambient_K: float = AMBIENT_K,
+        compiled: bool | None = None,
+    ) -> None:
+        self.parameters = parameters
+        self.reader = Reader(reading or ideal_reading(), seed)
+        self.ambient_K = ambient_K
+        self._run = _runner(compiled=available() if compiled is None else compiled)
+        s = blank_state()
+        kernel.begin(s, parameters, ambient_K, float(seed))
+        plan = plan or Plan()
+        self._state: Any = np.zeros(1, _state_argument().dtype)
+        log = self._state["log"]
+        small = records.records(s)
+        for name in small.dtype.names or ():
+            self._state[name] = small[name]
+        log["period_s"] = plan.period_s
+        log["move_V"] = plan.move_V
+        log["move_A"] = plan.move_share * parameters.nominal_capacity_mAh * 1e-3
+        log["shortest_s"] = plan.shortest_s
+        self._fixed = records.records(parameters)
+        self.number = 0
+        self._electrolyte_mAh = float(s.electrolyte_mAh)
+
+    def snapshot(self) -> tuple[bytes, int]:
+        """Return cell and number of the cycle, to make a twin from. The log is not kept."""
+        return self._state.tobytes(), self.number
+
+    def restore(self, snapshot: tuple[bytes, int]) -> None:
+        """Take the life back to a snapshot; noise to come is that of the cycle's number."""
+        self._state[:] = np.frombuffer(snapshot[0], self._state.dtype)
+        self.number = snapshot[1]
+
+    def cycle(self, plan: CyclePlan, *, read: bool = True) -> LivedCycle:
+        """Live one cycle.
+
+        Parameters
+        ----------
+        plan : CyclePlan
+        read : bool
+            Without it only the truth is returned.
+
+        Raises
+        ------
+        InvariantError
+            The state left physics, or the log had no room: a bug.
+        """
+        self.number += 1
+        state = self._state
+        before_in, before_out = float(state["charge_in_mAh"][0]), float(state["charge_out_mAh"][0])
+        legs = np.zeros(len(plan.steps), records.record_dtype(LoggedLeg))
+        for row, step in zip(legs, plan.steps, strict=True):
+            for name in ("current_A", "stop_V", "hold_A", "hold_s", "max_mAh", "max_s"):
+                row[name] = getattr(step, name)
+            row["delay_s"] = self.reader.reading.delay_s
+        passed_s: float = self._run(state[0], self._fixed[0], legs, self.ambient_K)
+        if not abs(float(state["cell_V"][0])) < LOST_V or int(state["log"]["lost"][0]):
+            raise InvariantError(
+                f"cycle {self.number}: {state['cell_V'][0]!r} V, "
+                f"{int(state['log']['lost'][0])} readings without room"
+            )
+        truth = self._truth(before_in, before_out)
+        if not read:
+            return LivedCycle(plan=plan, truth=truth, hours=passed_s / 3600.0)
+        count = int(state["log"]["count"][0])
+        rows = state["log"]["rows"][0][: count * LOG_WIDTH].reshape(count, LOG_WIDTH).copy()
+        samples, commands, end_at = self.reader.read(plan, rows, self.number)
+        return LivedCycle(
+            plan=plan,
+            truth=truth,
+            samples=samples,
+            commands=commands,
+            end_at=end_at,
+            hours=passed_s / 3600.0,
+            step_Ohm=step_resistance_Ohm(plan, rows),
+        )
+
+    def _truth(self, before_in: float, before_out: float) -> Truth:
+        s: Any = self._state[0]
+        neg = s["neg"]
+        oxidised = float(s["oxidised_mAh"]) - float(s["cathode_reduced_mAh"])
+        shuttled = float(s["leakage_mAh"]) - float(s["mediated_mAh"])
+        reduced = float(neg["reduced_mAh"])
+        dissolved = float(s["electrolyte_mAh"]) - self._electrolyte_mAh + oxidised - reduced
+        if self.parameters.positive_is_lithium:
+            # the other electrode takes salt and gives it back as well: by the charge instead
+            stays = sum(float(neg[name]) for name in _LITHIUM) - self.parameters.negative_foil_mAh
+            passed = float(s["charge_in_mAh"]) - float(s["charge_out_mAh"])
+            dissolved = passed - shuttled - reduced - stays
+        return Truth(
+            charge_mAh=float(s["charge_in_mAh"]) - before_in,
+            discharge_mAh=float(s["charge_out_mAh"]) - before_out,
+            active_mAh=float(neg["deposit_mAh"]),
+            fresh_mAh=float(neg["fresh_mAh"]) + float(neg["reversible_mAh"]),
+            old_mAh=float(neg["old_mAh"]),
+            sei_mAh=float(neg["sei_mAh"]) + float(neg["residual_sei_mAh"]),
+            dissolved_mAh=dissolved,
+            oxidised_mAh=oxidised,
+            shuttled_mAh=shuttled,
+            end=int(s["last_end"]),
+            resistance_Ohm=float(s["resistance_Ohm"]),
+        )
 
     def live(self, plans: Iterable[CyclePlan], *, read: bool = True) -> list[LivedCycle]:
         """Live the cycles of a programme."""

@@ -96,6 +96,7 @@ FORMATS: Final[Mapping[str, Format]] = MappingProxyType(
 )
 BASE_C, FORMATION_C, REFERENCE_C = 1.0 / 3.0, 0.1, 0.05
 REST_S: Final = 600.0
+LONGEST_SHARE: Final = 1.5  # of the time in which nominal capacity is passed: a step's longest
 ANCHOR_C: Final = 0.02
 DISCHARGED_REST_H: Final = 4.0
 STRIP_MA_PER_CM2: Final = 3.0
@@ -132,9 +133,16 @@ def cycle_plan(
     current_A = rates.get(kind, REFERENCE_C) * one_c_A
     plated_mAh = how.charge_share * p.nominal_capacity_mAh or NO_LIMIT_MAH
     taper_A = 0.05 * one_c_A if how.holds and current_A > 0.05 * one_c_A else 0.0
+    longest_s = LONGEST_SHARE * 3600.0 * one_c_A / current_A
     pause = Step(max_s=REST_S)
     treating = Step(max_s=DISCHARGED_REST_H * 3600.0, tag=TAG_TREATMENT)
-    charge = Step(current_A=current_A, stop_V=how.upper_V, hold_A=taper_A, max_mAh=plated_mAh)
+    charge = Step(
+        current_A=current_A,
+        stop_V=how.upper_V,
+        hold_A=taper_A,
+        max_mAh=plated_mAh,
+        max_s=longest_s,
+    )
     steps: list[Step] = []
     if treatment == DISCHARGED_REST:
         steps.append(treating)
@@ -160,6 +168,7 @@ def cycle_plan(
             stop_V=how.lower_V,
             hold_A=end_A,
             hold_s=7200.0,
+            max_s=longest_s + 7200.0,
             ends_discharge=True,
         ),
         pause,

@@ -6,26 +6,45 @@ through `online.observe`, the discharge classified where its step ends, the cycl
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
+from itertools import pairwise
+from typing import Protocol
 
 from controller.domain.cell import CellFormat
+from controller.domain.command import CHARGE, DISCHARGE
 from controller.domain.figures import CycleFigures
-from controller.estimation import online
+from controller.estimation import inventory, online
+from controller.estimation.inventory import Inventory, InventoryConfig
 from hil.cell.library import load_cell
 from hil.cell.parameters import CellParameters
-from hil.lives import Life, LivedCycle, Truth
+from hil.lives import LivedCycle, Truth
 from hil.programmes import FORMATS, CyclePlan
+
+
+class Lives(Protocol):
+    """A life: `hil.lives.Life` or `hil.port_lives.PortLife`."""
+
+    def cycle(self, plan: CyclePlan) -> LivedCycle:
+        """Live one cycle."""
+        ...
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Scored:
-    """One cycle: figures, resistances' last one within them, and the truth."""
+    """One cycle: figures and inventory as the program has them, and what is true.
+
+    `flowing_s` is how long a current was ordered, charge and discharge apart.
+    """
 
     figures: CycleFigures
+    inventory: Inventory
     truth: Truth
     plan: CyclePlan
     hours: float
+    step_Ohm: float
+    flowing_s: tuple[float, float]
 
 
 def estimator_config(
@@ -62,7 +81,7 @@ def estimated(
 
 
 def score_life(
-    life: Life, config: online.EstimatorConfig, plans: Iterable[CyclePlan]
+    life: Lives, config: online.EstimatorConfig, plans: Iterable[CyclePlan]
 ) -> list[Scored]:
     """Live a programme and return its figures beside the truth."""
     kept: list[LivedCycle] = []
@@ -73,7 +92,70 @@ def score_life(
             kept.append(one)
             yield one
 
+    told = inventory_config(config)
+    state = inventory.new_inventory(told)
     return [
-        Scored(figures=figures, truth=one.truth, plan=one.plan, hours=one.hours)
-        for figures, one in zip(estimated(config, lived()), kept, strict=False)
+        Scored(
+            figures=figures,
+            inventory=inventory.close_cycle(state, told, figures),
+            truth=kept[-1].truth,
+            plan=kept[-1].plan,
+            hours=kept[-1].hours,
+            step_Ohm=kept[-1].step_Ohm,
+            flowing_s=flowing_s(kept[-1]),
+        )
+        for figures in estimated(config, lived())
     ]
+
+
+def inventory_config(config: online.EstimatorConfig) -> InventoryConfig:
+    """Return what the inventory is told of the cell."""
+    return InventoryConfig(
+        cell_format=config.cell_format,
+        nominal_capacity_Ah=config.nominal_capacity_Ah,
+        inactive_share_mean=config.inactive_share_mean,
+        inactive_share_sd=config.inactive_share_sd,
+    )
+
+
+def flowing_s(cycle: LivedCycle) -> tuple[float, float]:
+    """Return how long charge and discharge were ordered (s)."""
+    seconds = {CHARGE: 0.0, DISCHARGE: 0.0}
+    for (before, now), (kind, _) in zip(pairwise(cycle.samples), cycle.commands[1:], strict=True):
+        if kind in seconds:
+            seconds[kind] += now.t_device_s - before.t_device_s
+    return seconds[CHARGE], seconds[DISCHARGE]
+
+
+# -- scores -------------------------------------------------------------------------------------
+
+
+def interval_score(low: float, high: float, truth: float, level: float = 0.95) -> float:
+    """Return width plus 2/alpha times what the truth lies outside by (Gneiting & Raftery 2007).
+
+    DOI 10.1198/016214506000001437, equation 43.
+    """
+    outside = max(low - truth, 0.0) + max(truth - high, 0.0)
+    return high - low + 2.0 / (1.0 - level) * outside
+
+
+def _binomial(n: int, k: int, share: float) -> float:
+    ways = math.lgamma(n + 1) - math.lgamma(k + 1) - math.lgamma(n - k + 1)
+    return math.exp(ways + k * math.log(share) + (n - k) * math.log1p(-share))
+
+
+def binomial_band(n: int, share: float, level: float = 0.99) -> tuple[int, int]:
+    """Return the counts that a share gives with at least this probability, tails alike."""
+    tail = 0.5 * (1.0 - level)
+    probabilities = [_binomial(n, k, share) for k in range(n + 1)]
+    return _first_beyond(probabilities, tail), n - _first_beyond(probabilities[::-1], tail)
+
+
+def _first_beyond(probabilities: list[float], tail: float) -> int:
+    """Return the first count whose sum up to it exceeds the tail."""
+    total = 0.0
+    for count, probability in enumerate(probabilities):
+        total += probability
+        if total > tail:
+            return count
+    return len(probabilities) - 1

@@ -55,9 +55,11 @@ CHARGE_NOISE: Final = 1e-4
 SIDE_PROBABILITY: Final = 0.3
 SIDE_RATES_PER_H: Final = tuple(1e-5 * 4.0**k for k in range(6))
 _NO_SIDE_PER_H: Final = 5e-7
-# How far from constant a side current is over a life, as a share of what it took. Assumed, 1-5 %:
-# a shuttle stops while there is no lithium on the anode.
+# How far from constant a side current is, as a share of what it took: a shuttle stops while there
+# is no lithium on the anode; oxidation waits for a high voltage, which slow formation cycles hold
+# for another share of their time. Assumed, 1-5 % and 10-50 %.
 SIDE_VARIATION: Final = 0.02
+FORMATION_VARIATION: Final = 0.3
 _SIDE_WIDTH: Final = 0.45  # of each component; neighbours stand a factor of four apart
 # Prior of lithium lost per charge plated. Assumed: log-normal, CE 98 to 99.9 %.
 LOSS_MEDIAN: Final = 0.004
@@ -405,14 +407,22 @@ class _Mixture:
 
 
 def _normal_cdf(z: Numbers) -> Numbers:
-    return np.array([0.5 * math.erfc(-one / math.sqrt(2.0)) for one in z])
+    """Return the normal distribution to 8e-8 (Abramowitz & Stegun 1964, 26.2.17)."""
+    away = np.abs(z)
+    t = 1.0 / (1.0 + 0.2316419 * away)
+    tail = t * (
+        0.319381530 + t * (-0.356563782 + t * (1.781477937 + t * (-1.821255978 + t * 1.330274429)))
+    )
+    tail = tail * np.exp(-0.5 * away * away) * 0.3989422804014327
+    upper: Numbers = np.where(z > 0.0, 1.0 - tail, tail)
+    return upper
 
 
 def _lost_mixture(state: InventoryState, config: InventoryConfig) -> _Mixture:
     """Return lithium lost plus what is left on the anode: A - S - instrument."""
     design = np.array([state.u_missing_Ah, state.hours, 0.0, 0.0])
     mean = state.missing_Ah - state.mean @ design
-    variance = np.einsum("i,kij,j->k", design, state.cov, design)
+    variance = state.cov @ design @ design
     left_Ah = LEFT_AT_ANODE_END * config.nominal_capacity_Ah
     varied_Ah = SIDE_VARIATION * state.mean[:, _S] * state.hours
     sd = np.sqrt(np.maximum(variance, 0.0) + left_Ah**2 + varied_Ah**2)
@@ -422,6 +432,7 @@ def _lost_mixture(state: InventoryState, config: InventoryConfig) -> _Mixture:
     return _Mixture(mean, sd, weight / weight.sum())
 
 
+@lru_cache(maxsize=8)
 def _tilt(config: InventoryConfig) -> Numbers:
     """Return the factor on each component's weight where a shuttle's prior is moved by one SD.
 
@@ -490,14 +501,14 @@ def _side(state: InventoryState, config: InventoryConfig) -> Quantity:
     if _side_probability(config) == 0.0:
         return _NOTHING
     design = np.array([0.0, state.hours, state.hours, 0.0])
-    prior_mean, prior_cov, prior_log_weight = _components(config)
-    prior = _mixture(prior_mean, prior_cov, prior_log_weight, design)
-    now = _mixture(state.mean, state.cov, state.log_weight, design)
+    varied_h = math.hypot(SIDE_VARIATION * state.hours, FORMATION_VARIATION * state.reference_hours)
+    now = _mixture(state.mean, state.cov, state.log_weight, design, varied_h)
     mean_Ah, sd_Ah = now.moments()
     moved_Ah, _ = now.moments(_tilt(config))
-    _, prior_sd_Ah = prior.moments()
     dominated = prior_dominated(
-        posterior_sd=sd_Ah, prior_sd=prior_sd_Ah, moved_by=moved_Ah - mean_Ah
+        posterior_sd=sd_Ah,
+        prior_sd=_prior_side_sd_A(config) * state.hours,
+        moved_by=moved_Ah - mean_Ah,
     )
     return Quantity(
         value_Ah=max(mean_Ah, 0.0),
@@ -508,9 +519,21 @@ def _side(state: InventoryState, config: InventoryConfig) -> Quantity:
     )
 
 
-def _mixture(mean: Numbers, cov: Numbers, log_weight: Numbers, design: Numbers) -> _Mixture:
-    """Return what a combination of the components' numbers is."""
-    variance = np.einsum("i,kij,j->k", design, cov, design)
+@lru_cache(maxsize=8)
+def _prior_side_sd_A(config: InventoryConfig) -> float:
+    """Return the prior's standard deviation of both side currents together (A)."""
+    return _mixture(*_components(config), np.array([0.0, 1.0, 1.0, 0.0])).moments()[1]
+
+
+def _mixture(
+    mean: Numbers, cov: Numbers, log_weight: Numbers, design: Numbers, varied_h: float = 0.0
+) -> _Mixture:
+    """Return what a combination of the components' numbers is.
+
+    `varied_h`: hours of the side currents by which they may have been longer or shorter.
+    """
+    variance = cov @ design @ design
+    variance = variance + ((mean[:, _S] + mean[:, _O]) * varied_h) ** 2
     weight = np.exp(log_weight - np.max(log_weight))
     return _Mixture(mean @ design, np.sqrt(np.maximum(variance, 1e-30)), weight / weight.sum())
 
