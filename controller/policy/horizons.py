@@ -28,7 +28,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from controller.domain.figures import CycleFigures, CycleKind
-from controller.policy.learning import MINIMUM_PER_ARM, Opportunity, effect_of
+from controller.policy.learning import (
+    MINIMUM_PER_ARM,
+    Opportunity,
+    effect_of,
+    student_factor,
+)
 
 Numbers = NDArray[np.float64]
 
@@ -38,12 +43,12 @@ _GROUPS: Final = ((1, 1), (2, 5), (6, 20))
 _ONES: Final = tuple(last - first + 1 for first, last in _GROUPS)
 # Neighbouring cycles whose residuals may be correlated. Assumed, 1-4.
 _CORRELATED: Final = 2
-_NORMAL_95: Final = 1.959964
 # The forecast: base cycles before a treatment that its trend is drawn through, at least and at
-# most, and cycles after another treatment that it leaves out. Assumed.
+# most, and cycles after another treatment that it leaves out, for what that does later would be
+# taken for the trend. Assumed.
 TREND_AT_LEAST: Final = 4
 TREND_AT_MOST: Final = 12
-SETTLED_AFTER: Final = 1
+SETTLED_AFTER: Final = 5
 SPOILS: Final = frozenset({"unobserved-charge", "interrupted", "treatment-abandoned"})
 
 
@@ -217,14 +222,6 @@ class _Fit:
         freedom = min(self.freedom, 2 * smaller_arm - 2)
         u_Ah = math.sqrt(max(variance, 0.0)) * student_factor(freedom)
         return float(counts @ self.effect_Ah), u_Ah
-
-
-def student_factor(freedom: int) -> float:
-    """Return how much wider than normal Student's 95 % interval is (Cornish-Fisher)."""
-    z = _NORMAL_95
-    first = (z**3 + z) / 4.0
-    second = (5.0 * z**5 + 16.0 * z**3 + 3.0 * z) / 96.0
-    return (z + first / freedom + second / freedom**2) / z
 
 
 def _fit(
