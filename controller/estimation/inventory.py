@@ -68,6 +68,11 @@ LOSS_FACTOR: Final = 2.5
 AGEING_H: Final = (10.0, 25.0, 60.0, 150.0, 300.0)
 _AGEING_WEIGHTS: Final = (0.1, 0.25, 0.3, 0.25, 0.1)
 _SHARES: Final = 41  # grid of the inactive share
+# A charge this many standard uncertainties from all that is believed is not comparable; this many
+# in a row and the cell is another: what its side currents are is asked anew. Assumed, 4-6 and 2-3.
+ODD_AT_U: Final = 5.0
+ODD_IN_ROW: Final = 2
+_BELIEVED_LOG: Final = -14.0  # of a component's weight, beside the largest
 # A net charge above zero by this many standard uncertainties is lithium that came back.
 REVIVED_AT_U: Final = 2.0
 # The rule of prior domination.
@@ -178,6 +183,8 @@ class InventoryState:
     anode_ends: int = 0
     # The charge that others are compared with, and the sums when it began.
     has_reference: int = 0
+    odd_in_row: int = 0
+    odd_Ah: float = 0.0  # by what charges that were not comparable differed
     reference_charge_Ah: float = 0.0
     reference_missing_Ah: float = 0.0
     reference_u_Ah: float = 0.0
@@ -310,11 +317,7 @@ def _take_charge(state: InventoryState, config: InventoryConfig, figures: CycleF
     ):
         return
     if not state.has_reference:
-        state.has_reference = 1
-        state.reference_charge_Ah = figures.base_charge_Ah
-        state.reference_missing_Ah = state.missing_Ah
-        state.reference_u_Ah = state.u_missing_Ah
-        state.reference_hours = state.hours
+        _refer_to(state, figures)
         return
     nominal_Ah = config.nominal_capacity_Ah
     fade_Ah = state.reference_charge_Ah - figures.base_charge_Ah
@@ -326,12 +329,34 @@ def _take_charge(state: InventoryState, config: InventoryConfig, figures: CycleF
     gain = state.cov @ design  # (components, 4)
     variance = gain @ design + noise
     surprise = excess_Ah - state.mean @ design
+    believed = state.log_weight > np.max(state.log_weight) + _BELIEVED_LOG
+    if not np.any(np.abs(surprise[believed]) <= ODD_AT_U * np.sqrt(variance[believed])):
+        # Nothing believed so far explains it: this charge ended elsewhere, or the cell changed.
+        state.odd_in_row += 1
+        weight = np.exp(state.log_weight - np.max(state.log_weight))
+        state.odd_Ah += abs(float(weight @ surprise) / float(weight.sum()))
+        if state.odd_in_row >= ODD_IN_ROW:
+            mean, cov, log_weight = _components(config)
+            state.mean, state.cov, state.log_weight = mean.copy(), cov.copy(), log_weight.copy()
+            _refer_to(state, figures)
+        return
+    state.odd_in_row = 0
     state.log_weight -= 0.5 * (surprise * surprise / variance + np.log(variance))
     # A component that is out by more than this stays ready to come back.
     state.log_weight = np.maximum(state.log_weight - np.max(state.log_weight), -700.0)
     share = gain / variance[:, None]
     state.mean += share * surprise[:, None]
     state.cov -= share[:, :, None] * gain[:, None, :]
+
+
+def _refer_to(state: InventoryState, figures: CycleFigures) -> None:
+    """Compare later charges with this one."""
+    state.has_reference = 1
+    state.odd_in_row = 0
+    state.reference_charge_Ah = figures.base_charge_Ah
+    state.reference_missing_Ah = state.missing_Ah
+    state.reference_u_Ah = state.u_missing_Ah
+    state.reference_hours = state.hours
 
 
 def _revived(
@@ -512,9 +537,9 @@ def _side(state: InventoryState, config: InventoryConfig) -> Quantity:
     )
     return Quantity(
         value_Ah=max(mean_Ah, 0.0),
-        u_Ah=sd_Ah,
+        u_Ah=math.hypot(sd_Ah, state.odd_Ah / math.sqrt(3.0)),
         low_Ah=max(now.quantile(0.025), 0.0),
-        high_Ah=max(now.quantile(0.975), 0.0),
+        high_Ah=max(now.quantile(0.975), 0.0) + state.odd_Ah,
         label=Label.PRIOR_DOMINATED if dominated else Label.MEASURED,
     )
 

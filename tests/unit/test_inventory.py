@@ -223,6 +223,31 @@ def test_only_plain_base_charges_are_compared(changed: dict[str, object], compar
     assert (state.log_weight.tolist() != prior.log_weight.tolist()) is compared
 
 
+@pytest.mark.parametrize("jump_uAh", [-400.0, 400.0])
+def test_one_charge_that_ended_elsewhere_changes_nothing(jump_uAh: float) -> None:
+    state = new_inventory(CONFIG)
+    for cycle in range(1, 30):
+        charge_Ah = NOMINAL_AH - (cycle - 1) * 25 * UAH + (jump_uAh * UAH if cycle == 12 else 0.0)
+        last = close_cycle(state, CONFIG, figures(cycle, charge_Ah, -25 * UAH))
+        assert state.reference_charge_Ah == pytest.approx(NOMINAL_AH)
+    assert last.lost.label is Label.MEASURED
+    assert last.lost.value_Ah == pytest.approx(29 * 25 * UAH, abs=5 * UAH)
+
+
+@pytest.mark.parametrize("jump_uAh", [-400.0, 400.0])
+def test_where_charges_stay_elsewhere_the_side_currents_are_asked_anew(jump_uAh: float) -> None:
+    state = new_inventory(CONFIG)
+    labels = []
+    for cycle in range(1, 40):
+        charge_Ah = NOMINAL_AH - (cycle - 1) * 25 * UAH + (jump_uAh * UAH if cycle >= 12 else 0.0)
+        last = close_cycle(state, CONFIG, figures(cycle, charge_Ah, -25 * UAH))
+        labels.append(last.lost.label)
+    assert labels[10] is Label.MEASURED
+    assert labels[12] is Label.PRIOR_DOMINATED
+    assert labels[-1] is Label.MEASURED
+    assert last.lost.low_Ah < 39 * 25 * UAH < last.lost.high_Ah
+
+
 def test_a_cycle_without_a_number_leaves_nothing_measured() -> None:
     state = new_inventory(CONFIG)
     close_cycle(state, CONFIG, figures(1, NOMINAL_AH, -20 * UAH))
