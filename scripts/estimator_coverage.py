@@ -405,32 +405,48 @@ def tables(found: Sequence[Score], labels: dict[str, dict[int, dict[str, int]]])
         out += [
             f"**{quantity}** ({unit}{'' if quantity.startswith('CE') else ' of nominal capacity' if not quantity.startswith('R') else ' of the value'})",
             "",
-            "| lives | label | n | covered | bias | median error | median width | score: mean, median | oracle's | plain | last value |",
+            "| lives | label | n | covered | bias | median error | median width | score / oracle's, median | mean | plain: median error | last value: median error |",
             "|---|---|---|---|---|---|---|---|---|---|---|",
         ]
         for group in dict.fromkeys(one.group for one in found):
             mine = [one for one in found if one.quantity == quantity and one.group == group]
             for label in dict.fromkeys(one.label for one in mine):
                 s = summary([one for one in mine if one.label == label])
-                out.append(
-                    f"| {group} | {label} | {s['n']} | {100 * s['covered']:.1f} % | {ppm * s['bias']:+.2f} | "
-                    f"{ppm * s['error_median']:.2f} | {ppm * s['width_median']:.2f} | "
-                    f"{ppm * s['score_mean']:.2f}, {ppm * s['score_median']:.2f} | "
-                    f"{ppm * s['oracle_mean']:.2f}, {ppm * s['oracle_median']:.2f} | "
-                    f"{ppm * s['plain_median']:.1f} | {ppm * s['last_median']:.2f} |"
-                )
+                cells = [
+                    group.replace("|", "\\|"),
+                    label,
+                    str(s["n"]),
+                    f"{100 * s['covered']:.0f} %",
+                    *(f"{ppm * s[key]:+.2f}" for key in ("bias",)),
+                    *(f"{ppm * s[key]:.2f}" for key in ("error_median", "width_median")),
+                    f"{ppm * s['score_median']:.2f} / {_or_none(ppm * s['oracle_median'])}",
+                    f"{ppm * s['score_mean']:.2f} / {_or_none(ppm * s['oracle_mean'])}",
+                    _or_none(ppm * s["plain_median"]),
+                    _or_none(ppm * s["last_median"]),
+                ]
+                out.append("| " + " | ".join(cells) + " |")
         out.append("")
     out += ["**Cycles whose lithium lost is called measured**", "", "| lives | all cycles | cycle 5 | 10 | 20 | 40 |", "|---|---|---|---|---|---|"]  # fmt: skip
     for group, by_cycle in labels.items():
-        shares = [_measured(by_cycle[cycle]) for cycle in (5, 10, 20, 40)]
-        total = {word: sum(one[word] for one in by_cycle.values()) for word in ("measured",)}
+        total = sum(one.get("measured", 0) for one in by_cycle.values())
         count = sum(sum(one.values()) for one in by_cycle.values())
-        out.append(f"| {group} | {100 * total['measured'] / count:.0f} % | " + " | ".join(f"{100 * one:.0f} %" for one in shares) + " |")  # fmt: skip
+        cells = [
+            group.replace("|", "\\|"),
+            f"{100 * total / count:.0f} %",
+            *(_measured(by_cycle.get(cycle, {})) for cycle in (5, 10, 20, 40)),
+        ]
+        out.append("| " + " | ".join(cells) + " |")
     return out
 
 
-def _measured(counts: dict[str, int]) -> float:
-    return counts.get("measured", 0) / max(sum(counts.values()), 1)
+def _or_none(value: float) -> str:
+    return f"{value:.2f}" if math.isfinite(value) else "-"
+
+
+def _measured(counts: dict[str, int]) -> str:
+    if not counts:
+        return "-"
+    return f"{100 * counts.get('measured', 0) / sum(counts.values()):.0f} %"
 
 
 def main() -> None:
