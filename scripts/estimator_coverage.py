@@ -444,9 +444,8 @@ def _or_none(value: float) -> str:
 
 
 def _measured(counts: dict[str, int]) -> str:
-    if not counts:
-        return "-"
-    return f"{100 * counts.get('measured', 0) / sum(counts.values()):.0f} %"
+    total = sum(counts.values())
+    return f"{100 * counts.get('measured', 0) / total:.0f} %" if total else "-"
 
 
 def main() -> None:
