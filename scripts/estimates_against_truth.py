@@ -182,10 +182,13 @@ def true_lost_mAh(rig: Rig, electrolyte_at_assembly_mAh: float) -> float:
     """Return lithium lost from cycling since assembly: isolated metal, SEI, and dissolved SEI.
 
     SEI that dissolves in a discharged rest leaves its lithium in the electrolyte: not inactive any
-    more, yet no charge comes back for it. No other process changes what the electrolyte holds.
+    more, yet no charge comes back for it. Oxidation at the cathode takes lithium from the electrolyte
+    (it is plated, and comes back), reduction leaves some there: neither is lost at the anode.
     """
     truth = rig.bench.cell.truth()
     dissolved_mAh = float(truth["electrolyte_lithium_mAh"]) - electrolyte_at_assembly_mAh
+    dissolved_mAh += float(truth["electrolyte_oxidised_mAh"])
+    dissolved_mAh -= float(truth["electrolyte_reduced_mAh"])
     return sum(float(truth[name]) for name in (*INACTIVE, *SEI)) + dissolved_mAh
 
 

@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from typing import Final
 
 MINIMUM_PER_ARM: Final = 5
+_NORMAL_95: Final = 1.959964
 
 
 @dataclass(slots=True, kw_only=True)
@@ -108,8 +109,9 @@ def effect_of(recipe: str, opportunities: list[Opportunity], *, not_credited: st
             f"{MINIMUM_PER_ARM} of each are needed",
         )
     slope = _pooled_slope(treated, withheld)
-    mean_treated, u_treated = _weighted_mean(treated, slope)
-    mean_withheld, u_withheld = _weighted_mean(withheld, slope)
+    few = student_factor(2 * min(len(treated), len(withheld)) - 2)
+    mean_treated, u_treated = _weighted_mean(treated, slope, few)
+    mean_withheld, u_withheld = _weighted_mean(withheld, slope, few)
     return Effect(
         recipe=recipe,
         treated=len(treated),
@@ -118,6 +120,14 @@ def effect_of(recipe: str, opportunities: list[Opportunity], *, not_credited: st
         u_recovered_Ah=math.hypot(u_treated, u_withheld),
         reason="randomised contrast, horizon 1 cycle, anchor to anchor",
     )
+
+
+def student_factor(freedom: int) -> float:
+    """Return how much wider than normal Student's 95 % interval is (Cornish-Fisher)."""
+    z = _NORMAL_95
+    first = (z**3 + z) / 4.0
+    second = (5.0 * z**5 + 16.0 * z**3 + 3.0 * z) / 96.0
+    return (z + first / freedom + second / freedom**2) / z
 
 
 def _pooled_slope(treated: list[Opportunity], withheld: list[Opportunity]) -> float:
@@ -133,12 +143,13 @@ def _pooled_slope(treated: list[Opportunity], withheld: list[Opportunity]) -> fl
     return numerator / denominator if denominator > 0.0 else 0.0
 
 
-def _weighted_mean(arm: list[Opportunity], slope: float) -> tuple[float, float]:
+def _weighted_mean(arm: list[Opportunity], slope: float, few: float) -> tuple[float, float]:
     """Return the inverse-probability weighted mean of the adjusted net charge, and its u.
 
     The spread between opportunities averages down, the readings' own uncertainty does not: gain and
     offset are the same in every cycle, and a treatment that uses another current range carries
-    that range's gain error into each of its opportunities.
+    that range's gain error into each of its opportunities. `few` widens the spread, which is taken
+    from few opportunities.
     """
     weights = [1.0 / (one.probability if one.treated else 1.0 - one.probability) for one in arm]
     adjusted = [(one.net_charge_Ah or 0.0) - slope * one.net_before_Ah for one in arm]
@@ -148,4 +159,4 @@ def _weighted_mean(arm: list[Opportunity], slope: float) -> tuple[float, float]:
     variance = sum(w * (y - mean) ** 2 for w, y in zip(weights, adjusted, strict=True)) / total
     spread = variance / max(n_effective - 1.0, 1.0)
     own = sum(w * (one.u_net_charge_Ah or 0.0) for w, one in zip(weights, arm, strict=True)) / total
-    return mean, math.hypot(math.sqrt(spread), own)
+    return mean, math.hypot(few * math.sqrt(spread), own)

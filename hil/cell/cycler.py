@@ -26,6 +26,7 @@ from hil.cell.parameters import CellParameters
 from hil.cell.state import CellState
 
 MAX_STEPS = 400_000
+LONGEST_STEP_S = 1e9
 FIRST_STEP_S = 0.02  # after a change of current; the next may be `GROWTH` times as long
 FIRST_HOLD_STEP_S = 1e-3  # a pulse of a second is followed in steps this fine at first
 SHORTEST_STEP_S = 1e-3
@@ -43,6 +44,15 @@ CALM_V = 1e-3  # a hold this far from its voltage takes shorter steps
 SMALL_STEP = 1e-4  # of 1C, for a slope
 NEWTON_STEPS = 2
 GONE_MAH_PER_CM2 = 1e-9
+
+
+def longest_s(s: CellState) -> float:  # noqa: ARG001 -- as what takes its place
+    """Return how long a step may be; who keeps a log puts its own in place (`hil.lives`)."""
+    return LONGEST_STEP_S
+
+
+def note(s: CellState) -> None:
+    """Take note of a step that is done; who keeps a log puts its own in place (`hil.lives`)."""
 
 
 def constant_current(
@@ -76,8 +86,9 @@ def constant_current(
             break
         if not (gap_V > NEAR_V or (back and passed_s < BLIND_S)):
             break
-        part_s = min(substep_s(s, p, current_A, left_s), max(pace_s, SHORTEST_STEP_S))
+        part_s = min(substep_s(s, p, current_A, left_s), max(pace_s, SHORTEST_STEP_S), longest_s(s))
         advance(s, p, current_A, part_s, ambient_K)
+        note(s)
         passed_s += part_s
         left_s -= part_s
         next_V = sign * (stop_V - s.cell_V)
@@ -128,10 +139,11 @@ def hold_voltage(
             break
         if sign < 0.0 and not has_lithium(s, p):
             break
-        part_s = min(substep_s(s, p, sign * magnitude_A, max_s - passed_s), pace_s)
+        part_s = min(substep_s(s, p, sign * magnitude_A, max_s - passed_s), pace_s, longest_s(s))
         foreseen_V = ahead_V(s, p, before_A, sign * magnitude_A, part_s)
         advance(s, p, sign * magnitude_A, part_s, ambient_K)
         s.last_current_A = sign * magnitude_A
+        note(s)
         passed_s += part_s
         drift_V_per_s += 0.5 * ((s.cell_V - foreseen_V) / part_s - drift_V_per_s)
         away_V = math.fabs(s.cell_V - hold_V)
@@ -213,8 +225,9 @@ def rest(s: CellState, p: CellParameters, max_s: float, ambient_K: float) -> flo
     for _ in range(MAX_STEPS):
         if not left_s > 0.0:
             break
-        part_s = min(substep_s(s, p, 0.0, left_s), pace_s)
+        part_s = min(substep_s(s, p, 0.0, left_s), pace_s, longest_s(s))
         advance(s, p, 0.0, part_s, ambient_K)
+        note(s)
         left_s -= part_s
         pace_s = GROWTH * part_s
     return max_s

@@ -34,7 +34,12 @@ PLANT = [
     for module in PLANT_MODULES
     for name, one in vars(importlib.import_module(module)).items()
     if inspect.isfunction(one) and one.__module__ == module
-] + ["hil.population:next_current"]
+] + [
+    "hil.lives:due_in_s",
+    "hil.lives:take_note",
+    "hil.lives:write_down",
+    "hil.population:next_current",
+]
 STATEMENTS = (ast.Assign, ast.AugAssign, ast.Break, ast.If, ast.For, ast.Return)
 EXPRESSIONS = (
     ast.Attribute,

@@ -177,6 +177,22 @@ def test_the_summary_is_printed_for_a_person(run_dir: Path) -> None:
         assert words in text
 
 
+def test_effects_further_on_and_by_forecast_are_told_with_their_source(run_dir: Path) -> None:
+    for one in read_facts(run_dir).treatments:
+        told = [(effect.source.value, effect.horizon) for effect in one.further]
+        contrasts, forecasts = "randomised contrasts", "untreated forecast"
+        assert told == [
+            (contrasts, 5),
+            (contrasts, 20),
+            (forecasts, 1),
+            (forecasts, 5),
+            (forecasts, 20),
+        ]
+        assert all(effect.reason for effect in one.further)
+    page = write_report(run_dir).read_text(encoding="utf-8")
+    assert page.count("untreated forecast") >= 3
+
+
 @pytest.mark.parametrize("close", ["stopped by Ctrl-C", None])
 def test_runs_without_a_closed_cycle_are_reported(tmp_path: Path, close: str | None) -> None:
     run = make_run(tmp_path, base_cycles=0, close=close)

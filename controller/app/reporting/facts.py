@@ -21,6 +21,7 @@ from controller.domain.errors import ConfigurationError
 from controller.domain.events import Event, EventKind, JsonScalar
 from controller.domain.figures import CycleFigures, CycleKind
 from controller.io.journal import JournalReader, SessionRecord
+from controller.policy.horizons import HorizonEffect, effects_of, forecast_effects_of
 from controller.policy.learning import Effect, Opportunity, effect_of
 from controller.policy.scheduler import DRIFT_CYCLES, drift_over
 from protocols.credit import why_not_credited
@@ -43,13 +44,14 @@ WINDOW_MARGIN_S: Final = 600.0
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TreatmentFacts:
-    """One protocol's use and what it gave back."""
+    """One protocol's use and what it gave back; `further` at longer horizons and by forecast."""
 
     protocol: str
     count: int
     abandoned: int
     effect: Effect
     cycles: tuple[int, ...]
+    further: tuple[HorizonEffect, ...] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -171,17 +173,20 @@ def facts_of(reader: JournalReader, run_dir: Path) -> RunFacts:
     decisions = reader.decisions()
     sessions = reader.sessions()
     opportunities = _opportunities(core)
+    cycles = tuple(reader.cycles())
     return RunFacts(
         run_dir=run_dir,
         header=header,
         configuration=configuration,
-        cycles=tuple(reader.cycles()),
+        cycles=cycles,
         decisions=tuple(decisions),
         events=tuple(reader.events()),
         sessions=tuple(sessions),
         splits={cycle: figures for _, cycle, figures in reader.estimates()},
         resistance_kinds=tuple(sorted({one.kind for one in reader.resistances()})),
-        treatments=tuple(_treatments(core, configuration, decisions, opportunities, run_dir)),
+        treatments=tuple(
+            _treatments(core, configuration, decisions, opportunities, cycles, run_dir)
+        ),
         opportunities=tuple(opportunities),
         hours=_hours(core, reader),
         stopped_because=_stopped_because(core, sessions),
@@ -223,6 +228,7 @@ def _treatments(
     configuration: Mapping[str, Any],
     decisions: Sequence[Decision],
     opportunities: Sequence[Opportunity],
+    cycles: Sequence[CycleFigures],
     run_dir: Path,
 ) -> list[TreatmentFacts]:
     """Return every protocol that was scheduled or had an opportunity, in the owner's order."""
@@ -237,20 +243,22 @@ def _treatments(
     chosen = {
         name: tuple(one.cycle + 1 for one in decisions if one.protocol == name) for name in names
     }
-    return [
-        TreatmentFacts(
-            protocol=name,
-            count=int(run.get(name, 0)) if core else len(chosen[name]),
-            abandoned=int(abandoned.get(name, 0)),
-            effect=effect_of(
-                name,
-                list(opportunities),
-                not_credited=_not_credited(name, configuration, run_dir),
-            ),
-            cycles=chosen[name],
+    found = []
+    for name in names:
+        reason = _not_credited(name, configuration, run_dir)
+        contrasts = effects_of(name, opportunities, cycles, not_credited=reason)
+        forecasts = forecast_effects_of(name, opportunities, cycles, not_credited=reason)
+        found.append(
+            TreatmentFacts(
+                protocol=name,
+                count=int(run.get(name, 0)) if core else len(chosen[name]),
+                abandoned=int(abandoned.get(name, 0)),
+                effect=effect_of(name, list(opportunities), not_credited=reason),
+                cycles=chosen[name],
+                further=(*contrasts[1:], *forecasts),
+            )
         )
-        for name in names
-    ]
+    return found
 
 
 def _not_credited(name: str, configuration: Mapping[str, Any], run_dir: Path) -> str:

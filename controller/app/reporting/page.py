@@ -22,6 +22,8 @@ from controller.app.reporting.words import K_95, decimals_for, known, number, pl
 from controller.domain.cell import ZERO_CELSIUS_K, CellFormat
 from controller.domain.events import Event, EventKind
 from controller.domain.figures import CycleFigures, CycleKind
+from controller.policy.horizons import HorizonEffect
+from controller.policy.learning import Effect
 
 ASSUMED_FIGURES: Final = "Figures of the simulated cell are assumed."
 # Rows shown of the table of events; more stay in the journal.
@@ -213,7 +215,7 @@ def _treatment_table(treatments: Sequence[TreatmentFacts]) -> str:
             str(one.count) + (f" ({one.abandoned} abandoned)" if one.abandoned else ""),
             _span_words(one.cycles),
             f"{one.effect.treated} / {one.effect.withheld}",
-            _recovered_words(one),
+            _recovered_words(one.effect),
         )
         for one in treatments
     ]
@@ -232,11 +234,40 @@ def _treatment_table(treatments: Sequence[TreatmentFacts]) -> str:
             label="Treatments",
         )
         + f"<p>{GIVEN_BACK_WORDS}</p>"
+        + _further_table(treatments)
     )
 
 
-def _recovered_words(one: TreatmentFacts) -> str:
-    effect = one.effect
+def _further_table(treatments: Sequence[TreatmentFacts]) -> str:
+    """Return what is said at longer horizons and by forecast."""
+    rows = [
+        (
+            safe(one.protocol),
+            str(effect.horizon),
+            safe(effect.source.value),
+            f"{effect.treated} / {effect.withheld}",
+            _recovered_words(effect),
+        )
+        for one in treatments
+        for effect in one.further
+    ]
+    if not rows:
+        return ""
+    return "<h3>Further on, and against the cell's own trend</h3>" + _table(
+        (
+            "Protocol",
+            "Cycles on",
+            "From",
+            "Treated / withheld that count",
+            "Given back per application",
+        ),
+        rows,
+        numeric=(1, 3),
+        label="Effects further on",
+    )
+
+
+def _recovered_words(effect: Effect | HorizonEffect) -> str:
     if effect.recovered_Ah is None or effect.u_recovered_Ah is None:
         return f"not known: {safe(effect.reason)}"
     value, u = effect.recovered_Ah * 1e3, effect.u_recovered_Ah * 1e3

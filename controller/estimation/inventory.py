@@ -1,0 +1,691 @@
+"""Lithium inventory across cycles: what is lost, what came back, what cannot be told apart.
+
+Two balances hold whatever ended a discharge. With `A` the charge that has not come back since
+assembly (charge less discharge, summed), `L` lithium lost to the anode, `a` lithium left on it,
+`S` lithium carried to the cathode without external current (shuttle, short), `O` charge that took
+no lithium from the cathode (oxidation)::
+
+    anode:    A = L + S + a
+    cathode:  x0 - x = A - S - O = Q(first charge) - Q(charge now) - p
+
+`x` is the cathode's filling at the end of discharge; a charge to the same end empties it to the
+same filling but for `p`, the drift of polarisation. So an anode-limited end (`a` = 0) gives `L + S`
+and the fade of charge between two cycles gives what is `S + O`: the lithium share of the charge
+that did not come back is measured where both are small, else it is an interval.
+
+`S` and `O` grow with time at unknown constant rates. Their prior is a mixture: none, or anything
+over three decades. Each component carries a Gaussian over (instrument, S, O, p), updated once per
+cycle; the state is a few hundred numbers whatever the age of the cell.
+
+How lithium lost divides into isolated metal and SEI, into fresh and old, and what an
+excess-lithium cell has lost before it runs out, nothing here informs but what a treatment or a
+rest brings back: those figures are the prior's, and their labels, computed by the rule, say so.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass, fields
+from functools import lru_cache
+from typing import Any, Final
+
+import numpy as np
+from numpy.typing import NDArray
+
+from controller.domain.cell import CellFormat
+from controller.domain.figures import CycleFigures, CycleKind, DischargeEnd, Label
+from controller.domain.sample import NAN
+
+Numbers = NDArray[np.float64]
+
+NORMAL_95: Final = 1.959964
+# An anode-limited end counts from this probability on. Assumed, 0.7-0.9.
+ANODE_CERTAIN: Final = 0.8
+# Lithium that such an end leaves on the anode, as a share of nominal capacity. Assumed, 0-0.2 %.
+LEFT_AT_ANODE_END: Final = 2e-4
+# Drift of the charge between two cycles that is polarisation, share of nominal capacity over the
+# root of a cycle. Assumed, 1e-4 to 2e-3.
+POLARISATION: Final = 1e-4
+# Noise of one charge: resolution, temperature. Assumed, 5e-5 to 5e-4 of nominal capacity.
+CHARGE_NOISE: Final = 1e-4
+# Prior of a side current, for shuttle and oxidation each: the probability that there is one, and
+# its size evenly over the logarithm (share of nominal capacity an hour). Assumed; a charged cell
+# that loses half its charge in two days, and one that loses 1 % in a month.
+SIDE_PROBABILITY: Final = 0.3
+SIDE_RATES_PER_H: Final = tuple(1e-5 * 4.0**k for k in range(6))
+_NO_SIDE_PER_H: Final = 5e-7
+# How far from constant a side current is, as a share of what it took: a shuttle stops while there
+# is no lithium on the anode; oxidation waits for a high voltage, which slow formation cycles hold
+# for another share of their time. Assumed, 1-5 % and 10-50 %.
+SIDE_VARIATION: Final = 0.02
+FORMATION_VARIATION: Final = 0.3
+_SIDE_WIDTH: Final = 0.45  # of each component; neighbours stand a factor of four apart
+# Prior of lithium lost per charge plated. Assumed: log-normal, CE 98 to 99.9 %.
+LOSS_MEDIAN: Final = 0.004
+LOSS_FACTOR: Final = 2.5
+# Prior of the time over which fresh inactive lithium becomes old (h). Assumed: 10-300 h.
+AGEING_H: Final = (10.0, 25.0, 60.0, 150.0, 300.0)
+_AGEING_WEIGHTS: Final = (0.1, 0.25, 0.3, 0.25, 0.1)
+_SHARES: Final = 41  # grid of the inactive share
+# A charge this many standard uncertainties from all that is believed is not comparable; this many
+# in a row and the cell is another: what its side currents are is asked anew. Assumed, 4-6 and 2-3.
+ODD_AT_U: Final = 5.0
+ODD_IN_ROW: Final = 2
+_BELIEVED_LOG: Final = -14.0  # of a component's weight, beside the largest
+# A net charge above zero by this many standard uncertainties is lithium that came back.
+REVIVED_AT_U: Final = 2.0
+# The rule of prior domination.
+_SD_RATIO: Final = 0.7
+_SHIFT_SD: Final = 0.5
+
+_NEGLIGIBLE: Final = 1e-5  # weight of a component
+_Z, _S, _O, _P = range(4)
+_SPOILING: Final = frozenset({"gap", "unobserved-charge", "incomplete", "time-reset", "saturated"})
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class InventoryConfig:
+    """What is told of the cell.
+
+    Attributes
+    ----------
+    cell_format : CellFormat
+    nominal_capacity_Ah : float
+    inactive_share_mean, inactive_share_sd : float
+        Prior of isolated metal's share of lithium lost; assumed.
+    foil_Ah : float
+        Lithium in excess as assembled; NaN where not told.
+    side_probability : float
+        See `SIDE_PROBABILITY`; none in Li||Cu, where nothing drives a shuttle.
+    """
+
+    cell_format: CellFormat
+    nominal_capacity_Ah: float
+    inactive_share_mean: float = 0.6
+    inactive_share_sd: float = 0.2
+    foil_Ah: float = NAN
+    side_probability: float = SIDE_PROBABILITY
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Quantity:
+    """An estimate: mean, standard uncertainty, 95 % interval, and how it came about.
+
+    The interval of a prior-dominated quantity is all that the readings allow, wider than the
+    prior's own: no prior is asked to exclude what was not seen.
+    """
+
+    value_Ah: float
+    u_Ah: float
+    low_Ah: float
+    high_Ah: float
+    label: Label
+
+
+_NOTHING: Final = Quantity(value_Ah=NAN, u_Ah=NAN, low_Ah=NAN, high_Ah=NAN, label=Label.UNKNOWN)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Inventory:
+    """Where the lithium is after a cycle; cumulative since assembly.
+
+    Attributes
+    ----------
+    cycle : int
+    missing : Quantity
+        Charge that has not come back, whatever took it.
+    lost : Quantity
+        Lithium lost to the anode.
+    side : Quantity
+        Charge that took no lithium for good: shuttle, short and oxidation together.
+    inactive, sei, fresh, old : Quantity
+    revived : Quantity
+        Lithium that came back in this cycle; 0 with its uncertainty where none did. A lower bound:
+        what the cycle lost meanwhile is not seen.
+    reserve : Quantity
+        Of an excess-lithium cell: what is left of the foil.
+    """
+
+    cycle: int
+    missing: Quantity
+    lost: Quantity
+    side: Quantity
+    inactive: Quantity
+    sei: Quantity
+    fresh: Quantity
+    old: Quantity
+    revived: Quantity
+    reserve: Quantity
+
+
+@dataclass(slots=True, eq=False)
+class InventoryState:
+    """Means, covariances and weights: constant in size, made by `new_inventory`."""
+
+    mean: Numbers
+    cov: Numbers
+    log_weight: Numbers
+    fresh_Ah: Numbers  # by ageing time, were all lithium lost isolated metal
+    cycles: int = 0
+    hours: float = 0.0
+    missing_Ah: float = 0.0
+    u_missing_Ah: float = 0.0  # of the instrument, the same sign always: it adds up
+    throughput_Ah: float = 0.0
+    lost_Ah: float = 0.0  # at the last anode-limited end
+    lost_u_Ah: float = 0.0
+    revived_Ah: float = 0.0
+    revived_u_Ah: float = 0.0
+    gross_Ah: float = 0.0  # lost, and what of it came back
+    share_floor: float = 0.0  # of isolated metal in it: as much came back
+    share_floor_u: float = 0.0
+    starts_empty: int = 1  # the anode held no lithium at assembly
+    anode_ends: int = 0
+    # The charge that others are compared with, and the sums when it began.
+    has_reference: int = 0
+    odd_in_row: int = 0
+    odd_Ah: float = 0.0  # by what charges that were not comparable differed
+    reference_charge_Ah: float = 0.0
+    reference_missing_Ah: float = 0.0
+    reference_u_Ah: float = 0.0
+    reference_hours: float = 0.0
+
+
+_ARRAYS: Final = ("mean", "cov", "log_weight", "fresh_Ah")
+
+
+@lru_cache(maxsize=8)
+def _components(config: InventoryConfig) -> tuple[Numbers, Numbers, Numbers]:
+    """Return means, covariances and log weights of the prior mixture; not to be written to."""
+    rates = np.array([0.0, *SIDE_RATES_PER_H]) * config.nominal_capacity_Ah
+    widths = _SIDE_WIDTH * rates
+    widths[0] = _NO_SIDE_PER_H * config.nominal_capacity_Ah
+    probability = _side_probability(config)
+    weights = np.full(len(rates), probability / (len(rates) - 1))
+    weights[0] = 1.0 - probability
+    count = len(rates) ** 2
+    shuttle, oxidation = (index.ravel() for index in np.indices((len(rates), len(rates))))
+    mean = np.zeros((count, 4))
+    cov = np.zeros((count, 4, 4))
+    mean[:, _S] = rates[shuttle]
+    mean[:, _O] = rates[oxidation]
+    cov[:, _Z, _Z] = 1.0
+    cov[:, _S, _S] = widths[shuttle] ** 2
+    cov[:, _O, _O] = widths[oxidation] ** 2
+    log_weight = np.log(np.maximum(weights[shuttle] * weights[oxidation], 1e-300))
+    return mean, cov, log_weight
+
+
+def _side_probability(config: InventoryConfig) -> float:
+    return 0.0 if config.cell_format is CellFormat.LI_CU else config.side_probability
+
+
+def new_inventory(config: InventoryConfig) -> InventoryState:
+    """Return the state of a cell as assembled."""
+    mean, cov, log_weight = _components(config)
+    return InventoryState(
+        mean=mean.copy(),
+        cov=cov.copy(),
+        log_weight=log_weight.copy(),
+        fresh_Ah=np.zeros(len(AGEING_H)),
+    )
+
+
+def to_dict(state: InventoryState) -> dict[str, Any]:
+    """Return the state for JSON."""
+    return {
+        item.name: getattr(state, item.name).tolist()
+        if item.name in _ARRAYS
+        else getattr(state, item.name)
+        for item in fields(InventoryState)
+    }
+
+
+def from_dict(data: Mapping[str, Any]) -> InventoryState:
+    """Return the state that `to_dict` gave.
+
+    Raises
+    ------
+    KeyError
+        A field is missing.
+    """
+    values: dict[str, Any] = {
+        item.name: np.array(data[item.name]) if item.name in _ARRAYS else data[item.name]
+        for item in fields(InventoryState)
+    }
+    return InventoryState(**values)
+
+
+# -- one cycle ----------------------------------------------------------------------------------
+
+
+def close_cycle(state: InventoryState, config: InventoryConfig, figures: CycleFigures) -> Inventory:
+    """Take in a cycle's figures; return the inventory after it.
+
+    A cycle whose charge is not finite is passed over: its sums stay unknown, and nothing after it
+    is called measured.
+    """
+    known = math.isfinite(figures.net_charge_Ah) and math.isfinite(figures.u_net_charge_Ah)
+    hours = figures.duration_s / 3600.0 if math.isfinite(figures.duration_s) else 0.0
+    if not known:
+        state.starts_empty = 0
+    else:
+        _take_charge(state, config, figures)
+        state.missing_Ah -= figures.net_charge_Ah
+        state.u_missing_Ah += figures.u_net_charge_Ah
+        state.throughput_Ah += figures.charge_Ah
+    state.hours += hours
+    state.cycles += 1
+    anode = (
+        known
+        and figures.discharge_end is DischargeEnd.ANODE
+        and figures.discharge_end_probability >= ANODE_CERTAIN
+    )
+    revived = _revived(state, config, figures, anode=anode)
+    missing = Quantity(
+        value_Ah=state.missing_Ah,
+        u_Ah=state.u_missing_Ah,
+        low_Ah=state.missing_Ah - NORMAL_95 * state.u_missing_Ah,
+        high_Ah=state.missing_Ah + NORMAL_95 * state.u_missing_Ah,
+        label=Label.MEASURED if known else Label.UNKNOWN,
+    )
+    lost = _lost(state, config, anode=anode)
+    _follow(state, lost, revived, hours)
+    inactive, sei, fresh, old = _split(state, config, lost)
+    return Inventory(
+        cycle=figures.cycle,
+        missing=missing,
+        lost=lost,
+        side=_side(state, config),
+        inactive=inactive,
+        sei=sei,
+        fresh=fresh,
+        old=old,
+        revived=revived,
+        reserve=_reserve(config, lost),
+    )
+
+
+def _take_charge(state: InventoryState, config: InventoryConfig, figures: CycleFigures) -> None:
+    """Compare this cycle's charge with the reference charge; update the side currents."""
+    if (
+        config.cell_format not in {CellFormat.ANODE_FREE, CellFormat.EXCESS_LITHIUM}
+        or figures.kind is not CycleKind.BASE
+        or figures.treatment_net_charge_Ah != 0.0
+        or not figures.base_charge_Ah > 0.0
+        or _SPOILING.intersection(figures.flags)
+    ):
+        return
+    if not state.has_reference:
+        _refer_to(state, figures)
+        return
+    nominal_Ah = config.nominal_capacity_Ah
+    fade_Ah = state.reference_charge_Ah - figures.base_charge_Ah
+    excess_Ah = state.missing_Ah - state.reference_missing_Ah - fade_Ah
+    hours = state.hours - state.reference_hours
+    design = np.array([state.u_missing_Ah - state.reference_u_Ah, hours, hours, -1.0])
+    state.cov[:, _P, _P] += (POLARISATION * nominal_Ah) ** 2
+    noise = (CHARGE_NOISE * nominal_Ah) ** 2
+    gain = state.cov @ design  # (components, 4)
+    variance = gain @ design + noise
+    surprise = excess_Ah - state.mean @ design
+    believed = state.log_weight > np.max(state.log_weight) + _BELIEVED_LOG
+    if not np.any(np.abs(surprise[believed]) <= ODD_AT_U * np.sqrt(variance[believed])):
+        # Nothing believed so far explains it: this charge ended elsewhere, or the cell changed.
+        state.odd_in_row += 1
+        weight = np.exp(state.log_weight - np.max(state.log_weight))
+        state.odd_Ah += abs(float(weight @ surprise) / float(weight.sum()))
+        if state.odd_in_row >= ODD_IN_ROW:
+            mean, cov, log_weight = _components(config)
+            state.mean, state.cov, state.log_weight = mean.copy(), cov.copy(), log_weight.copy()
+            _refer_to(state, figures)
+        return
+    state.odd_in_row = 0
+    state.log_weight -= 0.5 * (surprise * surprise / variance + np.log(variance))
+    # A component that is out by more than this stays ready to come back.
+    state.log_weight = np.maximum(state.log_weight - np.max(state.log_weight), -700.0)
+    share = gain / variance[:, None]
+    state.mean += share * surprise[:, None]
+    state.cov -= share[:, :, None] * gain[:, None, :]
+
+
+def _refer_to(state: InventoryState, figures: CycleFigures) -> None:
+    """Compare later charges with this one."""
+    state.has_reference = 1
+    state.odd_in_row = 0
+    state.reference_charge_Ah = figures.base_charge_Ah
+    state.reference_missing_Ah = state.missing_Ah
+    state.reference_u_Ah = state.u_missing_Ah
+    state.reference_hours = state.hours
+
+
+def _revived(
+    state: InventoryState, config: InventoryConfig, figures: CycleFigures, *, anode: bool
+) -> Quantity:
+    """Return what came back in this cycle: net charge above zero between two anode-limited ends."""
+    if not _counts_lithium(config):
+        return _NOTHING
+    between = anode and (state.anode_ends > 0 or bool(state.starts_empty and state.cycles == 1))
+    if anode:
+        state.anode_ends += 1
+    else:
+        state.anode_ends = 0
+    net_Ah, u_Ah = figures.net_charge_Ah, figures.u_net_charge_Ah
+    if not between or not net_Ah > REVIVED_AT_U * u_Ah:
+        label = Label.MEASURED if between else Label.BOUND
+        return Quantity(value_Ah=0.0, u_Ah=u_Ah, low_Ah=0.0, high_Ah=NAN, label=label)
+    state.revived_Ah += net_Ah
+    state.revived_u_Ah += u_Ah
+    return Quantity(
+        value_Ah=net_Ah,
+        u_Ah=u_Ah,
+        low_Ah=net_Ah - NORMAL_95 * u_Ah,
+        high_Ah=NAN,
+        label=Label.MEASURED,
+    )
+
+
+def _counts_lithium(config: InventoryConfig) -> bool:
+    return config.cell_format in {CellFormat.ANODE_FREE, CellFormat.LI_CU}
+
+
+def _loss_prior_Ah(state: InventoryState) -> tuple[float, float, float, float]:
+    """Return mean, standard deviation and 95 % bounds of lithium lost by the prior alone."""
+    sigma = math.log(LOSS_FACTOR)
+    median_Ah = LOSS_MEDIAN * state.throughput_Ah
+    mean_Ah = median_Ah * math.exp(0.5 * sigma * sigma)
+    sd_Ah = mean_Ah * math.sqrt(math.expm1(sigma * sigma))
+    spread = math.exp(NORMAL_95 * sigma)
+    return mean_Ah, sd_Ah, median_Ah / spread, median_Ah * spread
+
+
+@dataclass(frozen=True, slots=True)
+class _Mixture:
+    """Components of lithium lost at an anode-limited end (Ah), with their weights."""
+
+    mean: Numbers
+    sd: Numbers
+    weight: Numbers
+
+    def moments(self, tilt: Numbers | float = 1.0) -> tuple[float, float]:
+        """Return mean and standard deviation, the weights multiplied by `tilt`."""
+        weight = self.weight * tilt
+        weight = weight / weight.sum()
+        mean = float(weight @ self.mean)
+        return mean, math.sqrt(max(float(weight @ (self.sd**2 + (self.mean - mean) ** 2)), 0.0))
+
+    def quantile(self, probability: float) -> float:
+        """Return a quantile, by bisection, of the components that count."""
+        counts = self.weight > _NEGLIGIBLE
+        mean, sd = self.mean[counts], self.sd[counts]
+        weight = self.weight[counts] / self.weight[counts].sum()
+        low = float(np.min(mean - 6.0 * sd))
+        high = float(np.max(mean + 6.0 * sd))
+        for _ in range(40):
+            middle = 0.5 * (low + high)
+            below = float(weight @ _normal_cdf((middle - mean) / sd))
+            if below < probability:
+                low = middle
+            else:
+                high = middle
+        return 0.5 * (low + high)
+
+
+def _normal_cdf(z: Numbers) -> Numbers:
+    """Return the normal distribution to 8e-8 (Abramowitz & Stegun 1964, 26.2.17)."""
+    away = np.abs(z)
+    t = 1.0 / (1.0 + 0.2316419 * away)
+    tail = t * (
+        0.319381530 + t * (-0.356563782 + t * (1.781477937 + t * (-1.821255978 + t * 1.330274429)))
+    )
+    tail = tail * np.exp(-0.5 * away * away) * 0.3989422804014327
+    upper: Numbers = np.where(z > 0.0, 1.0 - tail, tail)
+    return upper
+
+
+def _lost_mixture(state: InventoryState, config: InventoryConfig) -> _Mixture:
+    """Return lithium lost plus what is left on the anode: A - S - instrument."""
+    design = np.array([state.u_missing_Ah, state.hours, 0.0, 0.0])
+    mean = state.missing_Ah - state.mean @ design
+    variance = state.cov @ design @ design
+    left_Ah = LEFT_AT_ANODE_END * config.nominal_capacity_Ah
+    varied_Ah = SIDE_VARIATION * state.mean[:, _S] * state.hours
+    sd = np.sqrt(np.maximum(variance, 0.0) + left_Ah**2 + varied_Ah**2)
+    weight = np.exp(state.log_weight - np.max(state.log_weight))
+    # Lithium lost is not negative, and a side current that would have it so is none.
+    weight = weight * np.maximum(_normal_cdf(mean / sd), 1e-12)
+    return _Mixture(mean, sd, weight / weight.sum())
+
+
+@lru_cache(maxsize=8)
+def _tilt(config: InventoryConfig) -> Numbers:
+    """Return the factor on each component's weight where a shuttle's prior is moved by one SD.
+
+    It is likelier by one standard deviation on the probit scale, and larger by one on the
+    logarithm; oxidation's prior stays.
+    """
+    before = _side_probability(config)
+    if not 0.0 < before < 1.0:
+        return np.ones((len(SIDE_RATES_PER_H) + 1) ** 2)
+    after = 0.5 * math.erfc(-(_probit(before) + 1.0) / math.sqrt(2.0))
+    count = len(SIDE_RATES_PER_H) + 1
+    place = np.arange(count - 1) - 0.5 * (count - 2)
+    larger = np.exp(place / np.std(place))  # its size, likewise, on the logarithm
+    odds = np.append(
+        (1.0 - after) / (1.0 - before), after / before * larger * (count - 1) / larger.sum()
+    )
+    return np.repeat(odds, count)
+
+
+def _probit(probability: float) -> float:
+    low, high = -8.0, 8.0
+    for _ in range(60):
+        middle = 0.5 * (low + high)
+        if 0.5 * math.erfc(-middle / math.sqrt(2.0)) < probability:
+            low = middle
+        else:
+            high = middle
+    return 0.5 * (low + high)
+
+
+def _lost(state: InventoryState, config: InventoryConfig, *, anode: bool) -> Quantity:
+    """Return lithium lost."""
+    if config.cell_format is CellFormat.EXCESS_LITHIUM:
+        mean_Ah, sd_Ah, low_Ah, high_Ah = _loss_prior_Ah(state)
+        return Quantity(
+            value_Ah=mean_Ah,
+            u_Ah=sd_Ah,
+            low_Ah=low_Ah,
+            high_Ah=high_Ah,
+            label=Label.PRIOR_DOMINATED,
+        )
+    if not (_counts_lithium(config) and state.starts_empty):
+        return _NOTHING
+    mixture = _lost_mixture(state, config)
+    high_Ah = mixture.quantile(0.975)
+    if not anode:
+        return _bound(state, high_Ah)
+    mean_Ah, sd_Ah = mixture.moments()
+    shifted_Ah, _ = mixture.moments(_tilt(config))
+    _, prior_sd_Ah, _, _ = _loss_prior_Ah(state)
+    dominated = prior_dominated(
+        posterior_sd=sd_Ah, prior_sd=prior_sd_Ah, moved_by=shifted_Ah - mean_Ah
+    )
+    state.lost_Ah, state.lost_u_Ah = mean_Ah, sd_Ah
+    return Quantity(
+        value_Ah=mean_Ah,
+        u_Ah=sd_Ah,
+        low_Ah=max(mixture.quantile(0.025), 0.0),
+        high_Ah=high_Ah,
+        label=Label.PRIOR_DOMINATED if dominated else Label.MEASURED,
+    )
+
+
+def _side(state: InventoryState, config: InventoryConfig) -> Quantity:
+    """Return the charge of side currents since assembly, shuttle and oxidation together."""
+    if _side_probability(config) == 0.0:
+        return _NOTHING
+    design = np.array([0.0, state.hours, state.hours, 0.0])
+    varied_h = math.hypot(SIDE_VARIATION * state.hours, FORMATION_VARIATION * state.reference_hours)
+    now = _mixture(state.mean, state.cov, state.log_weight, design, varied_h)
+    mean_Ah, sd_Ah = now.moments()
+    moved_Ah, _ = now.moments(_tilt(config))
+    dominated = prior_dominated(
+        posterior_sd=sd_Ah,
+        prior_sd=_prior_side_sd_A(config) * state.hours,
+        moved_by=moved_Ah - mean_Ah,
+    )
+    return Quantity(
+        value_Ah=max(mean_Ah, 0.0),
+        u_Ah=math.hypot(sd_Ah, state.odd_Ah / math.sqrt(3.0)),
+        low_Ah=max(now.quantile(0.025), 0.0),
+        high_Ah=max(now.quantile(0.975), 0.0) + state.odd_Ah,
+        label=Label.PRIOR_DOMINATED if dominated else Label.MEASURED,
+    )
+
+
+@lru_cache(maxsize=8)
+def _prior_side_sd_A(config: InventoryConfig) -> float:
+    """Return the prior's standard deviation of both side currents together (A)."""
+    return _mixture(*_components(config), np.array([0.0, 1.0, 1.0, 0.0])).moments()[1]
+
+
+def _mixture(
+    mean: Numbers, cov: Numbers, log_weight: Numbers, design: Numbers, varied_h: float = 0.0
+) -> _Mixture:
+    """Return what a combination of the components' numbers is.
+
+    `varied_h`: hours of the side currents by which they may have been longer or shorter.
+    """
+    variance = cov @ design @ design
+    variance = variance + ((mean[:, _S] + mean[:, _O]) * varied_h) ** 2
+    weight = np.exp(log_weight - np.max(log_weight))
+    return _Mixture(mean @ design, np.sqrt(np.maximum(variance, 1e-30)), weight / weight.sum())
+
+
+def _bound(state: InventoryState, high_Ah: float) -> Quantity:
+    """Return lithium lost where some may be left on the anode: from the last figure to all."""
+    low_Ah = max(state.lost_Ah - NORMAL_95 * state.lost_u_Ah, 0.0)
+    high_Ah = max(high_Ah, low_Ah)
+    return Quantity(
+        value_Ah=0.5 * (low_Ah + high_Ah),
+        u_Ah=(high_Ah - low_Ah) / math.sqrt(12.0),
+        low_Ah=low_Ah,
+        high_Ah=high_Ah,
+        label=Label.BOUND,
+    )
+
+
+def prior_dominated(*, posterior_sd: float, prior_sd: float, moved_by: float) -> bool:
+    """Return whether an estimate is the prior's.
+
+    Parameters
+    ----------
+    posterior_sd, prior_sd : float
+    moved_by : float
+        By how much the estimate moves when the prior is moved by one of its standard deviations.
+    """
+    if not posterior_sd > 0.0:
+        return False
+    return not posterior_sd <= _SD_RATIO * prior_sd or abs(moved_by) > _SHIFT_SD * posterior_sd
+
+
+# -- split --------------------------------------------------------------------------------------
+
+
+def _follow(state: InventoryState, lost: Quantity, revived: Quantity, hours: float) -> None:
+    """Let fresh inactive lithium age, add what was lost since, take away what came back."""
+    state.fresh_Ah = state.fresh_Ah * np.exp(-hours / np.array(AGEING_H))
+    if not math.isfinite(lost.value_Ah):
+        return
+    came_Ah = max(0.0, revived.value_Ah)
+    gross_Ah = lost.value_Ah + state.revived_Ah
+    added_Ah = max(gross_Ah - state.gross_Ah, 0.0)
+    state.gross_Ah = max(gross_Ah, state.gross_Ah)
+    state.fresh_Ah = np.maximum(state.fresh_Ah + added_Ah - came_Ah, 0.0)
+    if came_Ah > 0.0 and state.gross_Ah > 0.0:
+        # What came back was isolated metal: at least that share of all that had been lost.
+        floor = state.revived_Ah / state.gross_Ah
+        if floor > state.share_floor:
+            state.share_floor = floor
+            state.share_floor_u = math.hypot(
+                state.revived_u_Ah / state.gross_Ah, floor * lost.u_Ah / state.gross_Ah
+            )
+
+
+def _share_moments(
+    state: InventoryState, mean: float, sd: float, *, informed: bool
+) -> tuple[float, float]:
+    """Return mean and standard deviation of the inactive share over its grid."""
+    share = np.linspace(0.0, 1.0, _SHARES)
+    weight = np.exp(-0.5 * ((share - mean) / sd) ** 2)
+    if informed and state.share_floor > 0.0:
+        weight = weight * _normal_cdf(
+            (share - state.share_floor) / max(state.share_floor_u, 0.5 / _SHARES)
+        )
+    weight = weight / weight.sum()
+    middle = float(weight @ share)
+    return middle, math.sqrt(float(weight @ (share - middle) ** 2))
+
+
+def _split(
+    state: InventoryState, config: InventoryConfig, lost: Quantity
+) -> tuple[Quantity, Quantity, Quantity, Quantity]:
+    """Return isolated metal, SEI, fresh and old metal: the prior's unless something came back."""
+    if not math.isfinite(lost.value_Ah):
+        return _NOTHING, _NOTHING, _NOTHING, _NOTHING
+    mean, sd = config.inactive_share_mean, config.inactive_share_sd
+    share, share_sd = _share_moments(state, mean, sd, informed=True)
+    _, prior_sd = _share_moments(state, mean, sd, informed=False)
+    moved, _ = _share_moments(state, mean + sd, sd, informed=True)
+    dominated = prior_dominated(posterior_sd=share_sd, prior_sd=prior_sd, moved_by=moved - share)
+    label = Label.PRIOR_DOMINATED if dominated else Label.BOUND
+    gross_Ah = lost.value_Ah + state.revived_Ah
+    inactive_Ah = max(share * gross_Ah - state.revived_Ah, 0.0)
+    sei_Ah = max(lost.value_Ah - inactive_Ah, 0.0)
+    spread_Ah = share_sd * gross_Ah
+    certain = max(state.share_floor - NORMAL_95 * state.share_floor_u, 0.0)
+    low_Ah = max(certain * gross_Ah - state.revived_Ah, 0.0)
+    inactive = Quantity(
+        value_Ah=inactive_Ah,
+        u_Ah=math.hypot(spread_Ah, share * lost.u_Ah),
+        low_Ah=low_Ah,
+        high_Ah=max(lost.high_Ah, 0.0),
+        label=label,
+    )
+    sei = Quantity(
+        value_Ah=sei_Ah,
+        u_Ah=math.hypot(spread_Ah, (1.0 - share) * lost.u_Ah),
+        low_Ah=0.0,
+        high_Ah=max(lost.high_Ah - low_Ah, 0.0),
+        label=label,
+    )
+    weights = np.array(_AGEING_WEIGHTS)
+    fresh_Ah = share * state.fresh_Ah
+    fresh_mean_Ah = min(float(weights @ fresh_Ah), inactive_Ah)
+    fresh_sd_Ah = math.sqrt(float(weights @ (fresh_Ah - fresh_mean_Ah) ** 2))
+    fresh_u_Ah = math.hypot(fresh_sd_Ah, fresh_mean_Ah * share_sd / max(share, share_sd))
+    fresh, old = (
+        Quantity(
+            value_Ah=value_Ah,
+            u_Ah=fresh_u_Ah,
+            low_Ah=0.0,
+            high_Ah=inactive.high_Ah,
+            label=Label.PRIOR_DOMINATED,  # no observation here informs the time of ageing
+        )
+        for value_Ah in (fresh_mean_Ah, inactive_Ah - fresh_mean_Ah)
+    )
+    return inactive, sei, fresh, old
+
+
+def _reserve(config: InventoryConfig, lost: Quantity) -> Quantity:
+    """Return what is left of a foil: what was told of it less what the prior says is lost."""
+    if config.cell_format is not CellFormat.EXCESS_LITHIUM or not config.foil_Ah > 0.0:
+        return _NOTHING
+    return Quantity(
+        value_Ah=max(config.foil_Ah - lost.value_Ah, 0.0),
+        u_Ah=lost.u_Ah,
+        low_Ah=max(config.foil_Ah - lost.high_Ah, 0.0),
+        high_Ah=config.foil_Ah - lost.low_Ah,
+        label=Label.PRIOR_DOMINATED,
+    )

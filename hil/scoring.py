@@ -1,0 +1,161 @@
+"""Estimators on simulated lives: what the program would say of each cycle, beside what is hidden.
+
+Composes `controller.estimation` with `hil.lives` the way `controller.core.step` does: every reading
+through `online.observe`, the discharge classified where its step ends, the cycle closed at its end.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from itertools import pairwise
+from typing import Protocol
+
+from controller.domain.cell import CellFormat
+from controller.domain.command import CHARGE, DISCHARGE
+from controller.domain.figures import CycleFigures
+from controller.estimation import inventory, online
+from controller.estimation.inventory import Inventory, InventoryConfig
+from hil.cell.library import load_cell
+from hil.cell.parameters import CellParameters
+from hil.lives import LivedCycle, Truth
+from hil.programmes import FORMATS, CyclePlan
+
+
+class Lives(Protocol):
+    """A life: `hil.lives.Life` or `hil.port_lives.PortLife`."""
+
+    def cycle(self, plan: CyclePlan) -> LivedCycle:
+        """Live one cycle."""
+        ...
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Scored:
+    """One cycle: figures and inventory as the program has them, and what is true.
+
+    `flowing_s` is how long a current was ordered, charge and discharge apart.
+    """
+
+    figures: CycleFigures
+    inventory: Inventory
+    truth: Truth
+    plan: CyclePlan
+    hours: float
+    step_Ohm: float
+    flowing_s: tuple[float, float]
+
+
+def estimator_config(
+    cell: str, p: CellParameters, *, gain_u: float, offset_u_of_range: float
+) -> online.EstimatorConfig:
+    """Return what the estimator is told of a cell of one of `hil.lives.FORMATS`."""
+    return online.EstimatorConfig(
+        cell_format=CellFormat(load_cell(cell).format),
+        nominal_capacity_Ah=p.nominal_capacity_mAh * 1e-3,
+        area_cm2=p.area_cm2,
+        lower_cut_off_V=FORMATS[cell].lower_V,
+        gain_u=gain_u,
+        offset_u_A_of_range=offset_u_of_range,
+    )
+
+
+def estimated(
+    config: online.EstimatorConfig, cycles: Iterable[LivedCycle]
+) -> Iterator[CycleFigures]:
+    """Return the program's figures of each cycle, reading by reading."""
+    state = online.new_state(config)
+    observe = online.observe
+    for number, lived in enumerate(cycles, 1):
+        for index, (sample, (kind, tag)) in enumerate(
+            zip(lived.samples, lived.commands, strict=True)
+        ):
+            observe(state, config, sample, kind, tag)
+            if index == lived.end_at:
+                online.end_of_discharge(state, config)
+        online.take_resistances(state)
+        yield online.close_cycle(
+            state, config, cycle=number, kind=lived.plan.kind, anchored=lived.plan.anchored
+        )
+
+
+def score_life(
+    life: Lives, config: online.EstimatorConfig, plans: Iterable[CyclePlan]
+) -> list[Scored]:
+    """Live a programme and return its figures beside the truth."""
+    kept: list[LivedCycle] = []
+
+    def lived() -> Iterator[LivedCycle]:
+        for plan in plans:
+            one = life.cycle(plan)
+            kept.append(one)
+            yield one
+
+    told = inventory_config(config)
+    state = inventory.new_inventory(told)
+    return [
+        Scored(
+            figures=figures,
+            inventory=inventory.close_cycle(state, told, figures),
+            truth=kept[-1].truth,
+            plan=kept[-1].plan,
+            hours=kept[-1].hours,
+            step_Ohm=kept[-1].step_Ohm,
+            flowing_s=flowing_s(kept[-1]),
+        )
+        for figures in estimated(config, lived())
+    ]
+
+
+def inventory_config(config: online.EstimatorConfig) -> InventoryConfig:
+    """Return what the inventory is told of the cell."""
+    return InventoryConfig(
+        cell_format=config.cell_format,
+        nominal_capacity_Ah=config.nominal_capacity_Ah,
+        inactive_share_mean=config.inactive_share_mean,
+        inactive_share_sd=config.inactive_share_sd,
+    )
+
+
+def flowing_s(cycle: LivedCycle) -> tuple[float, float]:
+    """Return how long charge and discharge were ordered (s)."""
+    seconds = {CHARGE: 0.0, DISCHARGE: 0.0}
+    for (before, now), (kind, _) in zip(pairwise(cycle.samples), cycle.commands[1:], strict=True):
+        if kind in seconds:
+            seconds[kind] += now.t_device_s - before.t_device_s
+    return seconds[CHARGE], seconds[DISCHARGE]
+
+
+# -- scores -------------------------------------------------------------------------------------
+
+
+def interval_score(low: float, high: float, truth: float, level: float = 0.95) -> float:
+    """Return width plus 2/alpha times what the truth lies outside by (Gneiting & Raftery 2007).
+
+    DOI 10.1198/016214506000001437, equation 43.
+    """
+    outside = max(low - truth, 0.0) + max(truth - high, 0.0)
+    return high - low + 2.0 / (1.0 - level) * outside
+
+
+def _binomial(n: int, k: int, share: float) -> float:
+    ways = math.lgamma(n + 1) - math.lgamma(k + 1) - math.lgamma(n - k + 1)
+    return math.exp(ways + k * math.log(share) + (n - k) * math.log1p(-share))
+
+
+def binomial_band(n: int, share: float, level: float = 0.99) -> tuple[int, int]:
+    """Return the counts that a share gives with at least this probability, tails alike."""
+    tail = 0.5 * (1.0 - level)
+    probabilities = [_binomial(n, k, share) for k in range(n + 1)]
+    return _first_beyond(probabilities, tail), n - _first_beyond(probabilities[::-1], tail)
+
+
+def _first_beyond(probabilities: list[float], tail: float) -> int:
+    """Return the first count whose sum up to it exceeds the tail."""
+    total = 0.0
+    for count, probability in enumerate(probabilities):
+        total += probability
+        if total > tail:
+            return count
+    return len(probabilities) - 1

@@ -1,0 +1,156 @@
+"""Scores, and a small version of scripts/estimator_coverage.py and effects_against_twins.py."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import pytest
+
+from controller.domain.figures import Label
+from hil.cell.library import load_cell
+from hil.cell.parameters import CellParameters
+from hil.compiled import available
+from hil.lives import Life
+from hil.programmes import SHORT_STRIP, programme
+from hil.readings import specified_reading
+from hil.scoring import binomial_band, estimator_config, interval_score, score_life
+from scripts import effects_against_twins
+from scripts.estimator_coverage import GROUPS, Group, Score, scores, seed_of, summary, tables
+
+needs_numba = pytest.mark.skipif(not available(), reason="no numba: extra [fast]")
+LIVES = 30
+CYCLES = 12
+ERRORS = {"gain_u": 5e-4, "offset_u_of_range": 1e-5}
+
+
+def read(p: CellParameters) -> Life:
+    return Life(p, reading=specified_reading(1, 5e-3, **ERRORS))
+
+
+def test_the_interval_score_of_an_interval() -> None:
+    assert interval_score(1.0, 3.0, 2.0) == 2.0
+    assert interval_score(1.0, 3.0, 3.5) == pytest.approx(2.0 + 40.0 * 0.5)
+    assert interval_score(1.0, 3.0, 0.0) == pytest.approx(2.0 + 40.0)
+
+
+def test_the_binomial_band() -> None:
+    low, high = binomial_band(100, 0.95)
+    assert (low, high) == (89, 100)
+    assert binomial_band(1000, 0.5) == (459, 541)
+
+
+@pytest.fixture(scope="module")
+def found() -> list[Score]:
+    group = replace(next(one for one in GROUPS if one.name == "anode-free LFP"), cycle=CYCLES)
+    return [
+        score
+        for number in range(LIVES)
+        for score in scores(group, seed_of("a test", group.name, number))[0]
+    ]
+
+
+@needs_numba
+@pytest.mark.parametrize("quantity", ["CE, formation", "CE, base", "lithium lost"])
+def test_intervals_cover_as_they_say(found: list[Score], quantity: str) -> None:
+    mine = [one for one in found if one.quantity == quantity]
+    assert len(mine) == LIVES
+    inside = sum(one.low <= one.truth <= one.high for one in mine)
+    low, high = binomial_band(LIVES, 0.95)
+    assert low <= inside <= high
+
+
+@needs_numba
+def test_lithium_lost_is_nearer_than_the_plain_sum_and_not_far_from_the_oracle(
+    found: list[Score],
+) -> None:
+    mine = [one for one in found if one.quantity == "lithium lost" and one.label == "measured"]
+    assert len(mine) >= 0.5 * LIVES
+    line = summary(mine)
+    assert line["error_median"] < 0.005  # of nominal capacity
+    assert line["error_median"] < 0.2 * line["plain_median"]
+    assert line["score_median"] <= 2.0 * line["oracle_median"]
+
+
+@needs_numba
+def test_what_the_prior_dominates_says_so_and_covers(found: list[Score]) -> None:
+    mine = [one for one in found if one.quantity in {"inactive", "SEI", "fresh inactive"}]
+    assert len(mine) == 3 * LIVES
+    assert {one.label for one in mine} == {"prior-dominated"}
+    assert sum(one.low <= one.truth <= one.high for one in mine) >= 0.9 * len(mine)
+
+
+@needs_numba
+def test_a_life_of_another_structure_is_scored_alike() -> None:
+    group = Group("islands", "anode-free", in_class=False, plant="islands", cycle=5)
+    rows, labels = scores(group, 7)
+    lost = next(one for one in rows if one.quantity == "lithium lost")
+    assert abs(lost.value - lost.truth) <= 0.01 * lost.unit
+    assert len(labels) == 5
+    text = "\n".join(tables(rows, {}))
+    assert "| islands | " in text
+
+
+@needs_numba
+def test_oxidation_alone_is_not_called_lithium_lost() -> None:
+    """Nothing is isolated, nothing becomes SEI: all that is missing went into the electrolyte."""
+    p = replace(
+        load_cell("anode-free").parameters(0),
+        oxidation_mA_per_cm2=3e-3,
+        inactive_per_stripped=0.0,
+        sei_per_plated=0.0,
+        corrosion_per_h=0.0,
+    )
+    config = estimator_config("anode-free", p, **ERRORS)
+    rows = score_life(read(p), config, programme("anode-free", p, 25))
+    truth, last = rows[-1].truth, rows[-1].inventory
+    assert truth.lost_mAh == pytest.approx(0.0, abs=1e-5)
+    assert truth.oxidised_mAh > 0.05
+    assert all(row.inventory.lost.label is not Label.MEASURED for row in rows)
+    assert last.lost.low_Ah == 0.0
+    assert 1e3 * last.side.low_Ah <= truth.oxidised_mAh <= 1e3 * last.side.high_Ah
+    # what has been missing since the side currents are known is theirs, within a tenth
+    grown = last.missing.value_Ah - rows[10].inventory.missing.value_Ah
+    of_side = truth.oxidised_mAh - rows[10].truth.oxidised_mAh
+    assert 1e3 * grown == pytest.approx(of_side, rel=0.1)
+
+
+@needs_numba
+@pytest.mark.parametrize("kept", ["inactive_per_stripped", "sei_per_plated"])
+def test_all_sei_and_all_inactive_lie_inside_the_split(kept: str) -> None:
+    p = load_cell("anode-free-lfp").parameters(0)
+    other = {"inactive_per_stripped": "sei_per_plated", "sei_per_plated": "inactive_per_stripped"}
+    p = replace(p, corrosion_per_h=0.0, dissolvable_share=0.0, **{other[kept]: 0.0})
+    config = estimator_config("anode-free-lfp", p, **ERRORS)
+    row = score_life(read(p), config, programme("anode-free-lfp", p, 15))[-1]
+    for one, true in (
+        (row.inventory.inactive, row.truth.inactive_mAh),
+        (row.inventory.sei, row.truth.sei_mAh + row.truth.dissolved_mAh),
+    ):
+        assert one.label is Label.PRIOR_DOMINATED
+        assert 1e3 * one.low_Ah - 1e-3 <= true <= 1e3 * one.high_Ah
+
+
+@needs_numba
+def test_a_treatment_that_returns_more_than_a_cycle_loses_is_revival() -> None:
+    p = replace(load_cell("anode-free-lfp").parameters(0), fast_strip_gain=0.9)
+    config = estimator_config("anode-free-lfp", p, **ERRORS)
+    plans = programme("anode-free-lfp", p, 12, {12: SHORT_STRIP})
+    rows = score_life(read(p), config, plans)
+    before, after = rows[-2].inventory, rows[-1].inventory
+    assert rows[-1].truth.net_mAh > 0.0
+    assert after.revived.value_Ah == pytest.approx(1e-3 * rows[-1].truth.net_mAh, abs=3e-7)
+    assert after.inactive.value_Ah < before.inactive.value_Ah
+    assert all(row.inventory.revived.value_Ah == 0.0 for row in rows[:-1])
+
+
+@needs_numba
+def test_effects_agree_with_their_twins() -> None:
+    rows = effects_against_twins.lived(effects_against_twins.SHORT_STRIP, 3)
+    contrasts = [one for one in rows if one.source == "randomised contrasts"]
+    assert [one.horizon for one in contrasts] == [1, 5, 20]
+    for one in contrasts:
+        assert one.said is not None
+        assert one.u is not None
+        assert abs(one.said - one.true) <= 2.6 * one.u
+    assert contrasts[0].true > 5.0
+    assert len(effects_against_twins.table(rows)) == 2 + 6

@@ -1,0 +1,279 @@
+"""Lithium inventory from figures made by hand: what is measured, what is an interval, what is not."""
+
+from __future__ import annotations
+
+import json
+import math
+
+import pytest
+
+from controller.domain.cell import CellFormat
+from controller.domain.figures import CycleFigures, CycleKind, DischargeEnd, Label
+from controller.estimation.inventory import (
+    Inventory,
+    InventoryConfig,
+    close_cycle,
+    from_dict,
+    new_inventory,
+    prior_dominated,
+    to_dict,
+)
+
+NOMINAL_AH = 3e-3
+UAH = 1e-6
+CONFIG = InventoryConfig(cell_format=CellFormat.ANODE_FREE, nominal_capacity_Ah=NOMINAL_AH)
+
+
+def figures(cycle: int, charge_Ah: float, net_Ah: float, **changed: object) -> CycleFigures:
+    values: dict[str, object] = {
+        "cycle": cycle,
+        "kind": CycleKind.BASE,
+        "charge_Ah": charge_Ah,
+        "u_charge_Ah": 1.5 * UAH,
+        "discharge_Ah": charge_Ah + net_Ah,
+        "u_discharge_Ah": 1.5 * UAH,
+        "net_charge_Ah": net_Ah,
+        "u_net_charge_Ah": 0.1 * UAH,
+        "base_charge_Ah": charge_Ah,
+        "base_discharge_Ah": charge_Ah + net_Ah,
+        "treatment_net_charge_Ah": 0.0,
+        "diagnostic_net_charge_Ah": 0.0,
+        "coulombic_efficiency": 1.0 + net_Ah / charge_Ah,
+        "u_coulombic_efficiency": 1e-5,
+        "coulombic_efficiency_base": 1.0 + net_Ah / charge_Ah,
+        "discharge_end": DischargeEnd.ANODE,
+        "discharge_end_probability": 0.99,
+        "duration_s": 6.5 * 3600.0,
+        "anchored": True,
+    }
+    return CycleFigures(**{**values, **changed})  # type: ignore[arg-type]
+
+
+def lived(
+    cycles: int,
+    *,
+    lost: float = 0.0,
+    shuttled: float = 0.0,
+    config: InventoryConfig = CONFIG,
+    **changed: object,
+) -> list[Inventory]:
+    """Return inventories of a cell that loses and shuttles so much a cycle (uAh)."""
+    state = new_inventory(config)
+    out = []
+    for cycle in range(1, cycles + 1):
+        charge_Ah = NOMINAL_AH - (cycle - 1) * lost * UAH
+        net_Ah = -(lost + shuttled) * UAH
+        out.append(close_cycle(state, config, figures(cycle, charge_Ah, net_Ah, **changed)))
+    return out
+
+
+def test_where_charge_fades_by_what_is_missing_lithium_lost_is_measured() -> None:
+    inventories = lived(30, lost=25.0)
+    last = inventories[-1]
+    assert last.lost.label is Label.MEASURED
+    assert last.lost.value_Ah == pytest.approx(750 * UAH, abs=4 * UAH)
+    assert last.lost.low_Ah < 750 * UAH < last.lost.high_Ah
+    assert last.lost.u_Ah < 5 * UAH
+    assert last.side.high_Ah < 20 * UAH
+    # before a second charge has been seen, it could as well have been a shuttle
+    assert inventories[0].lost.label is Label.PRIOR_DOMINATED
+    assert inventories[0].missing.label is Label.MEASURED
+
+
+def test_a_shuttle_is_no_lithium_lost() -> None:
+    last = lived(30, shuttled=25.0)[-1]
+    assert last.missing.value_Ah == pytest.approx(750 * UAH)
+    assert last.side.label is Label.MEASURED
+    assert last.side.low_Ah < 750 * UAH < last.side.high_Ah
+    # what was missing went into a shuttle, or into lithium lost while oxidation made up for it
+    assert last.lost.label is Label.PRIOR_DOMINATED
+    assert last.lost.low_Ah < 10 * UAH
+
+
+def test_both_are_told_apart_as_an_interval() -> None:
+    last = lived(40, lost=20.0, shuttled=10.0)[-1]
+    assert last.lost.low_Ah <= 800 * UAH + 10 * UAH
+    assert last.lost.high_Ah >= 800 * UAH
+    assert last.lost.low_Ah > 700 * UAH  # the fade is lithium, whatever else there is
+    assert last.side.value_Ah == pytest.approx(400 * UAH, rel=0.05)
+
+
+def test_oxidation_alone_does_not_look_like_lithium_lost() -> None:
+    """The cathode is full at each end; the charge it oxidises away piles up on the anode."""
+    last = lived(30, shuttled=5.0, discharge_end=DischargeEnd.CATHODE)[-1]
+    assert last.lost.label is Label.BOUND
+    assert last.lost.low_Ah == 0.0
+    assert last.side.label is Label.MEASURED
+    assert last.side.value_Ah == pytest.approx(150 * UAH, rel=0.1)
+
+
+def test_after_another_end_the_last_figure_is_the_lower_bound() -> None:
+    state = new_inventory(CONFIG)
+    for cycle in range(1, 11):
+        before = close_cycle(
+            state, CONFIG, figures(cycle, NOMINAL_AH - (cycle - 1) * 20 * UAH, -20 * UAH)
+        )
+    after = close_cycle(
+        state,
+        CONFIG,
+        figures(11, NOMINAL_AH - 200 * UAH, -90 * UAH, discharge_end=DischargeEnd.UNKNOWN),
+    )
+    assert before.lost.label is Label.MEASURED
+    assert after.lost.label is Label.BOUND
+    assert after.lost.low_Ah == pytest.approx(200 * UAH, abs=8 * UAH)
+    assert after.lost.high_Ah == pytest.approx(290 * UAH, abs=8 * UAH)
+
+
+def test_an_uncertain_anode_end_measures_nothing() -> None:
+    assert lived(12, lost=25.0, discharge_end_probability=0.79)[-1].lost.label is Label.BOUND
+
+
+def test_the_split_is_the_priors_and_excludes_neither_extreme() -> None:
+    last = lived(30, lost=25.0)[-1]
+    for one in (last.inactive, last.sei, last.fresh, last.old):
+        assert one.label is Label.PRIOR_DOMINATED
+        assert one.low_Ah == 0.0  # none of it
+        assert one.high_Ah >= 750 * UAH - 4 * UAH  # or all
+    assert last.inactive.value_Ah == pytest.approx(0.6 * 750 * UAH, rel=0.05)
+    assert last.inactive.value_Ah + last.sei.value_Ah == pytest.approx(last.lost.value_Ah)
+    assert last.fresh.value_Ah + last.old.value_Ah == pytest.approx(last.inactive.value_Ah)
+
+
+def with_return(returned_uAh: float, **changed: object) -> tuple[Inventory, Inventory]:
+    state = new_inventory(CONFIG)
+    for cycle in range(1, 21):
+        before = close_cycle(
+            state, CONFIG, figures(cycle, NOMINAL_AH - (cycle - 1) * 20 * UAH, -20 * UAH)
+        )
+    after = close_cycle(
+        state, CONFIG, figures(21, NOMINAL_AH - 400 * UAH, returned_uAh * UAH, **changed)
+    )
+    return before, after
+
+
+def test_net_charge_above_zero_is_revival_and_informs_the_split() -> None:
+    before, after = with_return(350.0)
+    assert before.revived.value_Ah == 0.0
+    assert after.revived.value_Ah == pytest.approx(350 * UAH)
+    assert after.revived.label is Label.MEASURED
+    assert after.lost.value_Ah == pytest.approx(50 * UAH, abs=5 * UAH)
+    # 350 of 400 came back: nearly all of what was lost had been isolated metal
+    assert after.inactive.label is Label.BOUND
+    assert after.sei.high_Ah < before.sei.high_Ah
+    assert after.inactive.value_Ah < before.inactive.value_Ah
+
+
+def test_a_net_charge_within_its_uncertainty_or_from_another_end_is_no_revival() -> None:
+    _, after = with_return(0.19)
+    assert after.revived.value_Ah == 0.0
+    _, after = with_return(350.0, discharge_end=DischargeEnd.CATHODE)
+    assert after.revived.value_Ah == 0.0
+    assert after.revived.label is Label.BOUND
+
+
+def test_a_small_return_leaves_the_split_to_the_prior() -> None:
+    _, after = with_return(5.0)
+    assert after.revived.value_Ah == pytest.approx(5 * UAH)
+    assert after.inactive.label is Label.PRIOR_DOMINATED
+
+
+def test_lithium_in_excess_is_the_priors() -> None:
+    config = InventoryConfig(
+        cell_format=CellFormat.EXCESS_LITHIUM, nominal_capacity_Ah=NOMINAL_AH, foil_Ah=16e-3
+    )
+    last = lived(30, lost=0.0, config=config, discharge_end=DischargeEnd.CATHODE)[-1]
+    assert last.lost.label is Label.PRIOR_DOMINATED
+    assert last.reserve.label is Label.PRIOR_DOMINATED
+    assert last.reserve.high_Ah <= 16e-3
+    assert math.isnan(last.revived.value_Ah)
+
+
+def test_two_foils_have_no_inventory() -> None:
+    config = InventoryConfig(cell_format=CellFormat.LI_LI, nominal_capacity_Ah=NOMINAL_AH)
+    last = lived(5, lost=1.0, config=config)[-1]
+    assert last.lost.label is Label.UNKNOWN
+    assert math.isnan(last.lost.value_Ah)
+    assert math.isnan(last.inactive.value_Ah)
+
+
+def test_li_cu_is_measured_from_its_first_strip() -> None:
+    config = InventoryConfig(cell_format=CellFormat.LI_CU, nominal_capacity_Ah=NOMINAL_AH)
+    first, *_, last = lived(10, lost=20.0, config=config)
+    assert first.lost.label is Label.MEASURED
+    assert last.lost.value_Ah == pytest.approx(200 * UAH, abs=1.5 * UAH)
+    assert math.isnan(last.side.value_Ah)
+
+
+@pytest.mark.parametrize(
+    ("changed", "compared"),
+    [
+        ({}, True),
+        ({"kind": CycleKind.REFERENCE}, False),
+        ({"treatment_net_charge_Ah": 1e-5}, False),
+        ({"flags": ("gap",)}, False),
+    ],
+)
+def test_only_plain_base_charges_are_compared(changed: dict[str, object], compared: bool) -> None:
+    state = new_inventory(CONFIG)
+    for cycle in range(1, 10):
+        close_cycle(
+            state, CONFIG, figures(cycle, NOMINAL_AH - cycle * 20 * UAH, -20 * UAH, **changed)
+        )
+    prior = new_inventory(CONFIG)
+    assert (state.log_weight.tolist() != prior.log_weight.tolist()) is compared
+
+
+@pytest.mark.parametrize("jump_uAh", [-400.0, 400.0])
+def test_one_charge_that_ended_elsewhere_changes_nothing(jump_uAh: float) -> None:
+    state = new_inventory(CONFIG)
+    for cycle in range(1, 30):
+        charge_Ah = NOMINAL_AH - (cycle - 1) * 25 * UAH + (jump_uAh * UAH if cycle == 12 else 0.0)
+        last = close_cycle(state, CONFIG, figures(cycle, charge_Ah, -25 * UAH))
+        assert state.reference_charge_Ah == pytest.approx(NOMINAL_AH)
+    assert last.lost.label is Label.MEASURED
+    assert last.lost.value_Ah == pytest.approx(29 * 25 * UAH, abs=5 * UAH)
+
+
+@pytest.mark.parametrize("jump_uAh", [-400.0, 400.0])
+def test_where_charges_stay_elsewhere_the_side_currents_are_asked_anew(jump_uAh: float) -> None:
+    state = new_inventory(CONFIG)
+    labels = []
+    for cycle in range(1, 40):
+        charge_Ah = NOMINAL_AH - (cycle - 1) * 25 * UAH + (jump_uAh * UAH if cycle >= 12 else 0.0)
+        last = close_cycle(state, CONFIG, figures(cycle, charge_Ah, -25 * UAH))
+        labels.append(last.lost.label)
+    assert labels[10] is Label.MEASURED
+    assert labels[12] is Label.PRIOR_DOMINATED
+    assert labels[-1] is Label.MEASURED
+    assert last.lost.low_Ah < 39 * 25 * UAH < last.lost.high_Ah
+
+
+def test_a_cycle_without_a_number_leaves_nothing_measured() -> None:
+    state = new_inventory(CONFIG)
+    close_cycle(state, CONFIG, figures(1, NOMINAL_AH, -20 * UAH))
+    broken = close_cycle(state, CONFIG, figures(2, NOMINAL_AH, math.nan))
+    assert broken.missing.label is Label.UNKNOWN
+    after = close_cycle(state, CONFIG, figures(3, NOMINAL_AH - 40 * UAH, -20 * UAH))
+    assert after.lost.label is Label.UNKNOWN
+    assert math.isfinite(after.missing.value_Ah)
+
+
+def test_the_state_is_small_constant_and_goes_to_json_and_back() -> None:
+    state = new_inventory(CONFIG)
+    sizes = []
+    for cycle in range(1, 60):
+        one = figures(cycle, NOMINAL_AH - cycle * 20 * UAH, -20 * UAH)
+        text = json.dumps(to_dict(state))
+        again = from_dict(json.loads(text))
+        sizes.append(sum(getattr(state, name).size for name in ("mean", "cov", "log_weight")))
+        assert close_cycle(again, CONFIG, one) == close_cycle(state, CONFIG, one)
+        assert len(text) < 64 * 1024
+    assert len(set(sizes)) == 1
+
+
+def test_the_rule_of_prior_domination_at_its_bounds() -> None:
+    assert not prior_dominated(posterior_sd=0.7, prior_sd=1.0, moved_by=0.35)
+    assert prior_dominated(posterior_sd=0.71, prior_sd=1.0, moved_by=0.0)
+    assert prior_dominated(posterior_sd=0.5, prior_sd=1.0, moved_by=-0.26)
+    assert not prior_dominated(posterior_sd=0.0, prior_sd=1.0, moved_by=0.0)
+    assert prior_dominated(posterior_sd=0.5, prior_sd=math.nan, moved_by=0.0)
