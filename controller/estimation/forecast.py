@@ -48,6 +48,9 @@ AFTER_EFFECT: Final = ((0.6, 0.001), (0.3, 0.01), (0.1, 0.03))
 EFFECT_SD: Final = 0.001
 # What is left at a voltage is first taken to be as much as last time within this share of it.
 LEFT_SHARE: Final = 0.3
+# Two levels that lay further apart than this share of the last discharge are on a plateau, where
+# the voltage says nothing of the charge. Assumed, 0.05-0.2.
+PLATEAU_SHARE: Final = 0.1
 # How fast the errors of the levels are forgotten, and what the first guess counts, in cycles.
 LEVEL_MEMORY: Final = 0.8
 LEVEL_GUESS: Final = 1.0
@@ -581,6 +584,8 @@ def _by_level(state: ForecastState, curve: Curve) -> list[tuple[float, float, fl
         return []
     above_Ah = last.left_Ah[k + 1] if k + 1 < LEVELS else -1.0
     level_Ah = (above_Ah if above_Ah >= 0.0 else last.discharge_Ah) - left_Ah
+    if level_Ah > PLATEAU_SHARE * last.discharge_Ah:
+        return []
     first = (math.hypot(LEFT_SHARE * left_Ah, level_Ah) / end_Ah) ** 2 + SMALLEST * SMALLEST
     square = (LEVEL_GUESS * first + last.weight[k] * last.square[k]) / (
         LEVEL_GUESS + last.weight[k]
