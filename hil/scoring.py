@@ -56,6 +56,7 @@ def estimator_config(
         nominal_capacity_Ah=p.nominal_capacity_mAh * 1e-3,
         area_cm2=p.area_cm2,
         lower_cut_off_V=FORMATS[cell].lower_V,
+        upper_cut_off_V=FORMATS[cell].upper_V,
         gain_u=gain_u,
         offset_u_A_of_range=offset_u_of_range,
     )

@@ -72,9 +72,13 @@ class CycleFigures:
     discharge_end_probability : float
     resistance_Ohm, u_resistance_Ohm : float
         Last step resistance of the cycle; NaN where there was none.
-    lithium_lost_Ah, u_lithium_lost_Ah : float
-        Cumulative since cycle 1, by `lithium_lost_label`.
+    lithium_lost_Ah, u_lithium_lost_Ah, lithium_lost_low_Ah, lithium_lost_high_Ah : float
+        Cumulative since cycle 1, with its 95 % interval, by `lithium_lost_label`.
     lithium_lost_label : Label
+    lithium_returned_Ah, u_lithium_returned_Ah : float
+        What came back in this cycle at least; 0 where nothing is seen to.
+    side_charge_low_Ah, side_charge_high_Ah : float
+        95 % interval of the charge that shuttle, shorts and oxidation have taken since cycle 1.
     duration_s : float
     mean_temperature_K : float
     unobserved_charge_Ah : float
@@ -105,7 +109,13 @@ class CycleFigures:
     u_resistance_Ohm: float = NAN
     lithium_lost_Ah: float = NAN
     u_lithium_lost_Ah: float = NAN
+    lithium_lost_low_Ah: float = NAN
+    lithium_lost_high_Ah: float = NAN
     lithium_lost_label: Label = Label.UNKNOWN
+    lithium_returned_Ah: float = NAN
+    u_lithium_returned_Ah: float = NAN
+    side_charge_low_Ah: float = NAN
+    side_charge_high_Ah: float = NAN
     duration_s: float = NAN
     mean_temperature_K: float = NAN
     unobserved_charge_Ah: float = 0.0

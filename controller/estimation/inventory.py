@@ -123,7 +123,7 @@ class Quantity:
     label: Label
 
 
-_NOTHING: Final = Quantity(value_Ah=NAN, u_Ah=NAN, low_Ah=NAN, high_Ah=NAN, label=Label.UNKNOWN)
+NOTHING: Final = Quantity(value_Ah=NAN, u_Ah=NAN, low_Ah=NAN, high_Ah=NAN, label=Label.UNKNOWN)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -256,6 +256,16 @@ def from_dict(data: Mapping[str, Any]) -> InventoryState:
     return InventoryState(**values)
 
 
+def inventory_from(data: Mapping[str, Any]) -> Inventory:
+    """Return the inventory that `dataclasses.asdict` gave, also after JSON."""
+    quantities = {
+        name: Quantity(**{**one, "label": Label(one["label"])})
+        for name, one in data.items()
+        if name != "cycle"
+    }
+    return Inventory(cycle=data["cycle"], **quantities)
+
+
 # -- one cycle ----------------------------------------------------------------------------------
 
 
@@ -364,7 +374,7 @@ def _revived(
 ) -> Quantity:
     """Return what came back in this cycle: net charge above zero between two anode-limited ends."""
     if not _counts_lithium(config):
-        return _NOTHING
+        return NOTHING
     between = anode and (state.anode_ends > 0 or bool(state.starts_empty and state.cycles == 1))
     if anode:
         state.anode_ends += 1
@@ -500,7 +510,7 @@ def _lost(state: InventoryState, config: InventoryConfig, *, anode: bool) -> Qua
             label=Label.PRIOR_DOMINATED,
         )
     if not (_counts_lithium(config) and state.starts_empty):
-        return _NOTHING
+        return NOTHING
     mixture = _lost_mixture(state, config)
     high_Ah = mixture.quantile(0.975)
     if not anode:
@@ -524,7 +534,7 @@ def _lost(state: InventoryState, config: InventoryConfig, *, anode: bool) -> Qua
 def _side(state: InventoryState, config: InventoryConfig) -> Quantity:
     """Return the charge of side currents since assembly, shuttle and oxidation together."""
     if _side_probability(config) == 0.0:
-        return _NOTHING
+        return NOTHING
     design = np.array([0.0, state.hours, state.hours, 0.0])
     varied_h = math.hypot(SIDE_VARIATION * state.hours, FORMATION_VARIATION * state.reference_hours)
     now = _mixture(state.mean, state.cov, state.log_weight, design, varied_h)
@@ -633,7 +643,7 @@ def _split(
 ) -> tuple[Quantity, Quantity, Quantity, Quantity]:
     """Return isolated metal, SEI, fresh and old metal: the prior's unless something came back."""
     if not math.isfinite(lost.value_Ah):
-        return _NOTHING, _NOTHING, _NOTHING, _NOTHING
+        return NOTHING, NOTHING, NOTHING, NOTHING
     mean, sd = config.inactive_share_mean, config.inactive_share_sd
     share, share_sd = _share_moments(state, mean, sd, informed=True)
     _, prior_sd = _share_moments(state, mean, sd, informed=False)
@@ -681,7 +691,7 @@ def _split(
 def _reserve(config: InventoryConfig, lost: Quantity) -> Quantity:
     """Return what is left of a foil: what was told of it less what the prior says is lost."""
     if config.cell_format is not CellFormat.EXCESS_LITHIUM or not config.foil_Ah > 0.0:
-        return _NOTHING
+        return NOTHING
     return Quantity(
         value_Ah=max(config.foil_Ah - lost.value_Ah, 0.0),
         u_Ah=lost.u_Ah,

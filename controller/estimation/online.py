@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field, fields
+from dataclasses import asdict, dataclass, field, fields, replace
 from typing import Any, Final, NamedTuple
 
 from controller.domain.cell import CellFormat
@@ -16,7 +16,7 @@ from controller.domain.command import TAG_BASE, TAG_DIAGNOSTIC, TAG_TREATMENT
 from controller.domain.figures import CycleFigures, CycleKind, DischargeEnd, Label, Resistance
 from controller.domain.records import record_from_dict, record_to_dict
 from controller.domain.sample import NAN, Sample
-from controller.estimation import forecast, running
+from controller.estimation import forecast, inventory, running
 from controller.estimation.charge import (
     GAIN_U,
     OFFSET_U_OF_RANGE,
@@ -37,6 +37,15 @@ from controller.estimation.ends import (
 from controller.estimation.forecast import ForecastState
 from controller.estimation.impedance.filter import R0, R1, SUM, circuit
 from controller.estimation.impedance.words import completed
+from controller.estimation.inventory import (
+    ANODE_CERTAIN,
+    NOTHING,
+    Inventory,
+    InventoryConfig,
+    InventoryState,
+    inventory_from,
+    new_inventory,
+)
 from controller.estimation.running import (
     HELD_WITHIN_V,
     RANGES,
@@ -53,11 +62,6 @@ from controller.estimation.running import (
     Running,
 )
 
-# A discharge counts as anode-limited for lithium lost from this probability on. Assumed, 0.7-0.9.
-ANODE_CERTAIN: Final = 0.8
-# Active lithium that an anode-limited end leaves, standard uncertainty as a share of nominal
-# capacity. Assumed, 0.1-1 %.
-LEFT_AT_ANODE_END: Final = 0.002
 # A cycle that charges more than this many nominal capacities was read in other units. Assumed.
 IMPLAUSIBLE_CAPACITIES: Final = 20.0
 # So many readings beyond what a cell takes are no single glitch. Assumed, 2-10.
@@ -110,10 +114,18 @@ class EstimatorConfig:
     inactive_share_sd: float = 0.2
     starts_without_anode_lithium: bool = True
     numbers: CellNumbers = field(init=False, repr=False, compare=False)
+    of_inventory: InventoryConfig = field(init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:
         numbers = CellNumbers(self.nominal_capacity_Ah, self.lower_cut_off_V, self.upper_cut_off_V)
         object.__setattr__(self, "numbers", numbers)  # frozen: made once, read at every reading
+        told = InventoryConfig(
+            cell_format=self.cell_format,
+            nominal_capacity_Ah=self.nominal_capacity_Ah,
+            inactive_share_mean=self.inactive_share_mean,
+            inactive_share_sd=self.inactive_share_sd,
+        )
+        object.__setattr__(self, "of_inventory", told)
 
 
 class LiveEstimate(NamedTuple):
@@ -153,7 +165,7 @@ class EstimatorState:
     """The running cycle, and what is carried from cycle to cycle.
 
     Made by `new_state`, changed by `observe` and by what happens once per half cycle or cycle. Its
-    size does not grow: `cumulative` has one entry per current range.
+    size does not grow.
     """
 
     running: Running
@@ -164,26 +176,22 @@ class EstimatorState:
     end_probabilities: list[float] = field(default_factory=list)  # anode, cathode, polarisation
     ends: EndMemory = field(default_factory=EndMemory)
     forecast: ForecastState = field(default_factory=ForecastState)
-    # Since the first cycle: per range, charge less discharge (A s) and time (s); lithium lost.
-    cumulative: dict[float, list[float]] = field(default_factory=dict)
-    cumulative_half_As: float = 0.0
-    cumulative_timing_As2: float = 0.0
-    cumulative_unobserved_Ah: float = 0.0
-    lost_measured_Ah: float = 0.0
-    lost_pending_Ah: float = 0.0
-    last_end_is_anode: int = 0
-    lost_label: int = 0
+    counts_lithium: int = 1  # since assembly, or since the first end with no lithium left
+    inventory: InventoryState = field(kw_only=True)
+    lithium: Inventory | None = None  # after the last cycle
 
 
-_CONTAINERS: Final = frozenset({"cumulative", "ends", "forecast", "running"})
+_CONTAINERS: Final = frozenset({"ends", "forecast", "inventory", "lithium", "running"})
 _NUMBERS: Final = tuple(f.name for f in fields(EstimatorState) if f.name not in _CONTAINERS)
-_LABELS: Final = (Label.UNKNOWN, Label.BOUND, Label.MEASURED)
 
 
 def new_state(config: EstimatorConfig) -> EstimatorState:
     """Return the state before the first reading."""
-    state = EstimatorState(running=Running(config.numbers))
-    state.last_end_is_anode = 1 if config.starts_without_anode_lithium else 0
+    state = EstimatorState(
+        running=Running(config.numbers), inventory=new_inventory(config.of_inventory)
+    )
+    if not config.starts_without_anode_lithium:
+        state.inventory.starts_empty = state.counts_lithium = 0
     return state
 
 
@@ -193,7 +201,8 @@ def to_dict(state: EstimatorState) -> dict[str, Any]:
     out["running"] = record_to_dict(state.running)
     out["ends"] = asdict(state.ends)
     out["forecast"] = forecast.to_dict(state.forecast)
-    out["cumulative"] = [[range_A, *sums] for range_A, sums in state.cumulative.items()]
+    out["inventory"] = inventory.to_dict(state.inventory)
+    out["lithium"] = None if state.lithium is None else asdict(state.lithium)
     return out
 
 
@@ -205,14 +214,18 @@ def from_dict(data: Mapping[str, Any]) -> EstimatorState:
     KeyError
         A field is missing: the checkpoint is of another version.
     """
-    state = EstimatorState(running=Running(CellNumbers(1.0, 0.0, 1.0)))  # all of it is written over
+    state = EstimatorState(
+        running=Running(CellNumbers(1.0, 0.0, 1.0)),  # all of it is written over
+        inventory=inventory.from_dict(data["inventory"]),
+    )
     for name in _NUMBERS:
         setattr(state, name, data[name])
     record_from_dict(state.running, data["running"])
     ends = data["ends"]
     state.ends = EndMemory(anode=ends["anode"], best=tuple((r, q) for r, q in ends["best"]))
     state.forecast = forecast.from_dict(data["forecast"])
-    state.cumulative = {row[0]: list(row[1:]) for row in data["cumulative"]}
+    lithium = data["lithium"]
+    state.lithium = None if lithium is None else inventory_from(lithium)
     return state
 
 
@@ -369,8 +382,7 @@ def close_cycle(
 ) -> CycleFigures:
     """Return this cycle's figures, start the next, carry lithium lost on.
 
-    Net charge becomes lithium lost only between two anode-limited ends of discharge (or from the
-    cell as built to one): `MEASURED`. After any other end it is an upper bound: `BOUND`.
+    What is lithium lost, and how that is labelled, `controller.estimation.inventory` says.
     """
     gross = _sums(state, None)
     base = _sums(state, TAG_BASE)
@@ -387,8 +399,6 @@ def close_cycle(
     end = _ENDS[state.end_class]
     probability = state.end_probability
     _remember(state, config, kind, anchored=anchored)
-    _carry_on(state, config, end, probability)
-    lost_Ah, u_lost_Ah, label = _lithium_lost(state, config)
     s = state.running
     h = _SECONDS_PER_HOUR
     figures = CycleFigures(
@@ -411,17 +421,43 @@ def close_cycle(
         discharge_end_probability=probability,
         resistance_Ohm=s.resistance_Ohm,
         u_resistance_Ohm=s.resistance_u_Ohm,
-        lithium_lost_Ah=lost_Ah,
-        u_lithium_lost_Ah=u_lost_Ah,
-        lithium_lost_label=label,
         duration_s=s.duration_s,
         mean_temperature_K=(s.temperature_K_s / s.temperature_s if s.temperature_s > 0.0 else NAN),
         unobserved_charge_Ah=state.unobserved_Ah,
         anchored=anchored,
         flags=flags,
     )
+    state.lithium = inventory.close_cycle(state.inventory, config.of_inventory, figures)
+    if not state.counts_lithium and end is DischargeEnd.ANODE and probability >= ANODE_CERTAIN:
+        # All lithium is off: what went before had no beginning to count from.
+        state.inventory = new_inventory(config.of_inventory)
+        state.counts_lithium = 1
     _reset_cycle(state, cycle + 1)
-    return figures
+    return _with_lithium(figures, config, state.lithium)
+
+
+def _with_lithium(
+    figures: CycleFigures, config: EstimatorConfig, lithium: Inventory
+) -> CycleFigures:
+    """Return the cycle's figures with lithium lost and returned.
+
+    Of a foil in excess no figure is given: before it runs out it would be the prior's alone.
+    """
+    lost, side, revived = lithium.lost, lithium.side, lithium.revived
+    if config.cell_format is CellFormat.EXCESS_LITHIUM:
+        return replace(figures, lithium_lost_label=lost.label)
+    return replace(
+        figures,
+        lithium_lost_Ah=lost.value_Ah,
+        u_lithium_lost_Ah=lost.u_Ah,
+        lithium_lost_low_Ah=lost.low_Ah,
+        lithium_lost_high_Ah=lost.high_Ah,
+        lithium_lost_label=lost.label,
+        lithium_returned_Ah=revived.value_Ah,
+        u_lithium_returned_Ah=revived.u_Ah,
+        side_charge_low_Ah=side.low_Ah,
+        side_charge_high_Ah=side.high_Ah,
+    )
 
 
 def _flags(
@@ -475,61 +511,6 @@ def _remember(
     )
 
 
-def _carry_on(
-    state: EstimatorState, config: EstimatorConfig, end: DischargeEnd, probability: float
-) -> None:
-    """Add this cycle to what has been lost since the first."""
-    lost_As = 0.0
-    for one in _ranges(state):
-        total = state.cumulative.setdefault(one.range_A, [0.0, 0.0])
-        total[0] += one.charge_As - one.discharge_As
-        total[1] += one.time_s
-        lost_As += one.charge_As - one.discharge_As
-    s = state.running
-    state.cumulative_half_As += s.half_charge_As + s.half_discharge_As
-    state.cumulative_timing_As2 += s.timing_As2
-    state.cumulative_unobserved_Ah += state.unobserved_Ah
-    state.lost_pending_Ah += lost_As / _SECONDS_PER_HOUR
-    if not _counts_lithium(config):
-        return
-    anode = end is DischargeEnd.ANODE and probability >= ANODE_CERTAIN
-    if anode and state.last_end_is_anode:
-        state.lost_measured_Ah += state.lost_pending_Ah
-        state.lost_pending_Ah = 0.0
-    elif anode:
-        # First end at which all lithium was off: what went before has no beginning to count from.
-        state.lost_pending_Ah = 0.0
-        state.last_end_is_anode = 1
-    state.lost_label = _LABELS.index(Label.MEASURED if anode else Label.BOUND)
-
-
-def _lithium_lost(state: EstimatorState, config: EstimatorConfig) -> tuple[float, float, Label]:
-    """Return lithium lost since the first cycle, its standard uncertainty and its label (Ah).
-
-    NaN where no figure can be given: of a foil in excess it would be the prior's.
-    """
-    label = _LABELS[state.lost_label]
-    if config.cell_format is CellFormat.EXCESS_LITHIUM:
-        # nothing informs the inventory of the foil before it runs out: no figure, only the prior
-        return NAN, NAN, Label.PRIOR_DOMINATED
-    if label is Label.UNKNOWN:
-        return NAN, NAN, label
-    variance_As2 = (
-        uniform_u(state.cumulative_half_As) ** 2
-        + state.cumulative_timing_As2
-        + uniform_u(state.cumulative_unobserved_Ah * _SECONDS_PER_HOUR) ** 2
-    )
-    for range_A, (net_As, time_s) in state.cumulative.items():
-        # A gain or an offset is the same in every cycle: it adds up, it does not average out.
-        offset_As = config.offset_u_A_of_range * _full_scale_A(config, range_A) * time_s
-        variance_As2 += (config.gain_u * net_As) ** 2 + offset_As**2
-    u_Ah = math.hypot(
-        math.sqrt(variance_As2) / _SECONDS_PER_HOUR,
-        LEFT_AT_ANODE_END * config.nominal_capacity_Ah,
-    )
-    return state.lost_measured_Ah + state.lost_pending_Ah, u_Ah, label
-
-
 def _reset_cycle(state: EstimatorState, cycle_number: int) -> None:
     running.new_cycle(state.running)
     state.unobserved_Ah = 0.0
@@ -561,16 +542,18 @@ def live(
 ) -> LiveEstimate:
     """Return the estimate as it stands within the running cycle, which is of `kind`.
 
-    The split of lithium lost into inactive and SEI is the prior's: voltage, current, temperature
-    and time do not inform it, and its label says so.
+    Lithium is as after the last cycle; its split into inactive and SEI is the prior's unless
+    something came back, and its label says so.
     """
     gross = _sums(state, None)
     efficiency = NAN
     if _gives_efficiency(config) and gross.charge_As > 0.0:
         efficiency = gross.discharge_As / gross.charge_As
-    lost_Ah, u_lost_Ah, label = _lithium_lost(state, config)
-    share, sd = config.inactive_share_mean, config.inactive_share_sd
-    spread_Ah = abs(lost_Ah) * sd
+    lithium = state.lithium
+    if lithium is None or config.cell_format is CellFormat.EXCESS_LITHIUM:
+        lost = inactive = sei = NOTHING
+    else:
+        lost, inactive, sei = lithium.lost, lithium.inactive, lithium.sei
     found = circuit(state.running.circuit)
     ahead = foretell(state, config, kind)
     low, middle, high = _interval(ahead)
@@ -580,13 +563,13 @@ def live(
         discharge_Ah=gross.discharge_As / _SECONDS_PER_HOUR,
         coulombic_efficiency_so_far=efficiency,
         resistance_Ohm=state.running.resistance_Ohm,
-        lithium_lost_Ah=lost_Ah,
-        u_lithium_lost_Ah=u_lost_Ah,
-        inactive_Ah=share * lost_Ah,
-        u_inactive_Ah=math.hypot(share * u_lost_Ah, spread_Ah),
-        sei_Ah=(1.0 - share) * lost_Ah,
-        u_sei_Ah=math.hypot((1.0 - share) * u_lost_Ah, spread_Ah),
-        split_label=Label.UNKNOWN if label is Label.UNKNOWN else Label.PRIOR_DOMINATED,
+        lithium_lost_Ah=lost.value_Ah,
+        u_lithium_lost_Ah=lost.u_Ah,
+        inactive_Ah=inactive.value_Ah,
+        u_inactive_Ah=inactive.u_Ah,
+        sei_Ah=sei.value_Ah,
+        u_sei_Ah=sei.u_Ah,
+        split_label=_split_label(lithium),
         r0_Ohm=found.r0_Ohm if has_r0 else NAN,
         u_r0_Ohm=found.u_r0_Ohm if has_r0 else NAN,
         r1_Ohm=found.r1_Ohm if has_r1 else NAN,
@@ -598,6 +581,11 @@ def live(
         coulombic_efficiency_high=high,
         forecast_status="" if ahead is None else ahead.status.value,
     )
+
+
+def _split_label(lithium: Inventory | None) -> Label:
+    """Return how the split is known: the prior's, unless lithium that came back informs it."""
+    return Label.UNKNOWN if lithium is None else lithium.inactive.label
 
 
 def _interval(ahead: forecast.Forecast | None) -> tuple[float, float, float]:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import math
 import random
-from itertools import pairwise
 
 import pytest
 
@@ -314,11 +313,12 @@ def test_a_gain_difference_between_ranges_is_not_claimed_over_100_treatments():
         figures = close(state, conf, cycle)
         net_Ah += figures.net_charge_Ah
         assert abs(figures.net_charge_Ah) <= 2.0 * figures.u_net_charge_Ah
+        assert not figures.lithium_returned_Ah > 0.0
     assert net_Ah > 0.0005 * 100 * 2.0 / 3600.0  # the difference is really there
-    estimate = online.live(state, conf)
-    assert abs(net_Ah) <= 2.0 * estimate.u_lithium_lost_Ah
+    missing = state.lithium.missing
+    assert abs(net_Ah) <= 2.0 * missing.u_Ah
     # ... and not thanks to a limit that swallows everything.
-    assert estimate.u_lithium_lost_Ah < 0.05 * NOMINAL_AH
+    assert missing.u_Ah < 0.05 * NOMINAL_AH
 
 
 def test_resistances_at_first_reading_1_s_and_10_s():
@@ -426,7 +426,7 @@ def test_bare_copper_is_seen_even_when_the_knee_fell_between_two_readings():
     feed(state, conf, held, limit_status=LIMIT_VOLTAGE)
     end, probability = online.end_of_discharge(state, conf)
     assert end is DischargeEnd.ANODE
-    assert probability >= online.ANODE_CERTAIN
+    assert probability > 0.6  # a hold alone does not make it certain
 
 
 def test_end_is_unknown_without_data_or_without_reaching_the_cut_off():
@@ -437,38 +437,54 @@ def test_end_is_unknown_without_data_or_without_reaching_the_cut_off():
     assert online.end_of_discharge(state, conf) == (DischargeEnd.UNKNOWN, 0.0)
 
 
-def run_cycles(conf, ends_sharp, lost_Ah=2e-5):
-    state, t_s, figures = online.new_state(conf), 0.0, []
+def run_cycles(conf, ends_sharp, lost_Ah=2e-5, *, fades=True):
+    """Cycles of 10 h that lose `lost_Ah` each; the next charge puts in what came out, or as ever."""
+    state, t_s, figures, charge_Ah = online.new_state(conf), 0.0, [], 2.7e-3
     for k, sharp in enumerate(ends_sharp, start=1):
         knee_Ah = 0.0003 * NOMINAL_AH if sharp else 0.03 * NOMINAL_AH
         hold_Ah = 0.0 if sharp else 0.03 * NOMINAL_AH
-        t_s = discharge(state, conf, t_s, knee_Ah, hold_Ah, lost_Ah=lost_Ah)
+        t_s = discharge(state, conf, t_s, knee_Ah, hold_Ah, charge_Ah=charge_Ah, lost_Ah=lost_Ah)
         online.end_of_discharge(state, conf)
         figures.append(close(state, conf, k))
+        charge_Ah -= lost_Ah if fades else 0.0
     return state, figures
 
 
 def test_lithium_lost_is_measured_between_anode_limited_ends_and_a_bound_elsewhere():
     conf = config()
-    state, figures = run_cycles(conf, [True, True, False, True])
-    assert [f.lithium_lost_label for f in figures] == [
-        Label.MEASURED,
-        Label.MEASURED,
-        Label.BOUND,
-        Label.MEASURED,
-    ]
-    assert [f.lithium_lost_Ah for f in figures] == pytest.approx([2e-5, 4e-5, 6e-5, 8e-5], rel=0.02)
-    widths = [f.u_lithium_lost_Ah for f in figures]
-    assert all(b >= a > 0.0 for a, b in pairwise(widths))
+    state, figures = run_cycles(conf, [True] * 30 + [False, True])
+    assert figures[0].lithium_lost_label is Label.PRIOR_DOMINATED  # may have been a shuttle
+    assert figures[29].lithium_lost_label is Label.MEASURED
+    assert figures[30].lithium_lost_label is Label.BOUND
+    assert figures[31].lithium_lost_label is Label.MEASURED
+    for k in (29, 31):
+        one = figures[k]
+        assert one.lithium_lost_Ah == pytest.approx(2e-5 * (k + 1), abs=3.0 * one.u_lithium_lost_Ah)
+        assert one.lithium_lost_low_Ah < 2e-5 * (k + 1) < one.lithium_lost_high_Ah
+        assert one.u_lithium_lost_Ah < 0.1 * one.lithium_lost_Ah
+    bound = figures[30]
+    assert bound.lithium_lost_low_Ah < 2e-5 * 31 < bound.lithium_lost_high_Ah
     estimate = online.live(state, conf)
     assert estimate.split_label is Label.PRIOR_DOMINATED
     assert estimate.inactive_Ah + estimate.sei_Ah == pytest.approx(estimate.lithium_lost_Ah)
-    assert estimate.u_inactive_Ah >= conf.inactive_share_sd * estimate.lithium_lost_Ah
+    assert estimate.u_inactive_Ah >= 0.9 * conf.inactive_share_sd * estimate.lithium_lost_Ah
+
+
+def test_charge_that_goes_missing_while_the_charge_does_not_fade_is_not_all_lithium():
+    """A shuttle or oxidation takes charge, and the next charge puts in as much as ever."""
+    _, faded = run_cycles(config(), [True] * 30)
+    _, steady = run_cycles(config(), [True] * 30, fades=False)
+    assert steady[-1].lithium_lost_low_Ah < 0.5 * faded[-1].lithium_lost_Ah
+    assert steady[-1].side_charge_high_Ah > 2e-5 * 20
+    assert faded[-1].side_charge_high_Ah < 2e-5 * 5
 
 
 def test_a_cell_of_unknown_history_counts_from_its_first_anode_limited_end():
-    _, figures = run_cycles(config(starts_without_anode_lithium=False), [True, True])
-    assert [f.lithium_lost_Ah for f in figures] == pytest.approx([0.0, 2e-5], abs=1e-12)
+    _, figures = run_cycles(config(starts_without_anode_lithium=False), [True] * 31)
+    assert math.isnan(figures[0].lithium_lost_Ah)
+    assert figures[-1].lithium_lost_Ah == pytest.approx(
+        2e-5 * 30, abs=3.0 * figures[-1].u_lithium_lost_Ah
+    )
 
 
 @pytest.mark.parametrize(
