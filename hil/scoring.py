@@ -15,8 +15,8 @@ from typing import Protocol
 from controller.domain.cell import CellFormat
 from controller.domain.command import CHARGE, DISCHARGE
 from controller.domain.figures import CycleFigures
-from controller.estimation import inventory, online
-from controller.estimation.inventory import Inventory, InventoryConfig
+from controller.estimation import online
+from controller.estimation.inventory import Inventory
 from hil.cell.library import load_cell
 from hil.cell.parameters import CellParameters
 from hil.lives import LivedCycle, Truth
@@ -64,8 +64,8 @@ def estimator_config(
 
 def estimated(
     config: online.EstimatorConfig, cycles: Iterable[LivedCycle]
-) -> Iterator[CycleFigures]:
-    """Return the program's figures of each cycle, reading by reading."""
+) -> Iterator[tuple[CycleFigures, Inventory]]:
+    """Return the program's figures and inventory of each cycle, reading by reading."""
     state = online.new_state(config)
     observe = online.observe
     for number, lived in enumerate(cycles, 1):
@@ -76,9 +76,11 @@ def estimated(
             if index == lived.end_at:
                 online.end_of_discharge(state, config)
         online.take_resistances(state)
-        yield online.close_cycle(
+        figures = online.close_cycle(
             state, config, cycle=number, kind=lived.plan.kind, anchored=lived.plan.anchored
         )
+        if state.lithium is not None:  # it is, after a cycle
+            yield figures, state.lithium
 
 
 def score_life(
@@ -93,30 +95,18 @@ def score_life(
             kept.append(one)
             yield one
 
-    told = inventory_config(config)
-    state = inventory.new_inventory(told)
     return [
         Scored(
             figures=figures,
-            inventory=inventory.close_cycle(state, told, figures),
+            inventory=lithium,
             truth=kept[-1].truth,
             plan=kept[-1].plan,
             hours=kept[-1].hours,
             step_Ohm=kept[-1].step_Ohm,
             flowing_s=flowing_s(kept[-1]),
         )
-        for figures in estimated(config, lived())
+        for figures, lithium in estimated(config, lived())
     ]
-
-
-def inventory_config(config: online.EstimatorConfig) -> InventoryConfig:
-    """Return what the inventory is told of the cell."""
-    return InventoryConfig(
-        cell_format=config.cell_format,
-        nominal_capacity_Ah=config.nominal_capacity_Ah,
-        inactive_share_mean=config.inactive_share_mean,
-        inactive_share_sd=config.inactive_share_sd,
-    )
 
 
 def flowing_s(cycle: LivedCycle) -> tuple[float, float]:
