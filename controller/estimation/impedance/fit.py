@@ -356,8 +356,8 @@ def _estimates(
 def _correlated(circuit: Circuit, covariance: FloatArray) -> tuple[tuple[str, str, float], ...]:
     u = np.sqrt(np.diagonal(covariance))
     known = (u > 0.0) & np.isfinite(u)
-    shares = covariance / np.outer(*[np.where(known, u, np.inf)] * 2)
-    shares[~known] = 0.0
+    size = np.where(known, u, 1.0)
+    shares = np.where(np.outer(known, known), covariance, 0.0) / np.outer(size, size)
     return tuple(
         (circuit.parameters[j].name, circuit.parameters[i].name, float(shares[i, j]))
         for i, j in np.argwhere(np.tril(np.abs(shares) > _CORRELATED, -1)).tolist()

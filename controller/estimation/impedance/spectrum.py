@@ -14,11 +14,11 @@ towards the images' frequencies:
 
     Z(f) = R + (V(f) - R I(f)) / (I_held(f) A(f))
 
-with V and I from the readings, I_held the staircase's own Fourier integral and A the average that a
-reading is. R is the real part at the highest tone. What of the images is not ohmic is bounded by
-the imaginary part there and stands in the uncertainty. So does what no reading can show: an arc
-that is over before the first reading after an edge counts as ohmic, and its share of the phase is
-lost; half of R is taken to be such an arc, with a time constant up to a fifth of that delay.
+with V and I from the readings, I_held the staircase's own Fourier integral and A the average that
+a reading is. R is the real part at the highest tone. What of the images is not ohmic is taken as
+twice the imaginary part there and stands in the uncertainty. So does what no reading can show: an
+arc that is over before the first reading after an edge counts as ohmic, and its share of the phase
+is lost; half of R is taken to be such an arc, with a time constant up to a fifth of that delay.
 """
 
 from __future__ import annotations
@@ -60,6 +60,9 @@ DRIFTED_BEYOND: Final = 2.0
 DISTORTED_BEYOND: Final = 0.02
 _STANDS_OUT: Final = 3.0
 _ROUNDS: Final = 4
+# How far the impedance at the images is from ohmic, in imaginary parts at the highest tone. Set by
+# drawn circuits (seeds 2000-3099 of scripts/score_impedance.py), scored on others; 1-3.
+_IMAGES: Final = 2.0
 # Imaginary part of a hidden arc: w * (R/2) * (delay/5), uniform from 0. Assumed, half to twice it.
 _HIDDEN: Final = 0.5 * 0.2 / math.sqrt(3.0)
 # A reading is taken to be of the time this share of a step before its own.
@@ -477,7 +480,8 @@ def _systematic_Ohm(
     if carrier is None:
         return np.asarray(clock, dtype=np.float64)
     images = np.abs(fitted.current_A - carrier) / np.abs(carrier)
-    images_Ohm = images * max(abs(complex(z[-1]).imag), abs(complex(z[-1]).real - ohmic_Ohm))
+    beyond_Ohm = _IMAGES * max(abs(complex(z[-1]).imag), abs(complex(z[-1]).real - ohmic_Ohm))
+    images_Ohm = images * beyond_Ohm
     hidden_Ohm = 2.0 * np.pi * frequency_Hz * _HIDDEN * abs(ohmic_Ohm) * _delay_s(record)
     return np.asarray(np.sqrt(clock**2 + images_Ohm**2 + hidden_Ohm**2), dtype=np.float64)
 
