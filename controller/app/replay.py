@@ -12,12 +12,15 @@ from typing import Any, Final
 
 from rich.console import Console
 
+from controller.app.capacity_table import capacities_json, capacities_shown
 from controller.app.replay_table import show
 from controller.domain.cell import CellFormat
 from controller.domain.errors import ConfigurationError, nearest, refuse
 from controller.domain.figures import Resistance
+from controller.estimation.capacities import CapacityTable
 from controller.estimation.cycles import Analysis, CycleResult, analyse
 from controller.io.readers import SpectrumFile, read_spectra, read_table
+from controller.io.readers.capacities import read_capacities
 
 SCHEMA: Final = 1
 EXIT_OK: Final = 0
@@ -61,11 +64,14 @@ def replay(
     code = EXIT_OK
     for path in files:
         try:
-            spectra = read_spectra(path)
-            table = read_table(path) if spectra is None else None
+            capacities = read_capacities(path)
+            spectra = read_spectra(path) if capacities is None else None
+            table = read_table(path) if capacities is None and spectra is None else None
         except ConfigurationError as error:
             code = _refused(error)
             continue
+        if capacities is not None:
+            _tell_capacities(console, capacities, as_json=as_json)
         if spectra is not None:
             _tell_spectra(console, spectra, as_json=as_json)
         if table is None:
@@ -85,6 +91,13 @@ def _tell_spectra(console: Console, spectra: SpectrumFile, *, as_json: bool) -> 
         sys.stdout.write(json.dumps(spectra_json(spectra), allow_nan=False) + "\n")
     else:
         spectra_shown(console, spectra)
+
+
+def _tell_capacities(console: Console, capacities: CapacityTable, *, as_json: bool) -> None:
+    if as_json:
+        sys.stdout.write(json.dumps(capacities_json(capacities), allow_nan=False) + "\n")
+    else:
+        capacities_shown(console, capacities)
 
 
 def _example() -> Path:
