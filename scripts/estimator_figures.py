@@ -77,6 +77,7 @@ def inventories(folder: Path) -> None:
         axes.plot(x, side, "k:", lw=0.7)
         axes.set_title(title, fontsize=8)
         axes.set_xlabel("cycle; treatments in 18, 24, 30, 36")
+    all_axes[0].set_ylim(0.0, 1000.0)
     all_axes[0].set_ylabel("charge / uAh")
     all_axes[0].legend(fontsize=7)
     figure.tight_layout()

@@ -174,6 +174,7 @@ class InventoryState:
     throughput_Ah: float = 0.0
     lost_Ah: float = 0.0  # at the last anode-limited end
     lost_u_Ah: float = 0.0
+    lost_missing_Ah: float = 0.0
     revived_Ah: float = 0.0
     revived_u_Ah: float = 0.0
     gross_Ah: float = 0.0  # lost, and what of it came back
@@ -335,7 +336,8 @@ def _take_charge(state: InventoryState, config: InventoryConfig, figures: CycleF
     hours = state.hours - state.reference_hours
     design = np.array([state.u_missing_Ah - state.reference_u_Ah, hours, hours, -1.0])
     state.cov[:, _P, _P] += (POLARISATION * nominal_Ah) ** 2
-    noise = (CHARGE_NOISE * nominal_Ah) ** 2
+    side_A = np.maximum(state.mean[:, _S] + state.mean[:, _O], 0.0)
+    noise = (CHARGE_NOISE * nominal_Ah) ** 2 + (SIDE_VARIATION * side_A * hours) ** 2
     gain = state.cov @ design  # (components, 4)
     variance = gain @ design + noise
     surprise = excess_Ah - state.mean @ design
@@ -522,6 +524,7 @@ def _lost(state: InventoryState, config: InventoryConfig, *, anode: bool) -> Qua
         posterior_sd=sd_Ah, prior_sd=prior_sd_Ah, moved_by=shifted_Ah - mean_Ah
     )
     state.lost_Ah, state.lost_u_Ah = mean_Ah, sd_Ah
+    state.lost_missing_Ah = state.missing_Ah
     return Quantity(
         value_Ah=mean_Ah,
         u_Ah=sd_Ah,
@@ -575,7 +578,9 @@ def _mixture(
 
 def _bound(state: InventoryState, high_Ah: float) -> Quantity:
     """Return lithium lost where some may be left on the anode: from the last figure to all."""
-    low_Ah = max(state.lost_Ah - NORMAL_95 * state.lost_u_Ah, 0.0)
+    # Less is missing than then: so much came back, and may have come from what was lost.
+    returned_Ah = max(state.lost_missing_Ah - state.missing_Ah, 0.0)
+    low_Ah = max(state.lost_Ah - NORMAL_95 * state.lost_u_Ah - returned_Ah, 0.0)
     high_Ah = max(high_Ah, low_Ah)
     return Quantity(
         value_Ah=0.5 * (low_Ah + high_Ah),

@@ -168,6 +168,7 @@ def test_a_net_charge_within_its_uncertainty_or_from_another_end_is_no_revival()
     assert after.revived.value_Ah == 0.0
     _, after = with_return(350.0, discharge_end=DischargeEnd.CATHODE)
     assert after.revived.value_Ah == 0.0
+    assert after.lost.low_Ah < 50 * UAH < after.lost.high_Ah  # though it may have come back
     assert after.revived.label is Label.BOUND
 
 
