@@ -20,6 +20,7 @@ from controller.domain.cell import CellFormat
 from controller.domain.total_math import safe_floor, safe_log
 from controller.estimation.shorts import ShortFigures, ShortWatch, close_cycle, observe
 from hil import records
+from hil.cell.electrolyte import refresh_transport
 from hil.cell.kernel import begin, step, uniform
 from hil.cell.library import load_cell
 from hil.cell.parameters import LFP, CellParameters
@@ -36,6 +37,7 @@ WANDER_S: Final = 3000.0
 AMBIENT_K: Final = 298.15
 WORN_OUT: Final = 0.3  # of the nominal capacity
 LONGEST_S: Final = 400_000
+LONGEST_CHARGE: Final = 2.0  # of the nominal capacity: a shorted cell never comes to its cut-off
 NEVER_S: Final = 1e9
 
 
@@ -291,6 +293,14 @@ class WatchedCell:
         self.temperature_K = float(out[4])
         return bool(out[3] == DONE)
 
+    def change(self, **values: float) -> None:
+        """Change parameters of the cell in mid-life."""
+        for name, value in values.items():
+            self._fixed[0][name] = value
+        s = self.state()
+        refresh_transport(s, records.from_record(CellParameters, self._fixed[0]))
+        records.to_record(s, self._state[0])
+
     def watch(self) -> ShortWatch:
         """Return the detector's memory."""
         return records.from_record(ShortWatch, self._watch[0])
@@ -375,6 +385,7 @@ def base_plan(p: CellParameters, cell_format: CellFormat, random: np.random.Gene
     """Draw how a cell is cycled and how its voltage is read."""
     plan = Plan()
     nominal_A = p.nominal_capacity_mAh * 1e-3
+    plan.most_charge_mAh = LONGEST_CHARGE * p.nominal_capacity_mAh
     plan.charge_A = float(random.choice([1 / 3, 0.5, 0.7])) * nominal_A
     plan.discharge_A = float(random.choice([1 / 3, 0.5, 0.7])) * nominal_A
     plan.taper_A = nominal_A / 20.0

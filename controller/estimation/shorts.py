@@ -82,6 +82,9 @@ REST_LEAST_S: Final = 300.0  # of it must be there
 # Window after a change of current in which its resistance is taken (s). Assumed, 5-30 s.
 STEP_FROM_S: Final = 5.0
 STEP_TO_S: Final = 20.0
+# ... and its slow resistance: diffusion, and the fall of the open-circuit voltage with it.
+LATE_FROM_S: Final = 240.0
+LATE_TO_S: Final = 300.0
 # Window of the first resistance of a cycle (s since it began): beside a spectrum taken before it.
 START_FROM_S: Final = 2.0
 START_TO_S: Final = 62.0
@@ -95,6 +98,8 @@ LAST_CYCLES: Final = 5  # of them, for a resistance
 # Currents within this (logarithm) are the same rate; rests within it and this time the same rest.
 SAME_RATE: Final = 0.15
 SAME_REST_H: Final = 0.1
+# Cycles of about the same charge (logarithm). Assumed, 0.1-0.3.
+SAME_CHARGE: Final = 0.2
 # Resistances are compared at the same temperature (K): 1 K is worth about 7 %. Assumed, 1-3 K.
 SAME_TEMPERATURE_K: Final = 1.5
 # Lengths of means (powers of 2 s) whose jumps tell of noise, and by how much (logarithm) they may
@@ -143,6 +148,8 @@ class ShortWatch:
         "decay_charged_V_per_h",
         "decay_discharged_V_per_h",
         "discharge_A",
+        "first_Ohm",
+        "first_V",
         "has_last",
         "held_V",
         "held_middle_A",
@@ -162,6 +169,7 @@ class ShortWatch:
         "last_V",
         "last_jump_V",
         "last_t_s",
+        "late_Ohm",
         "lowest_V",
         "middle_V",
         "newest_V",
@@ -204,6 +212,8 @@ class ShortWatch:
     decay_charged_V_per_h: float
     decay_discharged_V_per_h: float
     discharge_A: float
+    first_Ohm: float
+    first_V: float
     has_last: int
     held_V: float
     held_middle_A: float
@@ -223,6 +233,7 @@ class ShortWatch:
     last_V: float
     last_jump_V: list[float]
     last_t_s: float
+    late_Ohm: float
     lowest_V: float
     middle_V: list[float]
     newest_V: list[float]
@@ -266,6 +277,8 @@ class ShortWatch:
         self.decay_charged_V_per_h = NAN
         self.decay_discharged_V_per_h = NAN
         self.discharge_A = 0.0
+        self.first_Ohm = NAN
+        self.first_V = NAN
         self.has_last = 0
         self.held_V = NAN
         self.held_middle_A = NAN
@@ -285,6 +298,7 @@ class ShortWatch:
         self.last_V = NAN
         self.last_jump_V = [0.0] * SINGLES
         self.last_t_s = NAN
+        self.late_Ohm = NAN
         self.lowest_V = NAN
         self.middle_V = [NAN] * LEVELS
         self.newest_V = [NAN] * LEVELS
@@ -415,6 +429,10 @@ def close_block(s: ShortWatch) -> None:
     if s.step_A == s.step_A and STEP_FROM_S <= s.since_s <= STEP_TO_S:
         s.step_Vs += mean_V
         s.step_s += 1.0
+    if s.since_s <= 1.5 * BLOCK_S:
+        s.first_V = mean_V
+    if s.step_from_rest == 1 and s.step_A < 0.0 and LATE_FROM_S <= s.since_s < LATE_TO_S:
+        s.late_Ohm = safe_divide(mean_V - s.step_V, s.step_A)
     if resting:
         if REST_FROM_S <= s.since_s <= REST_TO_S:
             observe_rest(s, mean_V)
@@ -607,6 +625,7 @@ def close_step(s: ShortWatch) -> None:
     if s.step_from_rest == 1 and s.step_A < 0.0 and s.step_s >= 5.0:
         s.step_Ohm = safe_divide(s.step_Vs / s.step_s - s.step_V, s.step_A)
         s.known_Ohm = math.fabs(s.step_Ohm)
+        s.first_Ohm = safe_divide(s.first_V - s.step_V, s.step_A)
 
 
 # -- per cycle ------------------------------------------------------------------------------------
@@ -641,8 +660,8 @@ class ShortFigures:
         Of the means of a second.
     decay_charged_V_per_h, decay_discharged_V_per_h : float
         How fast the voltage fell at rest, after charge and after discharge.
-    step_Ohm : float
-        Of the step from rest into discharge, after 5 to 20 s.
+    first_Ohm, step_Ohm, late_Ohm : float
+        Of the step from rest into discharge: in the first second, after 5 to 20 s, after 5 min.
     polarised_Ohm : float
         Voltage over current, weighted by time and shielded from spikes: a resistance where the
         voltage is polarisation alone.
@@ -666,7 +685,9 @@ class ShortFigures:
     lowest_V: float
     decay_charged_V_per_h: float
     decay_discharged_V_per_h: float
+    first_Ohm: float
     step_Ohm: float
+    late_Ohm: float
     polarised_Ohm: float
     start_Ohm: float
 
@@ -693,7 +714,9 @@ def close_cycle(
         lowest_V=s.lowest_V,
         decay_charged_V_per_h=s.decay_charged_V_per_h,
         decay_discharged_V_per_h=s.decay_discharged_V_per_h,
+        first_Ohm=s.first_Ohm,
         step_Ohm=s.step_Ohm,
+        late_Ohm=s.late_Ohm,
         polarised_Ohm=s.polarised_Vs / s.polarised_As if s.polarised_As > 0.0 else NAN,
         start_Ohm=s.start_Vs / s.start_As if s.start_As > 0.0 else NAN,
     )
@@ -711,6 +734,7 @@ def close_cycle(
     s.steady_s = s.cycle_s = s.sparse_s = 0.0
     s.polarised_As = s.polarised_Vs = s.start_As = s.start_Vs = 0.0
     s.decay_charged_V_per_h = s.decay_discharged_V_per_h = s.step_Ohm = s.lowest_V = NAN
+    s.first_Ohm = s.late_Ohm = NAN
     return figures
 
 
@@ -723,7 +747,7 @@ def _quantile_V(counts: Sequence[int], share: float) -> float:
     below = 0
     for edge_V, count in zip(EDGES_V, counts, strict=True):
         if count and below + count >= wanted:
-            return edge_V * 2.0 ** (0.5 * ((wanted - below) / count - 1.0))
+            return float(edge_V) * math.pow(2.0, 0.5 * ((wanted - below) / count - 1.0))
         below += count
     return float(EDGES_V[-1])
 
@@ -778,9 +802,13 @@ def signs(
     two_foils = cell_format in TWO_FOILS
     noise = quick_returns = slow_returns = held_returns = slippage = imbalance = depth = NAN
     enough = len(alike) >= LEAST_CYCLES
+    as_large = [one for one in alike if _dense(one) and _as_large(one, figures)]
     compared = [one for one in (alike if enough else history) if _dense(one)]
     if len(compared) >= LEAST_CYCLES and _dense(figures):
-        noise = _noise(compared, figures, LONGEST_LEVEL if enough else LONGEST_LEVEL_UNLIKE)
+        if len(as_large) >= LEAST_CYCLES:
+            noise = _noise(as_large, figures, LONGEST_LEVEL)
+        else:
+            noise = _noise(compared, figures, LONGEST_LEVEL_UNLIKE)
         quick_returns, slow_returns, held_returns = (
             float(figures.returns[i] - max(one.returns[i] for one in compared))
             for i in range(SINGLES)
@@ -810,6 +838,15 @@ def signs(
         ),
         resistance=_fallen(alike, figures) if two_foils else NAN,
         compared=len(alike),
+    )
+
+
+def _as_large(one: ShortFigures, other: ShortFigures) -> bool:
+    """Return whether two cycles passed about the same charge: a worn cell's voltage is steeper."""
+    return (
+        one.charge_Ah > 0.0
+        and other.charge_Ah > 0.0
+        and abs(math.log(one.charge_Ah / other.charge_Ah)) < SAME_CHARGE
     )
 
 
