@@ -466,7 +466,7 @@ def watched_life(
             _put_in(base, short, done[-1].figures, p, FORMATS[name], random)
             plan.short_from_s = float(random.uniform(0.05, 0.7)) * done[-1].figures.hours * 3600.0
             left_s = short.lasts_s
-        elif short is not None and number == cycles - 1:
+        elif left_s > 0.0:
             plan.short_from_s = 0.0
         if left_s > 0.0:
             plan.short_to_s = plan.short_from_s + left_s

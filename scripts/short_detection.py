@@ -4,7 +4,8 @@ Lives of drawn cells of the plant (`hil.shorted`), read at 1 Hz with noise: 400 
 definition (leakage of 2 % of nominal capacity in a cycle, or 1 % with telegraph noise, for 10 min
 or more), judged by the end of the cycle after the one in which they begin, and 10,000 sound cycles
 of which half are treated, rested, stepped in temperature or rate. The weights of the detector were
-set on seeds below 20,000; these begin above. `--other` adds shorts on plants of other structure.
+set on seeds below 20,000; these begin above. Parts run apart (`--part`, other seeds) are put together
+with `--merge`.
 """
 
 from __future__ import annotations
@@ -31,7 +32,8 @@ LEAST_LEAK, LEAST_TELEGRAPH_LEAK = 0.02, 0.01
 SHORTEST_S, LONGEST_S = 600.0, 1e5
 STAYS: Final = 0.4  # of shorts that do not go away
 SHORTED_TREATED_SHARE: Final = 0.25
-EDGES: Final = (0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1)
+EDGES: Final = (0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.3)
+MOST_LEAK: Final = 0.1
 
 
 def judged(
@@ -104,45 +106,54 @@ def one_short(name: str, seed: int, short: Short) -> tuple[float, bool] | None:
     return max(c.leak for c, _ in shorted), any(e.flagged for _, e in shorted)
 
 
-def shorts(count: int, seed: int, *, telegraph: bool) -> dict[str, Any]:
-    """Score shorts that meet the definition, in all formats alike."""
-    random = np.random.default_rng([seed, int(telegraph)])
+def shorts(count: int, seed: int, *, telegraph: bool, faint: bool = False) -> list[dict[str, Any]]:
+    """Return lives with a short, until `count` of them meet the definition.
+
+    `faint`: `count` lives with leaks of 0.1 % up to where the definition begins.
+    """
+    random = np.random.default_rng([seed, int(telegraph), int(faint)])
     least = LEAST_TELEGRAPH_LEAK if telegraph else LEAST_LEAK
-    found: Counter[str] = Counter()
-    tried: Counter[str] = Counter()
+    low, high = (EDGES[0], least) if faint else (least, MOST_LEAK)
+    out: list[dict[str, Any]] = []
     names = list(FORMATS)
     life = 0
-    while tried.total() < count:
+    tried = 0
+    while tried < count:
         name = names[life % len(names)]
-        short = drawn_short(random, telegraph=telegraph, least=least, most=0.1)
+        short = drawn_short(random, telegraph=telegraph, least=low, most=high)
         scored = one_short(name, seed + life, short)
         life += 1
-        if scored is None or scored[0] < least:
-            continue
-        tried[name] += 1
-        found[name] += scored[1]
+        if scored is not None:
+            tried += faint or scored[0] >= least
+            out.append({"cell": name, "leak": scored[0], "found": scored[1]})
+    return out
+
+
+def summary(lives: Sequence[dict[str, Any]], *, telegraph: bool) -> dict[str, Any]:
+    """Score the shorts that meet the definition."""
+    least = LEAST_TELEGRAPH_LEAK if telegraph else LEAST_LEAK
+    met = [one for one in lives if one["leak"] >= least]
+    found = sum(one["found"] for one in met)
     return {
-        "shorts": tried.total(),
-        "found": found.total(),
-        "share": found.total() / tried.total(),
-        "lower_95": lower_bound(found.total(), tried.total()),
-        "by_cell": {name: [found[name], tried[name]] for name in names},
+        "shorts": len(met),
+        "found": found,
+        "share": found / len(met) if met else None,
+        "lower_95": lower_bound(found, len(met)) if met else None,
+        "by_cell": {
+            name: [
+                sum(one["found"] for one in met if one["cell"] == name),
+                sum(one["cell"] == name for one in met),
+            ]
+            for name in FORMATS
+        },
     }
 
 
-def by_severity(count: int, seed: int, *, telegraph: bool) -> list[dict[str, float]]:
+def by_severity(lives: Sequence[dict[str, Any]]) -> list[dict[str, float]]:
     """Return the share found over the leak, 0.1 to 10 % of nominal capacity in a cycle."""
-    random = np.random.default_rng([seed, 7, int(telegraph)])
-    names = list(FORMATS)
-    scored = []
-    for life in range(count):
-        short = drawn_short(random, telegraph=telegraph, least=EDGES[0], most=EDGES[-1])
-        one = one_short(names[life % len(names)], seed + life, short)
-        if one is not None:
-            scored.append(one)
     rows = []
     for low, high in pairwise(EDGES):
-        hits = [hit for leak, hit in scored if low <= leak < high]
+        hits = [one["found"] for one in lives if low <= one["leak"] < high]
         if hits:
             rows.append(
                 {
@@ -155,6 +166,29 @@ def by_severity(count: int, seed: int, *, telegraph: bool) -> list[dict[str, flo
                 }
             )
     return rows
+
+
+def merged(parts: Sequence[dict[str, Any]]) -> dict[str, Any]:
+    """Put parts that were run apart together."""
+    out: dict[str, Any] = {"sound": [], "telegraph": [], "steady": []}
+    for part in parts:
+        for key, values in part.items():
+            out[key] += values
+    cycles = sum(one["cycles"] for one in out["sound"])
+    by_kind: Counter[str] = Counter()
+    for one in out["sound"]:
+        by_kind.update(one["by_kind"])
+    return {
+        "sound": {
+            "cycles": cycles,
+            "by_kind": dict(by_kind),
+            "false_alarms": sum(one["false_alarms"] for one in out["sound"]),
+            "which": [which for one in out["sound"] for which in one["which"]],
+        },
+        "telegraph": summary(out["telegraph"], telegraph=True),
+        "steady": summary(out["steady"], telegraph=False),
+        "by_severity": {key: by_severity(out[key]) for key in ("telegraph", "steady")},
+    }
 
 
 def draw(result: dict[str, Any], path: Path) -> None:
@@ -179,22 +213,34 @@ def draw(result: dict[str, Any], path: Path) -> None:
 def main(arguments: Sequence[str] | None = None) -> int:
     """Score and print."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--shorts", type=int, default=400)
+    parser.add_argument("--shorts", type=int, default=400, help="with telegraph noise")
+    parser.add_argument("--steady", type=int, default=100)
+    parser.add_argument("--faint", type=int, default=100, help="below the definition, of each kind")
     parser.add_argument("--sound-cycles", type=int, default=10_000)
-    parser.add_argument("--per-severity", type=int, default=400)
     parser.add_argument("--seed", type=int, default=SEED)
     parser.add_argument("--json", action="store_true")
+    parser.add_argument("--part", action="store_true", help="print what --merge takes")
+    parser.add_argument("--merge", type=Path, nargs="*", default=())
     parser.add_argument("--plot", type=Path)
     given = parser.parse_args(arguments)
-    result = {
-        "sound": sound(given.sound_cycles, given.seed),
-        "telegraph": shorts(given.shorts, given.seed + 10_000, telegraph=True),
-        "steady": shorts(given.shorts // 4, given.seed + 20_000, telegraph=False),
-        "by_severity": {
-            "telegraph": by_severity(given.per_severity, given.seed + 30_000, telegraph=True),
-            "steady": by_severity(given.per_severity // 2, given.seed + 40_000, telegraph=False),
-        },
-    }
+    parts = [json.loads(path.read_text(encoding="utf-8")) for path in given.merge]
+    if not parts:
+        seed = given.seed
+        part: dict[str, Any] = {"sound": [], "telegraph": [], "steady": []}
+        if given.sound_cycles:
+            part["sound"].append(sound(given.sound_cycles, seed))
+        for key, count, start in (
+            ("telegraph", given.shorts, 10_000),
+            ("steady", given.steady, 20_000),
+        ):
+            telegraph = key == "telegraph"
+            part[key] += shorts(count, seed + start, telegraph=telegraph)
+            part[key] += shorts(given.faint, seed + start + 5000, telegraph=telegraph, faint=True)
+        parts = [part]
+        if given.part:
+            sys.stdout.write(json.dumps(part) + "\n")
+            return 0
+    result = merged(parts)
     if given.plot:
         draw(result, given.plot)
     if given.json:
@@ -204,6 +250,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     sys.stdout.write(f"sound cycles {one['cycles']}: {one['false_alarms']} false alarms\n")
     for key in ("telegraph", "steady"):
         one = result[key]
+        if not one["shorts"]:
+            continue
         sys.stdout.write(
             f"{key}: {one['found']} of {one['shorts']} found, {one['share']:.1%}, lower 95 % bound "
             f"{one['lower_95']:.1%}; {one['by_cell']}\n"

@@ -110,8 +110,6 @@ NOISE_SCALES: Final = (0.035, 0.028, 0.028, 0.035, 0.05, 0.07, 0.12)
 LONGEST_LEVEL: Final = 6
 LONGEST_LEVEL_UNLIKE: Final = 4
 SIGMA_PER_MAD: Final = 1.4826
-# Slippage that the cycle before a disturbed one may still show (of nominal). Assumed, 1-5 %.
-DISTURBED: Final = 0.03
 # A quiet cell's scatter of the decay at rest is not taken for less (V/h). Assumed, 0.5-2 mV/h.
 DECAY_FLOOR_V_PER_H: Final = 1e-3
 DECAY_SHARE: Final = 0.04  # of the usual decay. Assumed, 2-10 %
@@ -813,10 +811,9 @@ def signs(
             float(figures.returns[i] - max(one.returns[i] for one in compared))
             for i in range(SINGLES)
         )
-    if history and _alike(history[-1], figures) and not two_foils:
+    settled = len(history) > 1 and _undisturbed(history[-2], history[-1])
+    if settled and not two_foils:
         slippage = _slippage(history, figures) / nominal_capacity_Ah
-        if len(history) > 1 and not _undisturbed(history[-2], history[-1]):
-            slippage -= DISTURBED
     if cell_format is CellFormat.LI_CU:
         imbalance = _imbalance(history, figures)
         if len(alike) >= LEAST_CYCLES:
@@ -1051,7 +1048,7 @@ def _words(found: Signs, figures: ShortFigures, parts: Mapping[str, float]) -> t
 # 400 shorts of drawn cells (seeds below 20,000), scored on others (scripts/short_detection.py).
 WEIGHTS: Final[Mapping[str, Weight]] = MappingProxyType(
     {
-        "noise": Weight(1.5, 4.0, 14.0),
+        "noise": Weight(1.8, 3.0, 14.0),
         "quick_returns": Weight(1.2, 4.0, 14.0),
         "slow_returns": Weight(2.0, 2.5, 12.0),
         "held_returns": Weight(2.0, 2.5, 12.0),
