@@ -171,6 +171,7 @@ class ShortWatch:
         "lowest_V",
         "middle_V",
         "newest_V",
+        "number",
         "oldest_V",
         "pending_V",
         "polarised_As",
@@ -235,6 +236,7 @@ class ShortWatch:
     lowest_V: float
     middle_V: list[float]
     newest_V: list[float]
+    number: int
     oldest_V: list[float]
     pending_V: list[float]
     polarised_As: float
@@ -300,6 +302,7 @@ class ShortWatch:
         self.lowest_V = NAN
         self.middle_V = [NAN] * LEVELS
         self.newest_V = [NAN] * LEVELS
+        self.number = 0
         self.oldest_V = [NAN] * LEVELS
         self.pending_V = [NAN] * LEVELS
         self.polarised_As = 0.0
@@ -635,6 +638,8 @@ class ShortFigures:
 
     Attributes
     ----------
+    number : int
+        Of the cycle, counted from the watch's first.
     charge_Ah, discharge_Ah : float
         Magnitudes.
     charge_A, discharge_A : float
@@ -667,6 +672,7 @@ class ShortFigures:
         The same in the first minute of the cycle.
     """
 
+    number: int
     charge_Ah: float
     discharge_Ah: float
     charge_A: float
@@ -696,6 +702,7 @@ def close_cycle(
     """Return the cycle's figures and begin the next; single jumps are then told by this noise."""
     sizes = tuple(_quantile_V(s.bins[k * BINS : (k + 1) * BINS], QUARTILE) for k in range(LEVELS))
     figures = ShortFigures(
+        number=s.number,
         charge_Ah=charge_Ah,
         discharge_Ah=discharge_Ah,
         charge_A=s.charge_A,
@@ -729,6 +736,7 @@ def close_cycle(
     for k in range(LEVELS * BINS):
         s.bins[k] = 0
     s.charge_A = s.discharge_A = s.active_s = 0.0
+    s.number += 1
     s.steady_s = s.cycle_s = s.sparse_s = 0.0
     s.polarised_As = s.polarised_Vs = s.start_As = s.start_Vs = 0.0
     s.decay_charged_V_per_h = s.decay_discharged_V_per_h = s.step_Ohm = s.lowest_V = NAN
@@ -839,9 +847,15 @@ def signs(
 
 
 def _as_large(one: ShortFigures, other: ShortFigures) -> bool:
-    """Return whether two cycles passed about the same charge: a worn cell's voltage is steeper."""
+    """Return whether two cycles passed about the same charge and rested for the same share.
+
+    A worn cell's voltage is steeper, a resting one's flatter.
+    """
     return (
-        one.charge_Ah > 0.0
+        one.hours > 0.0
+        and other.hours > 0.0
+        and abs(one.rest_h / one.hours - other.rest_h / other.hours) < SAME_RATE
+        and one.charge_Ah > 0.0
         and other.charge_Ah > 0.0
         and abs(math.log(one.charge_Ah / other.charge_Ah)) < SAME_CHARGE
     )
@@ -901,9 +915,12 @@ def _imbalance(history: Sequence[ShortFigures], figures: ShortFigures) -> float:
 
 
 def _undisturbed(before: ShortFigures, after: ShortFigures) -> bool:
-    """Return whether one cycle follows another with the same currents and the same rests."""
-    return _alike(before, after) and (
-        abs(before.rest_h - after.rest_h) < SAME_REST_H + SAME_RATE * before.rest_h
+    """Return whether a cycle follows at once, with the same currents, rests and temperature."""
+    return (
+        after.number == before.number + 1
+        and _alike(before, after)
+        and abs(before.rest_h - after.rest_h) < SAME_REST_H + SAME_RATE * before.rest_h
+        and not abs(before.temperature_K - after.temperature_K) > SAME_TEMPERATURE_K
     )
 
 

@@ -16,30 +16,14 @@ from tests.numba_extra import needs_numba
 @needs_numba
 @pytest.mark.slow
 def test_shorts_are_found_and_sound_cycles_left_alone(capsys):
-    assert (
-        main(
-            [
-                "--shorts",
-                "20",
-                "--sound-cycles",
-                "150",
-                "--steady",
-                "0",
-                "--faint",
-                "0",
-                "--seed",
-                "200",
-                "--json",
-            ]
-        )
-        == 0
-    )
+    small = "--shorts 10 --sound-cycles 100 --steady 0 --faint 0 --seed 200 --json"
+    assert main(small.split()) == 0
     result = json.loads(capsys.readouterr().out)
-    assert result["sound"]["cycles"] >= 150
+    assert result["sound"]["cycles"] >= 100
     assert result["sound"]["false_alarms"] == 0
-    # 20 of shorts that are found with a probability of 0.94: 15 or fewer has a chance of 0.4 %
-    assert result["telegraph"]["shorts"] == 20
-    assert result["telegraph"]["found"] >= 16
+    # 10 of shorts that are found nine times in ten: 6 or fewer has a chance of 1 %
+    assert result["telegraph"]["shorts"] == 10
+    assert result["telegraph"]["found"] >= 7
 
 
 @needs_numba
@@ -49,7 +33,7 @@ def test_a_short_leaks_about_what_was_asked_for_and_is_gone_afterwards():
     assert [cycle.leak for cycle in life[:-2]] == [0.0] * 6
     assert 0.005 < life[-2].leak < 0.12
     assert life[-1].leak == pytest.approx(0.0, abs=1e-6)
-    assert watched_life("anode-free", 3, 8, short, treated_share=0.0) == life
+    assert repr(watched_life("anode-free", 3, 8, short, treated_share=0.0)) == repr(life)
 
 
 @needs_numba

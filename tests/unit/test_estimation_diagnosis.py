@@ -14,6 +14,7 @@ NOMINAL_AH = 3e-3
 def cycle(capacity=0.95, *, ohm=10.0, slow=30.0, efficiency=0.98, noise=1.0, returns=0):
     """Return a cycle's figures; capacity as a share of nominal."""
     return ShortFigures(
+        number=0,
         charge_Ah=capacity * NOMINAL_AH / efficiency,
         discharge_Ah=capacity * NOMINAL_AH,
         charge_A=1e-3,

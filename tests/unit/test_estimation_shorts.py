@@ -160,7 +160,8 @@ def test_charge_beyond_the_discharge_before_counts_as_leakage():
     watch = ShortWatch()
     _, plain = cycle(watch, 0.0, 1)
     plain = figures_like(plain, charge_Ah=1e-3, discharge_Ah=0.99e-3)
-    history = [plain] * 5
+    history = [figures_like(plain, number=k) for k in range(5)]
+    plain = figures_like(plain, number=5)
     leaky = figures_like(plain, charge_Ah=1.02e-3)
     evidence = judge(history, leaky, CellFormat.ANODE_FREE, NOMINAL_AH)
     assert evidence.flagged
@@ -169,3 +170,6 @@ def test_charge_beyond_the_discharge_before_counts_as_leakage():
     # a cycle at another rate moves the ends of charge by itself
     slower = figures_like(leaky, charge_A=plain.charge_A / 3.0)
     assert not judge(history, slower, CellFormat.ANODE_FREE, NOMINAL_AH).flagged
+    # nor is one that does not follow at once compared with a discharge of long ago
+    later = figures_like(leaky, number=7)
+    assert not judge(history, later, CellFormat.ANODE_FREE, NOMINAL_AH).flagged
