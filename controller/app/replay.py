@@ -18,6 +18,7 @@ from controller.domain.cell import CellFormat
 from controller.domain.errors import ConfigurationError, nearest, refuse
 from controller.domain.figures import Resistance
 from controller.estimation.capacities import CapacityTable
+from controller.estimation.course import Course, CycleCourse
 from controller.estimation.cycles import Analysis, CycleResult, analyse
 from controller.io.readers import SpectrumFile, read_spectra, read_table
 from controller.io.readers.capacities import read_capacities
@@ -141,6 +142,42 @@ def to_json(analysis: Analysis) -> dict[str, Any]:
         "cycles": [_cycle_json(cycle) for cycle in analysis.cycles],
         "resistances": [_resistance_json(resistance) for resistance in analysis.resistances],
         "findings": list(analysis.findings),
+        "diagnosis": _course_json(analysis.course),
+    }
+
+
+def _course_json(course: Course) -> dict[str, Any]:
+    found = course.diagnosis
+    return {
+        "mode": None if found is None else found.mode.value,
+        "reason": course.reason or None,
+        "probabilities": None
+        if found is None
+        else {mode.value: one for mode, one in found.probabilities.items()},
+        "evidence": [] if found is None else list(found.evidence),
+        "soft_short_cycles": list(course.flagged),
+        "cycles": [_cycle_course_json(cycle) for cycle in course.cycles],
+    }
+
+
+def _cycle_course_json(cycle: CycleCourse) -> dict[str, Any]:
+    evidence, figures = cycle.evidence, cycle.figures
+    return {
+        "cycle": cycle.cycle,
+        "soft_short_probability": None if evidence is None else _or_null(evidence.probability),
+        "soft_short_evidence": [] if evidence is None else list(evidence.words),
+        "polarisation_Ohm": _or_null(figures.polarised_Ohm),
+        "start_polarisation_Ohm": _or_null(figures.start_Ohm),
+        "noise_uV": [_or_null(1e6 * size_V) for size_V in figures.size_V],
+        "features": {
+            name: {
+                "value": _or_null(one.value),
+                "u": _or_null(one.u),
+                "unit": one.unit,
+                "reason": one.reason or None,
+            }
+            for name, one in cycle.features.items()
+        },
     }
 
 

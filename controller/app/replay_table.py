@@ -17,7 +17,9 @@ from rich.table import Table as RichTable
 
 from controller.domain.cell import CellFormat
 from controller.domain.figures import DischargeEnd
+from controller.estimation.course import in_ranges
 from controller.estimation.cycles import Analysis, CycleResult
+from controller.estimation.diagnosis import Mode
 
 # A table longer than this shows its first and last rows.
 ROWS_SHOWN: Final = 24
@@ -45,11 +47,40 @@ def show(console: Console, analysis: Analysis) -> None:
     else:
         _say(console, "no cycle can be told: no charge flows in this file")
     _say(console, _average_words(analysis))
+    _show_course(console, analysis)
     if analysis.findings:
         console.print("Findings")
         for finding in analysis.findings:
             _say(console, finding, mark="  - ")
     console.print()
+
+
+def _show_course(console: Console, analysis: Analysis) -> None:
+    """Say how the cell fails, what decided, and where a soft short shows."""
+    course = analysis.course
+    found = course.diagnosis
+    if found is None:
+        if course.reason:
+            _say(console, f"No diagnosis: {course.reason}.")
+        return
+    console.print("Diagnosis")
+    chance = "" if found.mode is Mode.CANNOT_TELL else f" ({found.probabilities[found.mode]:.0%})"
+    _say(console, f"{found.mode.value}{chance}: {'; '.join(found.evidence)}", mark="  - ")
+    if course.flagged:
+        first = next(c for c in course.cycles if c.cycle == course.flagged[0])
+        words = "; ".join(first.evidence.words if first.evidence else ())
+        _say(
+            console,
+            f"soft short flagged in cycles {in_ranges(course.flagged)}; first: {words}",
+            mark="  - ",
+        )
+    if analysis.cell_format is CellFormat.LI_LI:
+        trend = [
+            f"{c.figures.polarised_Ohm:.3g}"
+            for c in course.cycles
+            if math.isfinite(c.figures.polarised_Ohm)
+        ]
+        _say(console, f"voltage over current by cycle (Ohm): {', '.join(trend)}", mark="  - ")
 
 
 def _show_cycles(console: Console, cycles: Sequence[CycleResult]) -> None:

@@ -79,6 +79,10 @@ class CycleFigures:
         What came back in this cycle at least; 0 where nothing is seen to.
     side_charge_low_Ah, side_charge_high_Ah : float
         95 % interval of the charge that shuttle, shorts and oxidation have taken since cycle 1.
+    soft_short_probability : float
+        That the cycle shows a soft short; NaN while there is nothing to compare it with.
+    soft_short_evidence : str
+        In words, what spoke for one.
     duration_s : float
     mean_temperature_K : float
     unobserved_charge_Ah : float
@@ -116,6 +120,8 @@ class CycleFigures:
     u_lithium_returned_Ah: float = NAN
     side_charge_low_Ah: float = NAN
     side_charge_high_Ah: float = NAN
+    soft_short_probability: float = NAN
+    soft_short_evidence: str = ""
     duration_s: float = NAN
     mean_temperature_K: float = NAN
     unobserved_charge_Ah: float = 0.0

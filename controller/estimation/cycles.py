@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Final
 
 import numpy as np
@@ -17,6 +17,7 @@ from controller.estimation.charge import (
     propagate,
     uniform_u,
 )
+from controller.estimation.course import Course, course_of
 from controller.estimation.defects import (
     Series,
     counter_findings,
@@ -130,6 +131,8 @@ class Analysis:
     resistances : tuple of Resistance
     findings : tuple of str
         In plain words: defects of the file, and what was assumed.
+    course : Course
+        Signs of shorts, features and the diagnosis.
     """
 
     source: str
@@ -138,6 +141,7 @@ class Analysis:
     cycles: tuple[CycleResult, ...]
     resistances: tuple[Resistance, ...]
     findings: tuple[str, ...]
+    course: Course = field(default_factory=Course)
 
     @property
     def averaged(self) -> tuple[CycleResult, ...]:
@@ -211,6 +215,7 @@ def analyse(
         cycles=tuple(cycles),
         resistances=tuple(resistances),
         findings=tuple(findings),
+        course=course_of(series, intervals, numbers, cell_format),
     )
 
 

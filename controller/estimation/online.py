@@ -16,7 +16,7 @@ from controller.domain.command import TAG_BASE, TAG_DIAGNOSTIC, TAG_TREATMENT
 from controller.domain.figures import CycleFigures, CycleKind, DischargeEnd, Label, Resistance
 from controller.domain.records import record_from_dict, record_to_dict
 from controller.domain.sample import NAN, Sample
-from controller.estimation import forecast, inventory, running
+from controller.estimation import forecast, inventory, running, shorts
 from controller.estimation.charge import (
     GAIN_U,
     OFFSET_U_OF_RANGE,
@@ -61,6 +61,7 @@ from controller.estimation.running import (
     CellNumbers,
     Running,
 )
+from controller.estimation.shorts import ShortFigures
 
 # A cycle that charges more than this many nominal capacities was read in other units. Assumed.
 IMPLAUSIBLE_CAPACITIES: Final = 20.0
@@ -176,12 +177,16 @@ class EstimatorState:
     end_probabilities: list[float] = field(default_factory=list)  # anode, cathode, polarisation
     ends: EndMemory = field(default_factory=EndMemory)
     forecast: ForecastState = field(default_factory=ForecastState)
+    short_history: list[ShortFigures] = field(default_factory=list)  # at most MOST_CYCLES
+    short_last_new: float = 0.0
     counts_lithium: int = 1  # since assembly, or since the first end with no lithium left
     inventory: InventoryState = field(kw_only=True)
     lithium: Inventory | None = None  # after the last cycle
 
 
-_CONTAINERS: Final = frozenset({"ends", "forecast", "inventory", "lithium", "running"})
+_CONTAINERS: Final = frozenset(
+    {"ends", "forecast", "inventory", "lithium", "running", "short_history"}
+)
 _NUMBERS: Final = tuple(f.name for f in fields(EstimatorState) if f.name not in _CONTAINERS)
 
 
@@ -200,6 +205,7 @@ def to_dict(state: EstimatorState) -> dict[str, Any]:
     out: dict[str, Any] = {name: getattr(state, name) for name in _NUMBERS}
     out["running"] = record_to_dict(state.running)
     out["ends"] = asdict(state.ends)
+    out["short_history"] = [asdict(one) for one in state.short_history]
     out["forecast"] = forecast.to_dict(state.forecast)
     out["inventory"] = inventory.to_dict(state.inventory)
     out["lithium"] = None if state.lithium is None else asdict(state.lithium)
@@ -224,6 +230,7 @@ def from_dict(data: Mapping[str, Any]) -> EstimatorState:
     ends = data["ends"]
     state.ends = EndMemory(anode=ends["anode"], best=tuple((r, q) for r, q in ends["best"]))
     state.forecast = forecast.from_dict(data["forecast"])
+    state.short_history = [shorts.figures_from(one) for one in data["short_history"]]
     lithium = data["lithium"]
     state.lithium = None if lithium is None else inventory_from(lithium)
     return state
@@ -427,6 +434,7 @@ def close_cycle(
         anchored=anchored,
         flags=flags,
     )
+    figures = _with_shorts(state, config, figures)
     state.lithium = inventory.close_cycle(state.inventory, config.of_inventory, figures)
     if not state.counts_lithium and end is DischargeEnd.ANODE and probability >= ANODE_CERTAIN:
         # All lithium is off: what went before had no beginning to count from.
@@ -434,6 +442,33 @@ def close_cycle(
         state.counts_lithium = 1
     _reset_cycle(state, cycle + 1)
     return _with_lithium(figures, config, state.lithium)
+
+
+def _with_shorts(
+    state: EstimatorState, config: EstimatorConfig, figures: CycleFigures
+) -> CycleFigures:
+    """Return the cycle's figures with what speaks for a soft short."""
+    seen = shorts.close_cycle(
+        state.running.shorts,
+        charge_Ah=figures.charge_Ah,
+        discharge_Ah=figures.discharge_Ah,
+        temperature_K=figures.mean_temperature_K,
+    )
+    evidence = shorts.judge(
+        state.short_history,
+        seen,
+        config.cell_format,
+        config.nominal_capacity_Ah,
+        state.short_last_new,
+    )
+    shorts.learn(state.short_history, seen, evidence)
+    state.short_last_new = evidence.new
+    return replace(
+        figures,
+        soft_short_probability=evidence.probability,
+        soft_short_evidence="; ".join(evidence.words) if evidence.flagged else "",
+        flags=(*figures.flags, "soft-short") if evidence.flagged else figures.flags,
+    )
 
 
 def _with_lithium(

@@ -47,6 +47,8 @@ from controller.estimation.impedance.steps import (
     Steps,
 )
 from controller.estimation.impedance.steps import observe as observe_steps
+from controller.estimation.shorts import ShortWatch, interrupt
+from controller.estimation.shorts import observe as observe_short
 
 SECONDS_PER_HOUR: Final = 3600.0
 
@@ -165,6 +167,7 @@ class Running:
         "resistance_u_Ohm",
         "right_way",
         "saturated",
+        "shorts",
         "skipped_in_row",
         "skipped_t_s",
         "slope_A_per_s",
@@ -218,6 +221,7 @@ class Running:
     steps_found: int  # bits of the step resistances that wait to be taken
     comparable: int  # the running edge leads from rest into the base discharge
     circuit: TwoPairs
+    shorts: ShortWatch
     resistance_Ohm: float  # the cycle's, from rest into the base discharge
     resistance_u_Ohm: float
     discharge_new: int  # the next base discharge is another one
@@ -252,6 +256,7 @@ class Running:
         self.bucket_discharge_As = [0.0] * BUCKETS
         self.bucket_rest_As = [0.0] * BUCKETS
         self.bucket_s = [0.0] * BUCKETS
+        self.shorts = ShortWatch()
         self.curve = new_curve(cell.lower_cut_off_V, cell.upper_cut_off_V, cell.nominal_capacity_Ah)
         self.ending = new_ending(cell.lower_cut_off_V, cell.nominal_capacity_Ah)
         new_cycle(self)
@@ -295,6 +300,10 @@ def observe(s: Running, cell: CellNumbers, sample: Sample, kind: int, tag: int) 
         s.dt_before_s = NAN
         s.comparable = 0
         follow_answer(s, cell, reading, 1.0, UNKNOWN_BETWEEN)
+        interrupt(s.shorts)
+    if outcome == USED_AFTER_TIME_RESET:
+        interrupt(s.shorts)
+    observe_short(s.shorts, reading.t_s, reading.current_A, reading.voltage_V)
     s.has_last = 1
     s.t_s = reading.t_s
     s.t_host_s = sample.t_host_s

@@ -269,11 +269,13 @@ def _followed(cycles: Sequence[CycleFigures]) -> list[tuple[float, float]]:
 
 
 def soft_short_suspected(history: Sequence[CycleFigures]) -> bool:
-    """Return whether the resistance has just stepped down as a short makes it.
+    """Return whether the last cycle shows a soft short, or its resistance has stepped down.
 
     A soft short lowers resistance and looks like success: it counts as harm and bars further
     high-current treatment.
     """
+    if history and "soft-short" in history[-1].flags:
+        return True
     values = [
         (one.resistance_Ohm, one.u_resistance_Ohm)
         for one in history

@@ -23,7 +23,7 @@ from controller.domain.command import DISCHARGE, OPEN, Command
 from controller.domain.kernels import KERNELS
 from controller.domain.sample import Sample
 from controller.domain.total_math import safe_divide, safe_exp, safe_log, safe_sqrt
-from controller.estimation import running
+from controller.estimation import running, shorts
 from controller.estimation.charge import interval_charge
 from controller.estimation.curve import Curve, begin_curve, new_curve, observe_curve
 from controller.estimation.ending import Ending, begin_ending, new_ending, observe_ending
@@ -43,7 +43,7 @@ from tests.safety.test_fuzz import CURRENTS, SENSIBLE, near
 pytestmark = needs_numba
 
 NO_PULSES = changed(pulses=())
-INNER = ("steps", "circuit", "curve", "ending")  # records within the record
+INNER = ("steps", "circuit", "curve", "ending", "shorts")  # records within the record
 CELL = running.CellNumbers(3e-3, 3.0, 4.3)
 WHOLE = st.integers(-(2**40), 2**40)
 SPECIAL = [0.0, -0.0, 5e-324, -5e-324, 2.3e-308, 1.7e308, -1.7e308, math.inf, -math.inf, math.nan]
@@ -233,6 +233,35 @@ def test_the_charge_of_an_interval_is_the_same(values: tuple[Any, ...]) -> None:
     assert exact(compiled_charge()(*values)) == exact(interval_charge(*values))
 
 
+STEPS_S = st.one_of(st.sampled_from([0.0002, 0.5, 1.0, 1.0, 1.0, 10.0, 130.0, 0.0, -5.0]), ANY)
+READINGS = st.lists(st.tuples(STEPS_S, st.one_of(CURRENTS, ANY), st.one_of(near(3.7), ANY)))
+
+
+@settings(max_examples=200, deadline=None)
+@given(READINGS, st.integers(0, 40))
+def test_the_watch_for_shorts_sees_the_same(series: list[Any], repeats: int) -> None:
+    observe = compiled_watch()
+    plain = shorts.ShortWatch()
+    row = records.records(plain)[0]
+    plain.jump_V = [1e-4] * shorts.SINGLES
+    records.to_record(plain, row)
+    t_s = 0.0
+    for dt_s, current_A, voltage_V in series * (1 + repeats):
+        t_s = t_s + dt_s if math.isfinite(dt_s) and abs(dt_s) < 1e6 else dt_s
+        shorts.observe(plain, t_s, current_A, voltage_V)
+        observe(row, t_s, current_A, voltage_V)
+        t_s = t_s if math.isfinite(t_s) else 0.0
+    assert contents(records.from_record(shorts.ShortWatch, row)) == contents(plain)
+
+
+@functools.cache
+def compiled_watch() -> Callable[..., Any]:
+    arguments = (record_of(shorts.ShortWatch()), float, float, float)
+    return build([Entry(function=shorts.observe, arguments=arguments)], compiled=True, cache=CACHE)[
+        0
+    ]
+
+
 @functools.cache
 def compiled_charge() -> Callable[..., Any]:
     arguments = (float, float, float, int, float, float)
@@ -340,6 +369,7 @@ def test_no_registered_kernel_is_left_out() -> None:
         observe_curve,
         begin_ending,
         observe_ending,
+        shorts.observe,
     )
     for top in tops:
         source.add(top)

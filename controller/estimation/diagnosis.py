@@ -1,0 +1,382 @@
+"""Why a cell fails: modes with probabilities, and the figures that decided.
+
+A table of log-odds (naive Bayes): each symptom has, under each mode, an expected value and a
+spread; the probability of a mode is the product. Symptoms are taken from the cycles' figures
+(`shorts.ShortFigures`), each against the cell's own first cycles. All numbers of the table are
+assumed, within a factor of two in spread; they were set on drawn cells of the plant (seeds below
+10,000) whose failure was put in, and are scored on other seeds and on a plant of other structure
+(`scripts/diagnosis_score.py`).
+
+Symptoms are not independent, as the table takes them to be; so the sum of the log-odds is divided
+by `TEMPER`, which is calibrated too. What lies far from every mode, and what has too few cycles, is
+`CANNOT_TELL`, a mode of its own.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from enum import StrEnum
+from statistics import median
+from types import MappingProxyType
+from typing import Final, NamedTuple
+
+from controller.domain.cell import CellFormat
+from controller.domain.sample import NAN
+from controller.estimation.shorts import ShortFigures, judge, learn
+
+
+class Mode(StrEnum):
+    """How a cell fails, or does not."""
+
+    HEALTHY = "healthy"
+    SOFT_SHORT = "soft short"
+    HARD_SHORT = "hard short"
+    SUDDEN_DEATH = "sudden death"
+    GRADUAL_DECAY = "gradual decay"
+    SALT_DEPLETION = "salt depletion"
+    CONTACT = "contact"
+    CANNOT_TELL = "cannot tell"
+
+
+# Fewer cycles than this say nothing of a trend. Assumed, 6 to 10.
+LEAST_CYCLES: Final = 6
+FIRST_CYCLES: Final = slice(1, 5)  # what the cell was like; the very first is formation
+RECENT: Final = 5  # cycles over which a present fade is taken
+# A symptom further than this from what a mode expects counts no more (in spreads). Assumed, 3-5.
+FARTHEST: Final = 4.0
+TEMPER: Final = 2.0  # symptoms tell partly the same. Assumed, 1.5 to 3
+# Below this the most probable mode is not named. Assumed, 0.4-0.6.
+LEAST_PROBABILITY: Final = 0.5
+# Mean squared distance beyond which no mode explains the symptoms. Assumed, 4-9.
+UNEXPLAINED: Final = 6.0
+LEAST_SYMPTOMS: Final = 3
+
+
+class Symptoms(NamedTuple):
+    """What a course of cycles shows; NaN where it does not.
+
+    Attributes
+    ----------
+    fade : float
+        Capacity lost a cycle over the last `RECENT` cycles, as a share of nominal; logarithm to
+        base 10 of 1e-4 plus it.
+    quickened : float
+        The same less what was lost a cycle before.
+    left : float
+        Capacity of the last cycle over that of the first ones.
+    short : float
+        Log-odds of a soft short, the largest of the last three cycles (`shorts.judge`).
+    efficiency : float
+        Discharge over charge, median of the last three.
+    ohmic_step : float
+        Largest change from one cycle to the next of the logarithm of the first second's resistance.
+    ohmic_growth : float
+        Logarithm of that resistance over the first cycles', without the step.
+    slow_growth : float
+        The same for what 5 min of discharge add beyond the first second.
+    """
+
+    fade: float
+    quickened: float
+    left: float
+    short: float
+    efficiency: float
+    ohmic_step: float
+    ohmic_growth: float
+    slow_growth: float
+
+
+class Expected(NamedTuple):
+    """A symptom under a mode: middle and spread."""
+
+    middle: float
+    spread: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Diagnosis:
+    """A mode, the probability of each, and why.
+
+    Attributes
+    ----------
+    mode : Mode
+        The most probable one, or `CANNOT_TELL`.
+    probabilities : mapping of Mode to float
+        They sum to 1; `CANNOT_TELL` has all of it where nothing can be said.
+    evidence : tuple of str
+        With figures, what decided first.
+    symptoms : Symptoms or None
+    """
+
+    mode: Mode
+    probabilities: Mapping[Mode, float]
+    evidence: tuple[str, ...]
+    symptoms: Symptoms | None
+
+
+def symptoms(
+    cycles: Sequence[ShortFigures], cell_format: CellFormat, nominal_capacity_Ah: float
+) -> Symptoms:
+    """Return what a course of cycles shows, oldest first."""
+    capacity = [one.discharge_Ah / nominal_capacity_Ah for one in cycles]
+    first = median(capacity[FIRST_CYCLES])
+    recent = max((capacity[-1 - RECENT] - capacity[-1]) / RECENT, 0.0)
+    before = capacity[1:-RECENT]
+    lost = before[0] - before[-1] if len(before) > 1 else 0.0
+    earlier = max(lost, 0.0) / max(len(before) - 1, 1)
+    last = [one.discharge_Ah / one.charge_Ah for one in cycles[-3:] if one.charge_Ah > 0.0]
+    ohmic = [one.first_Ohm for one in cycles]
+    slow = [one.late_Ohm - one.first_Ohm for one in cycles]
+    step = _largest_step(ohmic)
+    growth = _growth(ohmic)
+    return Symptoms(
+        fade=math.log10(1e-4 + recent),
+        quickened=math.log10(1e-4 + recent) - math.log10(1e-4 + earlier),
+        left=capacity[-1] / first if first > 0.0 else NAN,
+        short=_short(cycles, cell_format, nominal_capacity_Ah),
+        efficiency=median(last) if last else NAN,
+        ohmic_step=step,
+        ohmic_growth=growth - step,
+        slow_growth=_growth(slow),
+    )
+
+
+def _short(
+    cycles: Sequence[ShortFigures], cell_format: CellFormat, nominal_capacity_Ah: float
+) -> float:
+    history: list[ShortFigures] = []
+    found = []
+    new = 0.0
+    for one in cycles:
+        evidence = judge(history, one, cell_format, nominal_capacity_Ah, new)
+        learn(history, one, evidence)
+        new = evidence.new
+        found.append(evidence.log_odds)
+    known = [one for one in found[-3:] if one == one]
+    return min(max(known), 10.0) if known else NAN
+
+
+def _growth(values: Sequence[float]) -> float:
+    """Return the logarithm of the last values over the first; NaN where there are none."""
+    first = [one for one in values[FIRST_CYCLES] if one > 0.0]
+    last = [one for one in values[-3:] if one > 0.0]
+    return math.log(median(last) / median(first)) if first and last else NAN
+
+
+def _largest_step(values: Sequence[float]) -> float:
+    """Return the largest lasting change of the logarithm between two pairs of cycles, signed."""
+    logs = [math.log(one) if one > 0.0 else NAN for one in values[1:]]
+    steps = [
+        min(logs[k], logs[k + 1]) - max(logs[k - 1], logs[k - 2]) for k in range(2, len(logs) - 1)
+    ]
+    known = [one for one in steps if one == one]
+    return max(*known, 0.0) if known else NAN
+
+
+def diagnose(
+    cycles: Sequence[ShortFigures], cell_format: CellFormat, nominal_capacity_Ah: float
+) -> Diagnosis:
+    """Say how a cell fails.
+
+    Parameters
+    ----------
+    cycles : sequence of ShortFigures
+        All of the cell's, oldest first.
+    cell_format : CellFormat
+    nominal_capacity_Ah : float
+    """
+    if len(cycles) < LEAST_CYCLES:
+        return _cannot_tell(f"{len(cycles)} cycles; a trend needs {LEAST_CYCLES}", None)
+    found = symptoms(cycles, cell_format, nominal_capacity_Ah)
+    known = [name for name in Symptoms._fields if _counts(name, getattr(found, name), cell_format)]
+    if len(known) < LEAST_SYMPTOMS:
+        return _from_the_short_alone(found)
+    weights = {mode: _log_likelihood(found, table, known) for mode, table in TABLE.items()}
+    best = max(weights.values())
+    odds = {mode: math.exp((weight - best) / TEMPER) for mode, weight in weights.items()}
+    total = sum(odds.values())
+    probabilities = {mode: one / total for mode, one in odds.items()}
+    mode = max(probabilities, key=lambda one: probabilities[one])
+    distance = sum(_distance(found, TABLE[mode], name) ** 2 for name in known) / len(known)
+    words = _evidence(found, mode, known)
+    if distance > UNEXPLAINED:
+        return _cannot_tell(
+            f"no mode explains what is seen; {mode.value} is nearest", found, *words
+        )
+    named = mode if probabilities[mode] >= LEAST_PROBABILITY else Mode.CANNOT_TELL
+    return Diagnosis(
+        mode=named,
+        probabilities=MappingProxyType({**probabilities, Mode.CANNOT_TELL: 0.0}),
+        evidence=words,
+        symptoms=found,
+    )
+
+
+def _from_the_short_alone(found: Symptoms) -> Diagnosis:
+    """Say whether there is a soft short where nothing else can be seen."""
+    if not found.short > 0.0:
+        return _cannot_tell("too few symptoms to be seen in this format and record", found)
+    probability = 1.0 / (1.0 + math.exp(-found.short))
+    none: dict[Mode, float] = dict.fromkeys(Mode, 0.0)
+    return Diagnosis(
+        mode=Mode.SOFT_SHORT,
+        probabilities=MappingProxyType(
+            {**none, Mode.SOFT_SHORT: probability, Mode.CANNOT_TELL: 1.0 - probability}
+        ),
+        evidence=(f"log-odds of a soft short {found.short:+.1f}; no other symptom can be seen",),
+        symptoms=found,
+    )
+
+
+def _counts(name: str, value: float, cell_format: CellFormat) -> bool:
+    """Return whether a symptom says anything in a format: capacity is set where charge ends it."""
+    by_charge = cell_format is CellFormat.LI_LI
+    return math.isfinite(value) and not (
+        by_charge and name in {"fade", "quickened", "left", "efficiency"}
+    )
+
+
+def _distance(found: Symptoms, table: Mapping[str, Expected], name: str) -> float:
+    expected = table[name]
+    value: float = getattr(found, name)
+    return (value - expected.middle) / expected.spread
+
+
+def _log_likelihood(found: Symptoms, table: Mapping[str, Expected], known: Sequence[str]) -> float:
+    total = 0.0
+    for name in known:
+        away = min(abs(_distance(found, table, name)), FARTHEST)
+        total -= 0.5 * away * away + math.log(table[name].spread)
+    return total
+
+
+def _cannot_tell(words: str, found: Symptoms | None, *more: str) -> Diagnosis:
+    return Diagnosis(
+        mode=Mode.CANNOT_TELL,
+        probabilities=MappingProxyType(
+            {mode: 1.0 if mode is Mode.CANNOT_TELL else 0.0 for mode in Mode}
+        ),
+        evidence=(words, *more),
+        symptoms=found,
+    )
+
+
+def _evidence(found: Symptoms, mode: Mode, known: Sequence[str]) -> tuple[str, ...]:
+    """Say the symptoms, first those that speak for the mode most against all others."""
+    texts = {
+        "fade": f"loses {100 * max(10**found.fade - 1e-4, 0.0):.2g} % of nominal capacity a cycle",
+        "quickened": f"{10**found.quickened:.2g} times as fast as before",
+        "left": f"{100 * found.left:.3g} % of its first capacity left",
+        "short": f"log-odds of a soft short {found.short:+.1f}",
+        "efficiency": f"discharge over charge {100 * found.efficiency:.4g} %",
+        "ohmic_step": f"resistance of the first second stepped up by {_percent(found.ohmic_step)}",
+        "ohmic_growth": f"and grew by {_percent(found.ohmic_growth)} besides",
+        "slow_growth": f"slow polarisation grew by {_percent(found.slow_growth)}",
+    }
+
+    def speaks(name: str) -> float:
+        own = _one(found, TABLE[mode], name)
+        return own - max(_one(found, TABLE[other], name) for other in TABLE if other is not mode)
+
+    def spread(name: str) -> float:
+        own = _one(found, TABLE[mode], name)
+        others = [_one(found, TABLE[other], name) for other in TABLE if other is not mode]
+        return own - sum(others) / len(others)
+
+    return tuple(texts[name] for name in sorted(known, key=lambda n: (-spread(n), -speaks(n))))
+
+
+def _one(found: Symptoms, table: Mapping[str, Expected], name: str) -> float:
+    return _log_likelihood(found, table, (name,))
+
+
+def _percent(logarithm: float) -> str:
+    return f"{100 * math.expm1(logarithm):.0f} %"
+
+
+# Rows: mode; columns: symptom, as middle and spread. Set as the module says (20 lives a mode).
+_MIDDLES_AND_SPREADS: Final[Mapping[Mode, tuple[tuple[float, float], ...]]] = {
+    Mode.HEALTHY: (
+        (-4.0, 0.3),
+        (0.0, 0.4),
+        (1.0, 0.06),
+        (-7.0, 2.5),
+        (0.98, 0.019),
+        (0.005, 0.04),
+        (0.013, 0.1),
+        (0.0, 0.1),
+    ),
+    Mode.SOFT_SHORT: (
+        (-3.6, 0.69),
+        (-0.8, 1.2),
+        (0.98, 0.06),
+        (10.0, 2.5),
+        (0.92, 0.042),
+        (0.0068, 0.04),
+        (0.0079, 0.1),
+        (-0.046, 0.1),
+    ),
+    Mode.HARD_SHORT: (
+        (-0.71, 0.3),
+        (3.3, 0.4),
+        (0.0, 0.06),
+        (10.0, 4.0),
+        (0.98, 0.019),
+        (0.0, 0.04),
+        (0.0058, 0.1),
+        (0.0, 0.1),
+    ),
+    Mode.SUDDEN_DEATH: (
+        (-1.3, 0.33),
+        (2.1, 0.73),
+        (0.75, 0.16),
+        (-7.0, 2.5),
+        (0.92, 0.062),
+        (0.019, 0.04),
+        (0.12, 0.12),
+        (0.029, 0.1),
+    ),
+    Mode.GRADUAL_DECAY: (
+        (-1.8, 0.3),
+        (0.016, 0.4),
+        (0.72, 0.21),
+        (-7.0, 2.5),
+        (0.94, 0.023),
+        (0.015, 0.04),
+        (0.06, 0.1),
+        (0.01, 0.1),
+    ),
+    Mode.SALT_DEPLETION: (
+        (-0.78, 1.3),
+        (2.5, 1.5),
+        (0.12, 0.44),
+        (-2.6, 6.5),
+        (0.97, 0.025),
+        (0.27, 0.26),
+        (0.63, 0.26),
+        (0.013, 0.22),
+    ),
+    Mode.CONTACT: (
+        (-4.0, 0.3),
+        (-0.21, 0.4),
+        (1.0, 0.06),
+        (-7.0, 2.5),
+        (0.98, 0.019),
+        (0.49, 0.27),
+        (0.019, 0.1),
+        (-0.012, 0.1),
+    ),
+}
+TABLE: Final[Mapping[Mode, Mapping[str, Expected]]] = MappingProxyType(
+    {
+        mode: MappingProxyType(
+            {
+                name: Expected(middle, spread)
+                for name, (middle, spread) in zip(Symptoms._fields, row, strict=True)
+            }
+        )
+        for mode, row in _MIDDLES_AND_SPREADS.items()
+    }
+)

@@ -1,0 +1,175 @@
+"""The detector of soft shorts on made-up voltages whose answer is known."""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+import pytest
+
+from controller.domain.cell import CellFormat
+from controller.estimation.shorts import (
+    BINS,
+    LEVELS,
+    ShortFigures,
+    ShortWatch,
+    close_cycle,
+    interrupt,
+    judge,
+    learn,
+    observe,
+)
+from hil import records
+
+NOMINAL_AH = 1e-3
+
+
+def half_cycle(watch, t_s, current_A, *, telegraph_V=0.0, seed=0, ohm=100.0, dt_s=1.0, hours=1.0):
+    """Feed a constant current with noise and, if wanted, two levels of the voltage."""
+    random = np.random.default_rng(seed)
+    level = 0.0
+    for _ in range(int(hours * 3600.0 / dt_s)):
+        t_s += dt_s
+        if telegraph_V and random.random() < dt_s / 40.0:
+            level = telegraph_V - level
+        observe(watch, t_s, current_A, ohm * current_A + level + 1e-4 * random.standard_normal())
+    return t_s
+
+
+def cycle(watch, t_s, seed, **kwargs):
+    t_s = half_cycle(watch, t_s, 1e-3, seed=2 * seed, **kwargs)
+    t_s = half_cycle(watch, t_s, -1e-3, seed=2 * seed + 1, **kwargs)
+    return t_s, close_cycle(watch, charge_Ah=1e-3, discharge_Ah=1e-3)
+
+
+def life(*cycles, cell_format=CellFormat.LI_LI):
+    """Judge cycles given by their keywords."""
+    watch, history, t_s, new, out = ShortWatch(), [], 0.0, 0.0, []
+    for seed, kwargs in enumerate(cycles):
+        t_s, figures = cycle(watch, t_s, seed, **kwargs)
+        evidence = judge(history, figures, cell_format, NOMINAL_AH, new)
+        learn(history, figures, evidence)
+        new = evidence.new
+        out.append(evidence)
+    return out
+
+
+def test_telegraph_noise_is_found_and_said():
+    *sound, last = life(*[{}] * 5, {"telegraph_V": 5e-4})
+    assert all(not one.flagged for one in sound)
+    assert last.flagged
+    assert "noise" in " ".join(last.words) or "and back" in " ".join(last.words)
+
+
+def test_nothing_is_said_without_cycles_to_compare_with():
+    first = life({"telegraph_V": 5e-4})[0]
+    assert math.isnan(first.probability)
+    assert not first.flagged
+    assert "are needed" in first.words[0]
+
+
+def test_resistance_that_falls_by_a_third_is_a_short_in_a_symmetric_cell():
+    last = life(*[{}] * 5, {"ohm": 62.0}, {"ohm": 60.0})[-2:]
+    assert all(one.flagged for one in last)
+    assert any("resistance" in words for words in last[0].words)
+    assert not life(*[{}] * 5, {"ohm": 92.0})[-1].flagged
+
+
+def test_noise_of_another_rate_of_sampling_is_no_short():
+    """Twice as dense, ten times as dense: the means are of the same length."""
+    found = life(*[{}] * 4, {"dt_s": 0.5}, {"dt_s": 0.25})
+    assert not any(one.flagged for one in found)
+
+
+def test_spikes_of_a_fraction_of_a_millisecond_weigh_nothing():
+    quiet, spiked = ShortWatch(), ShortWatch()
+    random = np.random.default_rng(3)
+    for k in range(1200):
+        voltage_V = 0.1 + 1e-4 * float(random.standard_normal())
+        observe(quiet, float(k), 1e-3, voltage_V)
+        observe(spiked, float(k), 1e-3, voltage_V)
+        for j in range(20):
+            observe(spiked, k + 0.3 + j * 2e-5, 1e-3, 0.66)
+        observe(spiked, k + 0.3 + 4e-4, 1e-3, voltage_V)
+    a = close_cycle(quiet, charge_Ah=0.0, discharge_Ah=0.0)
+    b = close_cycle(spiked, charge_Ah=0.0, discharge_Ah=0.0)
+    assert b.polarised_Ohm == pytest.approx(a.polarised_Ohm, rel=5e-3)
+    assert np.log(np.array(b.size_V[:6]) / np.array(a.size_V[:6])) == pytest.approx(0.0, abs=0.5)
+
+
+def test_a_duplicate_and_what_is_no_number_change_nothing():
+    plain, dirty = ShortWatch(), ShortWatch()
+    for k in range(500):
+        reading = (float(k), 1e-3, 0.1 + 1e-4 * (k % 3))
+        observe(plain, *reading)
+        observe(dirty, *reading)
+        observe(dirty, *reading)
+        observe(dirty, k + 0.5, math.nan, 0.1)
+        observe(dirty, k + 0.5, 1e-3, math.inf)
+        observe(dirty, k - 0.5, 1e-3, 9.0)
+    for name in records.fields_of(ShortWatch):
+        assert getattr(dirty, name) == pytest.approx(getattr(plain, name), nan_ok=True)
+
+
+def test_a_shift_of_time_changes_nothing():
+    shifted = []
+    for start_s in (0.0, 4096.0):
+        watch = ShortWatch()
+        half_cycle(watch, start_s, 1e-3, telegraph_V=3e-4, seed=5)
+        shifted.append(close_cycle(watch, charge_Ah=1e-3, discharge_Ah=0.0))
+    assert shifted[0].size_V == pytest.approx(shifted[1].size_V, rel=1e-9, nan_ok=True)
+
+
+def test_a_gap_and_an_interruption_begin_anew():
+    watch = ShortWatch()
+    t_s = half_cycle(watch, 0.0, 1e-3)
+    seen = sum(watch.bins)
+    observe(watch, t_s + 1000.0, 1e-3, 9.0)
+    assert sum(watch.bins) == seen
+    assert watch.pyramid_holds == 0
+    half_cycle(watch, t_s + 1000.0, 1e-3)
+    interrupt(watch)
+    assert watch.has_last == 0
+
+
+def test_memory_does_not_grow():
+    watch = ShortWatch()
+    before = records.record_dtype(ShortWatch, records.lengths_of(watch)).itemsize
+    half_cycle(watch, 0.0, 1e-3, hours=2.0)
+    after = records.record_dtype(ShortWatch, records.lengths_of(watch)).itemsize
+    assert before == after < 8192
+    assert len(watch.bins) == LEVELS * BINS
+
+
+def test_decay_at_rest_is_the_slope_that_was_put_in():
+    watch = ShortWatch()
+    t_s = half_cycle(watch, 0.0, 1e-3)
+    for k in range(900):
+        observe(watch, t_s + 1.0 + k, 0.0, 3.9 - 0.02 * k / 3600.0)
+    half_cycle(watch, t_s + 901.0, -1e-3)
+    figures = close_cycle(watch, charge_Ah=1e-3, discharge_Ah=1e-3)
+    assert figures.decay_charged_V_per_h == pytest.approx(0.02, rel=1e-3)
+
+
+def figures_like(one: ShortFigures, **changes):
+    values = {name: getattr(one, name) for name in ShortFigures.__dataclass_fields__}
+    return ShortFigures(**{**values, **changes})
+
+
+def test_charge_beyond_the_discharge_before_counts_as_leakage():
+    watch = ShortWatch()
+    _, plain = cycle(watch, 0.0, 1)
+    plain = figures_like(plain, charge_Ah=1e-3, discharge_Ah=0.99e-3)
+    history = [figures_like(plain, number=k) for k in range(5)]
+    plain = figures_like(plain, number=5)
+    leaky = figures_like(plain, charge_Ah=1.02e-3)
+    evidence = judge(history, leaky, CellFormat.ANODE_FREE, NOMINAL_AH)
+    assert evidence.flagged
+    assert "charge exceeds" in evidence.words[0]
+    assert not judge(history, plain, CellFormat.ANODE_FREE, NOMINAL_AH).flagged
+    # a cycle at another rate moves the ends of charge by itself
+    slower = figures_like(leaky, charge_A=plain.charge_A / 3.0)
+    assert not judge(history, slower, CellFormat.ANODE_FREE, NOMINAL_AH).flagged
+    # nor is one that does not follow at once compared with a discharge of long ago
+    later = figures_like(leaky, number=7)
+    assert not judge(history, later, CellFormat.ANODE_FREE, NOMINAL_AH).flagged
