@@ -21,6 +21,7 @@ from controller.domain.errors import InvariantError, refuse
 from hil import records
 from hil.compiled import Array, Entry, Record, available, build, record_of
 from hil.kernel_source import Kernel
+from hil.prefetch import prefetch
 
 Numbers = NDArray[np.float64]
 
@@ -203,6 +204,8 @@ def step_population(  # noqa: PLR0913, PLR0917 -- a loop's whole world; a record
 ) -> None:
     """Step each of the cells from `first` to before `last` once."""
     for index in range(first, last):
+        prefetch(states, index + 1)
+        prefetch(parameters, index + 1)
         out_V[index] = step(states[index], parameters[index], currents_A[index], dt_s, ambient_K)
 
 
@@ -220,6 +223,8 @@ def cycle_population(  # noqa: PLR0913, PLR0917 -- likewise
 ) -> None:
     """Take each cell `steps` steps further, its current decided at each from the last voltage."""
     for index in range(first, last):
+        prefetch(states, index + 1)
+        prefetch(parameters, index + 1)
         s = states[index]
         p = parameters[index]
         turn = turns[index]

@@ -95,6 +95,16 @@ def test_the_number_of_threads_changes_nothing() -> None:
     assert shared.voltages_V.tobytes() == alone.voltages_V.tobytes()
 
 
+@needs_numba
+def test_in_lockstep_the_last_bit_is_as_one_by_one() -> None:
+    together, one_by_one = cells(5, fast=True), cells(5, fast=True)
+    for current_A in (1e-3, -2e-3, 0.0):
+        together.step(np.full(5, current_A), 10.0, 298.15)
+        for index in range(5):
+            one_by_one.step_cell(index, current_A, 10.0, 298.15)
+    assert together.states.tobytes() == one_by_one.states.tobytes()
+
+
 @pytest.mark.parametrize("fast", BOTH)
 def test_one_cell_is_taken_through_a_profile(fast: bool) -> None:
     made = population.loops(
