@@ -15,6 +15,7 @@ from rich.console import Console
 from benchmarks.plant import (
     hil_import,
     plant_call,
+    plant_cycled,
     plant_plain,
     plant_population,
     plant_step,
@@ -312,6 +313,7 @@ CASES: dict[str, Callable[[], Result | list[Result]]] = {
         plant_step,
         plant_call,
         plant_population,
+        plant_cycled,
         poll,
         loop,
         display,
