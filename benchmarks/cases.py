@@ -17,6 +17,7 @@ from benchmarks.estimator import estimator
 from benchmarks.plant import (
     hil_import,
     plant_call,
+    plant_cycled,
     plant_plain,
     plant_population,
     plant_step,
@@ -318,6 +319,7 @@ CASES: dict[str, Callable[[], Result | list[Result]]] = {
         plant_step,
         plant_call,
         plant_population,
+        plant_cycled,
         poll,
         loop,
         display,

@@ -20,15 +20,21 @@ NANO = 1e9
 MICRO = 1e6
 CELLS = 10_000
 CELL_STEPS = 200  # of one cell before the next is taken up
-CYCLING = Cycling(
-    charge_A=1e-3,
-    discharge_A=1e-3,
-    upper_V=4.2,
-    lower_V=3.6,
-    taper_A=5e-4,
-    regulation_Ohm=60.0,
-    rest_s=60.0,
-)
+LOCKSTEPS = 100  # of all cells
+GOLDEN = 0.6180339887
+
+
+def cycling(magnitude_A: float = 1e-3) -> Cycling:
+    """Return how a cell is cycled: with this current both ways (A)."""
+    return Cycling(
+        charge_A=magnitude_A,
+        discharge_A=magnitude_A,
+        upper_V=peers.UPPER_V,
+        lower_V=peers.LOWER_V,
+        taper_A=0.5 * magnitude_A,
+        regulation_Ohm=60.0,
+        rest_s=60.0,
+    )
 
 
 def two_rc_cells(count: int) -> Population:
@@ -37,12 +43,12 @@ def two_rc_cells(count: int) -> Population:
         two_rc.step,
         [two_rc.State(0.2 + 0.6 * index / count) for index in range(count)],
         [two_rc.Parameters() for _ in range(count)],
-        [CYCLING] * count,
+        [cycling()] * count,
     )
 
 
 def plant_cells(count: int) -> Population:
-    """Return anode-free cells, no two alike, in the first charge."""
+    """Return anode-free cells, no two alike, each with a current of its own, as assembled."""
     states, parameters = [], []
     for seed in range(1, count + 1):
         p = anode_free_nmc811(seed)
@@ -50,7 +56,15 @@ def plant_cells(count: int) -> Population:
         kernel.begin(s, p, 298.15, float(seed))
         states.append(s)
         parameters.append(p)
-    return Population(kernel.step, states, parameters, [CYCLING] * count)
+    # 0.5-1.5 mA, evenly and never in order
+    cyclings = [cycling(1e-3 * (0.5 + (0.5 + GOLDEN * index) % 1.0)) for index in range(count)]
+    return Population(kernel.step, states, parameters, cyclings)
+
+
+def spread(cells: Population) -> Population:
+    """Cycle cells until they are all over their cycle: neighbours are not in the same phase."""
+    cells.cycle(400, 60.0, 298.15)
+    return cells
 
 
 def cycled(cells: Population, steps: int) -> float:
@@ -153,28 +167,42 @@ def plant_call() -> list[Result]:
     )
 
 
+def in_lockstep(cells: Population) -> Measure:
+    """Measure one step of one cell where all are stepped at once and decided on in between (s)."""
+    magnitudes_A = cells.cyclings["charge_A"]
+    currents_A = magnitudes_A.copy()
+
+    def work() -> None:
+        for _ in range(LOCKSTEPS):
+            voltages_V = cells.step(currents_A, peers.DT_S, 298.15)
+            np.copyto(currents_A, -magnitudes_A, where=voltages_V >= peers.UPPER_V)
+            np.copyto(currents_A, magnitudes_A, where=voltages_V <= peers.LOWER_V)
+
+    return lambda: seconds(work) / LOCKSTEPS / len(cells)
+
+
 def plant_population() -> list[Result]:
-    """One second of each of 10,000 cells, each cycled by itself, against one cell alone."""
-    many, one = plant_cells(CELLS), plant_cells(1)
-    stepped = plant_cells(CELLS)
-    currents_A = np.full(CELLS, 1e-4)
-
-    def all_once() -> float:
-        def work() -> None:
-            for _ in range(10):
-                stepped.step(currents_A, peers.DT_S, 298.15)
-
-        return seconds(work) / 10 / CELLS
-
+    """One second of 10,000 cells in one call, decided on between calls, against each by itself."""
     return beside(
         "plant-population",
         "ns",
         NANO,
-        partial(cycled, many, CELL_STEPS),
+        in_lockstep(spread(plant_cells(CELLS))),
         [
-            ("one cell alone", partial(cycled, one, 200_000)),
-            ("the same cells, one step a call", all_once),
+            ("each cell cycled by itself", partial(cycled, spread(plant_cells(CELLS)), CELL_STEPS)),
+            ("one cell alone", partial(cycled, plant_cells(1), 200_000)),
         ],
+    )
+
+
+def plant_cycled() -> list[Result]:
+    """One second of each of 10,000 cells, each cycled by itself for 200, against one cell alone."""
+    return beside(
+        "plant-cycled",
+        "ns",
+        NANO,
+        partial(cycled, spread(plant_cells(CELLS)), CELL_STEPS),
+        [("one cell alone", partial(cycled, plant_cells(1), 200_000))],
     )
 
 

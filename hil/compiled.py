@@ -17,6 +17,7 @@ from __future__ import annotations
 
 import functools
 import hashlib
+import inspect
 import json
 import os
 import platform
@@ -31,7 +32,7 @@ from typing import Any, Final
 
 import numpy as np
 
-from hil import records
+from hil import prefetch, records
 from hil.kernel_source import Kernel, Source
 
 CACHE_SCHEMA: Final = 1
@@ -50,6 +51,9 @@ entry = kernel
 _NUMBA_PRELUDE: Final = """
 import numba
 
+from hil.prefetch import compiled_prefetch
+
+hil_prefetch__prefetch = compiled_prefetch()
 entry = numba.njit(error_model="numpy", nogil=True, no_cfunc_wrapper=True)
 # Called by compiled code alone: without the ways in from Python, a third of the time is saved.
 kernel = numba.njit(error_model="numpy", no_cfunc_wrapper=True, no_cpython_wrapper=True)
@@ -168,7 +172,7 @@ def build(
     """
     if compiled is None:
         compiled = available()
-    source = Source(bind=bind)
+    source = Source(bind=bind, given=[prefetch.prefetch] if compiled else [])
     names = [source.add(entry.function) for entry in entries]
     if not compiled:
         module = _executed("reactivation_kernels_plain", source.text(_PLAIN_PRELUDE, names), None)
@@ -243,6 +247,7 @@ def _key(text: str, names: Sequence[str], signatures: Sequence[tuple[Any, ...]])
     parts = (
         CACHE_SCHEMA,
         text,
+        inspect.getsource(prefetch),  # the one part of the program that the text only names
         tuple(names),
         tuple(str(signature) for signature in signatures),
         (sys.version, platform.platform(), numba.__version__, llvmlite.__version__, np.__version__),

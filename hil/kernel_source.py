@@ -54,11 +54,17 @@ class Source:
     bind : mapping of str to function
         Functions to take in place of those that a module's name means (``module:name``), e.g.
         another cell's ``step`` in the loops of a population.
+    given : sequence of functions
+        What the prelude defines under its `mangled` name, so that its source is not taken.
     """
 
-    def __init__(self, *, bind: Mapping[str, Kernel] | None = None) -> None:
+    def __init__(
+        self, *, bind: Mapping[str, Kernel] | None = None, given: Sequence[Kernel] = ()
+    ) -> None:
         self._bind = dict(bind or {})
-        self._names: dict[object, str] = {}
+        self._names: dict[object, str] = {
+            one: mangled(one.__module__, one.__qualname__) for one in given
+        }
         self._open: set[Kernel] = set()
         self._imports: list[str] = []
         self._constants: dict[str, str] = {}

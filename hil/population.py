@@ -21,6 +21,7 @@ from controller.domain.errors import InvariantError, refuse
 from hil import records
 from hil.compiled import Array, Entry, Record, available, build, record_of
 from hil.kernel_source import Kernel
+from hil.prefetch import prefetch
 
 Numbers = NDArray[np.float64]
 
@@ -33,6 +34,8 @@ REST_DISCHARGED: Final = 4
 SECONDS_PER_HOUR: Final = 3600.0
 # Cell-steps below which one thread is quicker than sharing them out: about 0.1 ms of work.
 SHARED_FROM: Final = 2000
+# Pieces for each thread: one that is late, or has the slower cells, leaves some to the others.
+PIECES: Final = 4
 
 
 class Cycling:
@@ -203,6 +206,8 @@ def step_population(  # noqa: PLR0913, PLR0917 -- a loop's whole world; a record
 ) -> None:
     """Step each of the cells from `first` to before `last` once."""
     for index in range(first, last):
+        prefetch(states, index + 1)
+        prefetch(parameters, index + 1)
         out_V[index] = step(states[index], parameters[index], currents_A[index], dt_s, ambient_K)
 
 
@@ -220,6 +225,8 @@ def cycle_population(  # noqa: PLR0913, PLR0917 -- likewise
 ) -> None:
     """Take each cell `steps` steps further, its current decided at each from the last voltage."""
     for index in range(first, last):
+        prefetch(states, index + 1)
+        prefetch(parameters, index + 1)
         s = states[index]
         p = parameters[index]
         turn = turns[index]
@@ -376,7 +383,7 @@ class Population:
         return self.voltages_V
 
     def _share(self, steps: int, loop: Callable[..., None], *arguments: Any) -> None:
-        """Run a loop over all cells, each thread over a part of its own."""
+        """Run a loop over all cells; threads, this one among them, take piece after piece."""
         count = len(self)
         head = (self.states, self.parameters)
         threads = min(self._threads, count) if count * steps >= SHARED_FROM else 1
@@ -384,14 +391,20 @@ class Population:
             loop(0, count, *head, *arguments)
             return
         if self._pool is None:
-            self._pool = ThreadPoolExecutor(self._threads)
-        edges = [count * part // threads for part in range(threads + 1)]
-        running = [
-            self._pool.submit(loop, first, last, *head, *arguments)
-            for first, last in pairwise(edges)
-        ]
-        for one in running:
-            one.result()
+            self._pool = ThreadPoolExecutor(self._threads - 1)
+        pieces = min(PIECES * threads, count)
+        edges = [count * piece // pieces for piece in range(pieces + 1)]
+        left = iter(list(pairwise(edges)))  # of which each thread takes the next, under one lock
+
+        def work() -> None:
+            for first, last in left:
+                loop(first, last, *head, *arguments)
+
+        others = [self._pool.submit(work) for _ in range(threads - 1)]
+        work()
+        for one in others:
+            if not one.cancel():  # one that has not begun has nothing left to do
+                one.result()
 
     def state(self, index: int) -> Any:
         """Return one cell's state as an object."""

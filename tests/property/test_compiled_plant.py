@@ -24,6 +24,7 @@ from hil.cell import kernel
 from hil.cell.library import cell_names, load_cell
 from hil.cell.parameters import CellParameters
 from hil.cell.state import CellState, blank_state
+from hil.population import Population
 from tests.numba_extra import CACHE, needs_numba
 
 pytestmark = needs_numba
@@ -127,6 +128,23 @@ def test_a_trajectory_is_the_same(cell: Cell) -> None:
         assert differing(leaves(plain), leaves(records.from_record(type(state), row))) == {}
 
     check()
+
+
+@pytest.mark.parametrize("cell", CELLS)
+def test_in_lockstep_every_bit_is_as_one_by_one(cell: Cell) -> None:
+    step, state, parameters = cell
+    together, one_by_one = (
+        Population(step, [state] * 3, [parameters] * 3, compiled=True, cache=CACHE)
+        for _ in range(2)
+    )
+    unit_A = hourly_A(parameters)
+    for rate in (0.5, 3.0, 0.0, -0.5, -0.1):
+        for _ in range(50):
+            currents_A = rate * unit_A * np.array([1.0, 0.3, 0.9])
+            together.step(currents_A, 5.0, 298.15)
+            for index, current_A in enumerate(currents_A.tolist()):
+                one_by_one.step_cell(index, current_A, 5.0, 298.15)
+    assert together.states.tobytes() == one_by_one.states.tobytes()
 
 
 SPECIAL = [0.0, -0.0, 5e-324, -5e-324, 1e-300, 1.7e308, -1.7e308, math.inf, -math.inf, math.nan]

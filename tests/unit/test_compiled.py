@@ -227,6 +227,16 @@ def test_another_constant_in_a_callee_is_another_program(
 
 
 @needs_numba
+def test_another_way_of_asking_ahead_is_another_program(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    build([DIVIDE], compiled=True, cache=tmp_path)
+    monkeypatch.setattr(compiled.inspect, "getsource", lambda module: f"another {module}")
+    build([DIVIDE], compiled=True, cache=tmp_path)
+    assert len(folders(tmp_path)) == 2
+
+
+@needs_numba
 @pytest.mark.parametrize("suffix", [".py", ".nbi", ".nbc", ".json"])
 @pytest.mark.parametrize(
     "content", [b"", b"\x80\x05garbage", None], ids=["empty", "garbage", "gone"]

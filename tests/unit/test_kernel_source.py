@@ -135,6 +135,18 @@ def test_another_function_can_be_bound_to_a_name(modules: Callable[..., ModuleTy
     assert halved in source.functions
 
 
+def test_what_the_prelude_gives_is_called_and_not_copied(
+    modules: Callable[..., ModuleType],
+) -> None:
+    module = modules()
+    twice = sys.modules[f"{module.__name__}_callee"].twice
+    source = Source(given=[twice])
+    name = source.add(module.top)
+    given = f"def {mangled(twice.__module__, 'twice')}(x):\n    return 0.5 * x\n"
+    top = run(source.text(PRELUDE + given, [name]))[name]
+    assert top(2.0, 1).a == 2.0 * (1.0 * 6.25 + 1.0 + 1.0)
+
+
 def test_only_what_python_calls_is_an_entry(modules: Callable[..., ModuleType]) -> None:
     module = modules()
     source = Source()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import threading
 
 import numpy as np
 import pytest
@@ -10,7 +11,7 @@ import pytest
 from benchmarks import two_rc
 from controller.domain.errors import ConfigurationError, InvariantError
 from hil import population, records
-from hil.population import CHARGE_CC, Cycling, Population, Turn, next_current
+from hil.population import CHARGE_CC, SHARED_FROM, Cycling, Population, Turn, next_current
 from tests.numba_extra import CACHE, needs_numba
 
 
@@ -85,14 +86,43 @@ def test_compiled_and_plain_populations_agree() -> None:
 
 @needs_numba
 def test_the_number_of_threads_changes_nothing() -> None:
-    alone, shared = cells(1000, fast=True), cells(1000, fast=True, threads=3)
+    count = SHARED_FROM + 7
+    alone, shared = cells(count, fast=True), cells(count, fast=True, threads=3)
     for one in (alone, shared):
-        one.cycle(50, 10.0, 298.15)
-        one.step(np.full(1000, 1e-3), 1.0, 298.15)
+        one.cycle(20, 10.0, 298.15)
+        for _ in range(20):
+            one.step(np.full(count, 1e-3), 1.0, 298.15)
         one.cycle(2, 10.0, 298.15)
     assert shared.states.tobytes() == alone.states.tobytes()
     assert shared.turns.tobytes() == alone.turns.tobytes()
     assert shared.voltages_V.tobytes() == alone.voltages_V.tobytes()
+
+
+@needs_numba
+def test_in_lockstep_the_last_bit_is_as_one_by_one() -> None:
+    together, one_by_one = cells(5, fast=True), cells(5, fast=True)
+    for current_A in (1e-3, -2e-3, 0.0):
+        together.step(np.full(5, current_A), 10.0, 298.15)
+        for index in range(5):
+            one_by_one.step_cell(index, current_A, 10.0, 298.15)
+    assert together.states.tobytes() == one_by_one.states.tobytes()
+
+
+@needs_numba
+def test_an_error_in_another_thread_is_not_lost() -> None:
+    many = cells(SHARED_FROM, fast=True, threads=2)
+    begun = threading.Event()
+
+    def loop(*_: object) -> None:
+        if threading.current_thread() is threading.main_thread():
+            assert begun.wait(10.0)
+            return
+        begun.set()
+        raise InvariantError("elsewhere")
+
+    many._loops = many._loops._replace(step_population=loop)
+    with pytest.raises(InvariantError, match="elsewhere"):
+        many.step(np.zeros(SHARED_FROM), 1.0, 298.15)
 
 
 @pytest.mark.parametrize("fast", BOTH)
