@@ -12,7 +12,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from hil.cell.parameters import CellParameters
-from hil.cycling import ACTIVE, INACTIVE, Course, CycledCell, Leg
+from hil.cycling import ACTIVE, CHARGE, INACTIVE, Course, CycledCell, Leg, Numbers
 from hil.effects.lab import Figures, Lab, half_cycle, life_cycles, pause
 
 STRIP_V = -1.0  # of Cu against Li: the end of a strip in Li||Cu
@@ -380,36 +380,106 @@ def inactive_layer_hides_capacity(lab: Lab) -> Figures:
     }
 
 
+# E14: mAh of salt per mAh of capacity; the published 2.1 g/Ah of 1.5 mol/L is about 0.06
+LEAN_SALT = 0.01
+E14_CHARGE_MA_PER_CM2, E14_DISCHARGE_MA_PER_CM2 = 0.2, 3.0  # C/10 and 1.5C
+SLOW_MA_PER_CM2 = 0.4, 0.04  # C/5, then C/50: what little salt carries, to the last lithium
+
+
 def salt_depletion_cannot_be_treated(lab: Lab) -> Figures:
-    """E14: a lean pouch runs out of salt in discharge; rests and fast strips then give nothing."""
-    p = lab.parameters()
-    charge = half_cycle(p, 0.7, NMC811_HIGH_V, hold_share=0.3, hours=6.0)
-    discharge = half_cycle(p, -4.0, NMC_LOW_V, hours=3.0)
-    cell = lab.start(p)
-    course = cell.run([charge, discharge, pause(REST_H)], 150, stop_share=0.8)
-    capacity = course.discharge_mAh
-    left_mAh = float(course.legs[-1, 1, ACTIVE])
-    inactive_mAh = float(course.legs[-1, -1, INACTIVE])
-    depleted_h = cell.state().depleted_s / 3600.0
-    benefits = treatment_benefits(cell, charge, discharge, NMC_LOW_V, fast_density=8.0)
-    lost = max(float(capacity[0] - capacity[-1]), 1e-3 * p.nominal_capacity_mAh)
+    """E14: a lean cell runs out of salt in discharge; rests and fast strips give none of it back.
+
+    What the salt took is what the twin with the file's electrolyte has more after as many cycles.
+    """
+    with_salt = lab.parameters()
+    lean_mAh = LEAN_SALT * with_salt.nominal_capacity_mAh
+    lean = lab.start(lab.parameters(electrolyte_mAh=lean_mAh))
+    starved = worn_and_treated(lean, 150, stop_share=0.5)
+    twin = worn_and_treated(lab.start(with_salt), starved.course.cycles)
+    capacity_mAh, twin_mAh = starved.course.discharge_mAh, twin.course.discharge_mAh
+    least_mAh = 1e-3 * with_salt.nominal_capacity_mAh
+    lost_mAh = max(float(twin_mAh[-1] - capacity_mAh[-1]), least_mAh)
+    twin_lost_mAh = max(float(twin_mAh[0] - twin_mAh[-1]), least_mAh)
+    charged, left, _ = starved.course.legs[-1]
+    charged_mAh = max(float(charged[ACTIVE]), least_mAh)
     return {
-        "capacity_lost_percent": 100.0 * lost / float(capacity[0]),
-        "active_left_over_lost": left_mAh / lost,
-        "salt_depleted_h": depleted_h,
-        "inactive_over_lost": inactive_mAh / lost,
-        "best_treatment_percent_of_lost": 100.0 * benefits.most_discharge_mAh / lost,
-        "cycles": float(course.cycles),
+        "lost_to_salt_percent": 100.0 * lost_mAh / float(capacity_mAh[0]),
+        "inactive_over_lost": float(left[INACTIVE]) / lost_mAh,
+        "left_of_charged_percent": 100.0 * float(left[ACTIVE]) / charged_mAh,
+        "best_treatment_percent_of_lost": 100.0 * starved.returned_mAh / lost_mAh,
+        "twin_treatment_percent_of_its_loss": 100.0 * twin.returned_mAh / twin_lost_mAh,
+        "slow_discharge_percent_of_charged": 100.0 * starved.slow_mAh / charged_mAh,
+        "salt_left_percent": 100.0 * starved.salt_mAh / lean_mAh,
+        "cycles": float(starved.course.cycles),
     }
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Worn:
+    """A cell that was cycled and then treated.
+
+    Attributes
+    ----------
+    course : Course
+        Charge, discharge, rest; up to the treatments.
+    salt_mAh : float
+        Anions left by then.
+    slow_mAh : float
+        What a slow discharge still gave.
+    returned_mAh : float
+        The most that a treatment gave over its control, in five cycles: capacity a cycle at the
+        rate, or net charge from anchor to anchor.
+    """
+
+    course: Course
+    salt_mAh: float
+    slow_mAh: float
+    returned_mAh: float
+
+
+def worn_and_treated(cell: CycledCell, cycles: int, *, stop_share: float = 0.0) -> Worn:
+    """Cycle a cell, then treat it in each cycle: rest before the charge, fast strip after it.
+
+    A slow discharge anchors every treated cycle: the rest finds all lithium stripped. The control
+    of the rest is none; that of the fast strip passes its charge at the base rate and pauses too.
+    """
+    p = cell.parameters
+    charge = half_cycle(p, E14_CHARGE_MA_PER_CM2, LFP_HIGH_V)
+    discharge = half_cycle(p, -E14_DISCHARGE_MA_PER_CM2, LFP_LOW_V)
+    rest = pause(REST_H)
+    anchor = [*(half_cycle(p, -one, LFP_LOW_V) for one in SLOW_MA_PER_CM2), rest]
+    course = cell.run([charge, discharge, rest], cycles, stop_share=stop_share)
+    salt_mAh = float(cell.state().salt_mAh)
+    slow_mAh = float(cell.run(anchor).discharge_mAh[0])
+    twin = cell.snapshot()
+
+    def given_mAh(*, before: Sequence[Leg] = (), after: Sequence[Leg] = ()) -> Numbers:
+        cell.restore(twin)
+        treated = cell.run([*before, charge, *after, discharge, *anchor], 5)
+        at_rate_mAh = -treated.legs[:, len(before) + 1 : -len(anchor), CHARGE].sum(axis=1)
+        return np.array([at_rate_mAh.mean(), treated.net_mAh.sum()])
+
+    def strip(density: float) -> list[Leg]:
+        step = half_cycle(p, -density, LFP_LOW_V - 0.5, mAh_per_cm2=STEP_MAH_PER_CM2)
+        return [step, pause(1.0 / 60.0)]
+
+    rested = given_mAh(before=[pause(6.0)]) - given_mAh()
+    stripped = given_mAh(after=strip(2.0 * E14_DISCHARGE_MA_PER_CM2))
+    stripped -= given_mAh(after=strip(E14_DISCHARGE_MA_PER_CM2))
+    return Worn(
+        course=course,
+        salt_mAh=salt_mAh,
+        slow_mAh=slow_mAh,
+        returned_mAh=float(max(rested.max(), stripped.max())),
+    )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Benefits:
-    """What treatments give over the untreated twin, in mAh a cycle: by net charge, by discharge."""
+    """What treatments give over the untreated twin, in mAh of net charge a cycle."""
 
     rest_mAh: float
     fast_strip_mAh: float
-    most_discharge_mAh: float
 
     @property
     def best_mAh(self) -> float:
@@ -439,17 +509,12 @@ def treatment_benefits(
     saved = pause(max(base_h - STEP_MAH_PER_CM2 / fast_density, 1e-6))
     cell.run([anchor, rest])
     twin = cell.snapshot()
-    net, discharged = [], []
+    net = []
     for before, after in (([], []), ([pause(6.0)], []), ([], [step, saved])):
         cell.restore(twin)
         course = cell.run([*before, charge, *after, anchor, rest], 5)
         net.append(float(course.net_mAh.mean()))
-        discharged.append(float(course.discharge_mAh.mean()))
-    return Benefits(
-        rest_mAh=net[1] - net[0],
-        fast_strip_mAh=net[2] - net[0],
-        most_discharge_mAh=max(discharged[1:]) - discharged[0],
-    )
+    return Benefits(rest_mAh=net[1] - net[0], fast_strip_mAh=net[2] - net[0])
 
 
 def mediator_discharges(lab: Lab) -> Figures:

@@ -11,18 +11,18 @@ from pathlib import Path
 import pytest
 
 from controller.domain.errors import ConfigurationError
+from hil.cell.library import load_values
 from hil.compiled import available
 from hil.draws import drawn_values
-from hil.effects.runner import Result, needed_of, run_draws, run_effect
-from hil.effects.table import BY_ID, EFFECTS, effect_of
+from hil.effects.runner import Result, needed_of, reproduced, run_draws, run_effect
+from hil.effects.table import BY_ID, EFFECTS, Effect, effect_of
 
 ROOT = Path(__file__).resolve().parents[2]
 KEYS = {"effect", "expected", "simulated", "passed", "changed", "basis", "provenance"}
 COMPILED_ONLY = pytest.mark.skipif(not available(), reason="no numba: extra [fast]")
 # Of 20 draws as many must hold as a true share of 90 % reaches with 99 % probability: 14. The 200
-# that docs/effects.md gives take five minutes; E14 alone takes a third of them.
+# that docs/effects.md gives take minutes.
 DRAWS_IN_CI = 20
-FEWER_DRAWS = {"E14": 5}
 
 pytestmark = COMPILED_ONLY
 
@@ -57,9 +57,29 @@ def test_charged_rest_and_its_counterpart_are_different_families() -> None:
     assert BY_ID["E4"].family != BY_ID["E5"].family
 
 
+@pytest.mark.parametrize("effect", EFFECTS[:15], ids=lambda one: one.id)
+def test_an_experiment_keeps_to_the_ranges_of_its_familys_one_file(effect: Effect) -> None:
+    stated = load_values("family", effect.family, "test")
+    for name, value in effect.fixed.items():
+        if name in stated:
+            assert stated[name].low <= value <= stated[name].high, name
+
+
+def test_running_out_of_salt_changes_nothing_of_the_family() -> None:
+    assert not BY_ID["E14"].fixed
+
+
+def test_a_lean_cell_that_still_has_salt_is_not_taken_for_a_starved_one() -> None:
+    # Its salt lasts as long as its lithium: treatments return lithium, and none of it is the salt's.
+    effect = BY_ID["E14"]
+    figures = effect.run(effect.lab(factors={"salt_per_sei": 0.1}))
+    assert figures["salt_left_percent"] > 50.0
+    assert not reproduced(effect.sign, figures)
+
+
 @pytest.mark.parametrize("name", [one.id for one in EFFECTS])
 def test_the_sign_holds_on_drawn_cells(name: str) -> None:
-    held = run_draws(BY_ID[name], FEWER_DRAWS.get(name, DRAWS_IN_CI))
+    held = run_draws(BY_ID[name], DRAWS_IN_CI)
     assert held.passed, held
 
 
