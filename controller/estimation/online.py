@@ -175,6 +175,8 @@ class EstimatorState:
     end_class: int = _ENDS.index(DischargeEnd.UNKNOWN)
     end_probability: float = 0.0
     end_probabilities: list[float] = field(default_factory=list)  # anode, cathode, polarisation
+    end_c_rate: float = NAN  # of the discharge that was classified, and its share of nominal
+    end_share: float = NAN
     ends: EndMemory = field(default_factory=EndMemory)
     forecast: ForecastState = field(default_factory=ForecastState)
     short_history: list[ShortFigures] = field(default_factory=list)  # at most MOST_CYCLES
@@ -278,17 +280,14 @@ def end_of_discharge(state: EstimatorState, config: EstimatorConfig) -> tuple[Di
     end, probability = DischargeEnd.UNKNOWN, 0.0
     state.end_probabilities = []
     if reached and not s.discharge_new:
-        shape = shape_of(s.ending, state.ends, _c_rate(s, config), _polarisation_share(s, config))
+        state.end_c_rate = s.discharge_A / config.nominal_capacity_Ah
+        state.end_share = s.ending.charge_Ah / config.nominal_capacity_Ah
+        shape = shape_of(s.ending, state.ends, state.end_c_rate, _polarisation_share(s, config))
         end, probability = classify_end(shape, possible_ends(config.cell_format), state.ends)
         state.end_probabilities = list(end_probabilities(shape, state.ends) or ())
     state.end_class = _ENDS.index(end)
     state.end_probability = probability
     return end, probability
-
-
-def _c_rate(s: Running, config: EstimatorConfig) -> float:
-    """Return the C-rate of the running discharge's constant current."""
-    return s.discharge_A / config.nominal_capacity_Ah
 
 
 def _polarisation_share(s: Running, config: EstimatorConfig) -> float:
@@ -405,7 +404,7 @@ def close_cycle(
     flags = _flags(state, config, efficiency)
     end = _ENDS[state.end_class]
     probability = state.end_probability
-    _remember(state, config, kind, anchored=anchored)
+    _remember(state, kind, anchored=anchored)
     s = state.running
     h = _SECONDS_PER_HOUR
     figures = CycleFigures(
@@ -525,15 +524,12 @@ def _kind_word(state: EstimatorState, kind: CycleKind, *, anchored: bool) -> str
     return "anchor" if anchored else forecast.BASE
 
 
-def _remember(
-    state: EstimatorState, config: EstimatorConfig, kind: CycleKind, *, anchored: bool
-) -> None:
+def _remember(state: EstimatorState, kind: CycleKind, *, anchored: bool) -> None:
     """Teach forecast and ends what this cycle was."""
     s = state.running
     if state.end_probabilities:
-        share = s.ending.charge_Ah / config.nominal_capacity_Ah
         probabilities = EndProbabilities(*state.end_probabilities)
-        state.ends = remember(state.ends, probabilities, _c_rate(s, config), share)
+        state.ends = remember(state.ends, probabilities, state.end_c_rate, state.end_share)
     word = _kind_word(state, kind, anchored=anchored)
     gross = _sums(state, None)
     whole = word == forecast.BASE and s.ending.held == 0

@@ -513,8 +513,12 @@ def follow_discharge(
     charge_Ah = -charge_As / SECONDS_PER_HOUR
     near = voltage_V - cell.lower_cut_off_V <= HELD_WITHIN_V
     held = 1 if limit_status == LIMIT_VOLTAGE or (limit_status != LIMIT_CURRENT and near) else 0
+    crossed_V = s.ending.voltage_V - cell.lower_cut_off_V
     if held == 0:
         s.discharge_A = -current_A
+    elif s.ending.held == 0 and s.ending.readings > 0 and crossed_V > HELD_WITHIN_V:
+        held = 0  # the first reading at the cut-off ends the fall to it; the hold begins after it
+    if held == 0:
         observe_curve(s.curve, charge_Ah, voltage_V)
     observe_ending(s.ending, dt_s, charge_Ah, current_A, voltage_V, held)
 

@@ -10,7 +10,8 @@ from dataclasses import replace
 
 import pytest
 
-from controller.domain.figures import Label
+from controller.domain.figures import CycleKind, Label
+from controller.estimation.inventory import ANODE_CERTAIN
 from hil.cell import anode_free_nmc811
 from scripts.estimates_against_truth import (
     NORMAL_95,
@@ -69,6 +70,20 @@ def test_no_end_is_called_anode_limited_that_was_not(life: Life) -> None:
         if row.figures.discharge_end.value == "anode-limited":
             assert row.true_end == "anode-limited"
     assert any(row.figures.discharge_end.value == "anode-limited" for row in life.rows)
+
+
+def test_a_cell_whose_cathode_limits_first_is_not_called_anode_limited() -> None:
+    """As assembled: the reserve left by the first charge hides the lithium that is lost."""
+    cathode_first = live("none", 1, CYCLES, anode_free_nmc811(1))
+    base = [row for row in cathode_first.rows if row.figures.kind is CycleKind.BASE]
+    assert all(row.true_end == "cathode-limited" for row in base)
+    for row in cathode_first.rows:
+        certain = row.figures.discharge_end_probability >= ANODE_CERTAIN
+        assert not (row.figures.discharge_end.value == "anode-limited" and certain)
+        assert row.figures.lithium_lost_label is not Label.MEASURED
+        low_Ah, high_Ah = row.figures.lithium_lost_low_Ah, row.figures.lithium_lost_high_Ah
+        assert low_Ah <= 1e-3 * row.true_lost_mAh <= high_Ah
+    assert sum(row.figures.discharge_end.value == "cathode-limited" for row in base) >= CYCLES - 2
 
 
 def test_a_few_opportunities_give_no_claim_though_the_twins_differ(life: Life) -> None:
