@@ -259,6 +259,7 @@ def _of_finite_warburg(
 _NAME: Final = re.compile(r"([A-Za-z]+)_?(\d*)")
 
 
+@functools.lru_cache(maxsize=64)
 def parse(text: str) -> Circuit:
     """Return the circuit that `text` describes.
 

@@ -25,9 +25,9 @@ _MOST_STEPS: Final = 400
 # Once a start has converged the others have so many steps left: some never leave a flat valley.
 _PATIENCE: Final = 30
 # Largest cosine of residuals with a column of the Jacobian at a minimum (as MINPACK's gtol).
-_COSINE: Final = 1e-6
+_COSINE: Final = 1e-5
 # Relative fall of the cost, expected and found, below which a lightly damped step ends the search.
-_SMALLEST_FALL: Final = 1e-10
+_SMALLEST_FALL: Final = 1e-8
 _LIGHT_DAMPING: Final = 1e-2
 _SMALLEST_STEP: Final = 1e-11
 _MOST_DAMPING: Final = 1e12
@@ -87,24 +87,31 @@ def minima(model: Model, start: FloatArray, lowest: FloatArray, highest: FloatAr
         new_residuals, new_slopes = model(trial)
         new_costs = _costs(new_residuals)
         bent = (a @ moved[:, :, np.newaxis])[:, :, 0]
-        expected = -np.sum(moved * (2.0 * g + bent), axis=1)
+        expected = -np.einsum("sp,sp->s", moved, 2.0 * g + bent)
         fall = cost - new_costs
         better = fall > 0.0
         still = _SMALLEST_FALL * cost
         done = (
             (cosine < _COSINE)
             | ((expected < still) & (np.abs(fall) < still) & (damp < _LIGHT_DAMPING))
-            | (np.max(np.abs(moved), axis=1) < _SMALLEST_STEP)
+            | (np.abs(moved).max(axis=1) < _SMALLEST_STEP)
         )
-        won, lost = moving[better], moving[~better]
-        if won.size:
+        ratio = np.minimum(np.maximum(fall, 0.0) / np.maximum(expected, _TINY), 1.0)
+        ease = np.maximum(1.0 / 3.0, 1.0 - (2.0 * ratio - 1.0) ** 3)
+        lost = moving[~better]
+        if moving.size == costs.size and lost.size == 0:  # all of them: nothing is picked apart
+            points, costs = trial, new_costs
+            gradient = _gradient(new_slopes, new_residuals)
+            normal = new_slopes @ new_slopes.transpose(0, 2, 1)
+            damping = np.maximum(damping * ease, _LEAST_DAMPING)
+            growth.fill(2.0)
+        elif lost.size < moving.size:
+            won = moving[better]
             points[won], costs[won] = trial[better], new_costs[better]
             slopes = new_slopes[better]
             gradient[won] = _gradient(slopes, new_residuals[better])
             normal[won] = slopes @ slopes.transpose(0, 2, 1)
-            ratio = np.minimum(fall / np.maximum(expected, _TINY), 1.0)[better]
-            ease = np.maximum(1.0 / 3.0, 1.0 - (2.0 * ratio - 1.0) ** 3)
-            damping[won] = np.maximum(damping[won] * ease, _LEAST_DAMPING)
+            damping[won] = np.maximum(damping[won] * ease[better], _LEAST_DAMPING)
             growth[won] = 2.0
         if lost.size:
             damping[lost] *= growth[lost]
@@ -154,9 +161,8 @@ def _step(
         free = ~held
         slope = slope * free
         scaled *= free[:, :, np.newaxis] & free[:, np.newaxis, :]
-    cosine = np.max(np.abs(slope), axis=1) / np.sqrt(np.maximum(cost, _TINY))
-    diagonal = np.arange(norms.shape[1])
-    scaled[:, diagonal, diagonal] = 1.0 + damping[:, np.newaxis]
+    cosine = np.abs(slope).max(axis=1) / np.sqrt(np.maximum(cost, _TINY))
+    np.einsum("sii->si", scaled)[...] = 1.0 + damping[:, np.newaxis]
     solved = np.linalg.solve(scaled, -slope[:, :, np.newaxis])[:, :, 0] / norms
     bounded = np.minimum(np.maximum(solved, -_LARGEST_STEP), _LARGEST_STEP)
     return np.asarray(bounded, dtype=np.float64), cosine
