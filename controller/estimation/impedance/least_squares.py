@@ -25,9 +25,9 @@ _MOST_STEPS: Final = 400
 # Once a start has converged the others have so many steps left: some never leave a flat valley.
 _PATIENCE: Final = 30
 # Largest cosine of residuals with a column of the Jacobian at a minimum (as MINPACK's gtol).
-_COSINE: Final = 1e-5
+_COSINE: Final = 1e-6
 # Relative fall of the cost, expected and found, below which a lightly damped step ends the search.
-_SMALLEST_FALL: Final = 1e-8
+_SMALLEST_FALL: Final = 1e-10
 _LIGHT_DAMPING: Final = 1e-2
 _SMALLEST_STEP: Final = 1e-11
 _MOST_DAMPING: Final = 1e12
@@ -73,8 +73,7 @@ def minima(model: Model, start: FloatArray, lowest: FloatArray, highest: FloatAr
     growth = np.full(costs.size, 2.0)
     converged = np.zeros(costs.size, dtype=np.bool_)
     moving = np.flatnonzero(np.isfinite(costs))
-    gradient = _gradient(slopes, residuals)
-    normal = slopes @ slopes.transpose(0, 2, 1)
+    gradient, normal = _slope_and_bend(slopes, residuals)
     count, last = 0, _MOST_STEPS
     while moving.size and count < last:
         count += 1
@@ -101,16 +100,13 @@ def minima(model: Model, start: FloatArray, lowest: FloatArray, highest: FloatAr
         lost = moving[~better]
         if moving.size == costs.size and lost.size == 0:  # all of them: nothing is picked apart
             points, costs = trial, new_costs
-            gradient = _gradient(new_slopes, new_residuals)
-            normal = new_slopes @ new_slopes.transpose(0, 2, 1)
+            gradient, normal = _slope_and_bend(new_slopes, new_residuals)
             damping = np.maximum(damping * ease, _LEAST_DAMPING)
             growth.fill(2.0)
         elif lost.size < moving.size:
             won = moving[better]
             points[won], costs[won] = trial[better], new_costs[better]
-            slopes = new_slopes[better]
-            gradient[won] = _gradient(slopes, new_residuals[better])
-            normal[won] = slopes @ slopes.transpose(0, 2, 1)
+            gradient[won], normal[won] = _slope_and_bend(new_slopes[better], new_residuals[better])
             damping[won] = np.maximum(damping[won] * ease[better], _LEAST_DAMPING)
             growth[won] = 2.0
         if lost.size:
@@ -131,9 +127,11 @@ def _costs(residuals: FloatArray) -> FloatArray:
     return np.where(np.isfinite(costs), costs, np.inf).astype(np.float64)
 
 
-def _gradient(slopes: FloatArray, residuals: FloatArray) -> FloatArray:
-    found: FloatArray = (slopes @ residuals[:, :, np.newaxis])[:, :, 0]
-    return found
+def _slope_and_bend(slopes: FloatArray, residuals: FloatArray) -> tuple[FloatArray, FloatArray]:
+    """Return half the gradient of the cost and the normal matrix, of each point."""
+    gradient: FloatArray = (slopes @ residuals[:, :, np.newaxis])[:, :, 0]
+    normal: FloatArray = slopes @ slopes.transpose(0, 2, 1)
+    return gradient, normal
 
 
 def _held(
