@@ -239,9 +239,9 @@ def _compiled(
 
 def _key(text: str, names: Sequence[str], signatures: Sequence[tuple[Any, ...]]) -> str:
     """Return the hash of everything that the machine code depends on."""
-    import llvmlite  # noqa: PLC0415
-    import numba  # noqa: PLC0415
-    from numba.core.registry import cpu_target  # noqa: PLC0415
+    import llvmlite  # noqa: PLC0415 -- as above: only where something is compiled
+    import numba  # noqa: PLC0415 -- as above
+    from numba.core.registry import cpu_target  # noqa: PLC0415 -- as above
 
     config = numba.config
     parts = (
@@ -258,7 +258,7 @@ def _key(text: str, names: Sequence[str], signatures: Sequence[tuple[Any, ...]])
 
 
 def _numba_type(argument: Argument) -> Any:
-    import numba  # noqa: PLC0415
+    import numba  # noqa: PLC0415 -- as above
 
     if isinstance(argument, Array):
         return numba.types.Array(_numba_type(argument.of), 1, "C")
@@ -297,7 +297,7 @@ def _cached(
     text: str, names: Sequence[str], signatures: Sequence[tuple[Any, ...]], folder: Path
 ) -> ModuleType | None:
     """Return the compiled module through its folder in the cache; None where that cannot be."""
-    from filelock import FileLock, Timeout  # noqa: PLC0415
+    from filelock import FileLock, Timeout  # noqa: PLC0415 -- only the cache needs it
 
     try:
         folder.parent.mkdir(parents=True, exist_ok=True)
@@ -321,7 +321,7 @@ def _cached(
 def _through_folder(
     text: str, names: Sequence[str], signatures: Sequence[tuple[Any, ...]], folder: Path
 ) -> ModuleType:
-    import numba  # noqa: PLC0415
+    import numba  # noqa: PLC0415 -- as above
 
     module = _executed(f"reactivation_kernels_{folder.name}", text, folder / _MODULE)
     elsewhere = numba.config.CACHE_DIR
@@ -358,7 +358,7 @@ def _write_manifest(folder: Path) -> None:
 
 def _prune(root: Path) -> None:
     """Leave the programs used last; an old one is made anew when somebody wants it."""
-    from filelock import FileLock, Timeout  # noqa: PLC0415
+    from filelock import FileLock, Timeout  # noqa: PLC0415 -- only the cache needs it
 
     folders = [path for path in root.iterdir() if path.is_dir()]
     folders.sort(key=lambda path: path.stat().st_mtime, reverse=True)

@@ -21,8 +21,8 @@ def prefetch(rows: Any, index: int) -> None:
 def compiled_prefetch() -> Any:
     """Return the numba intrinsic that asks for every line of a row of a structured array."""
     from llvmlite import ir  # noqa: PLC0415 -- an extra, imported by compiled runs alone
-    from numba import types  # noqa: PLC0415
-    from numba.extending import intrinsic  # noqa: PLC0415
+    from numba import types  # noqa: PLC0415 -- the extra [fast]
+    from numba.extending import intrinsic  # noqa: PLC0415 -- likewise
 
     byte, number = ir.IntType(8).as_pointer(), ir.IntType(32)
     hint = ir.FunctionType(ir.VoidType(), [byte, number, number, number])

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import tempfile
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -104,8 +105,13 @@ def _prepare(folder: Path) -> None:
     mpl.use("svg")
     try:
         folder.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryFile(dir=folder):
+            pass
+    except FileExistsError:
+        raise refuse("command line", "--plot", f"{folder} is a file", "name a folder") from None
     except OSError as error:
-        raise refuse("command line", "--plot", f"{folder}: {error}", "another folder") from None
+        problem = f"{folder} cannot be written to: {error.strerror or error}"
+        raise refuse("command line", "--plot", problem, "name a folder of your own") from None
 
 
 def _draw(results: Sequence[Result], folder: Path) -> Path:

@@ -25,8 +25,10 @@ def serve_instrument(
     Raises
     ------
     ConfigurationError
-        Unknown instrument, an address that is not HOST:PORT, or a plant that cannot be used.
+        Unknown instrument or preset, an address that is not HOST:PORT, or a plant that cannot be
+        used.
     """
+    from hil.cell import cell_names
     from hil.server import serve
 
     if instrument not in INSTRUMENTS:
@@ -44,6 +46,13 @@ def serve_instrument(
     if plant is not None and preset is not None:
         raise refuse(
             "command line", "--plant", f"{plant!r} beside --preset {preset!r}", "one of them"
+        )
+    if preset is not None and not preset.endswith(".toml") and preset not in cell_names():
+        raise refuse(
+            "command line",
+            "--preset",
+            f"no simulated cell {preset!r}",
+            nearest(preset, cell_names()),
         )
     serve(
         host,

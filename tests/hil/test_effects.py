@@ -132,3 +132,15 @@ def test_the_command_refuses_what_is_not_there() -> None:
     done = run("--only", "E16")
     assert done.returncode == 2
     assert "did you mean" in done.stderr
+
+
+def test_figures_that_could_not_be_written_are_refused_before_anything_runs(tmp_path) -> None:
+    taken = tmp_path / "taken"
+    taken.write_text("", encoding="utf-8")
+    done = run("--only", "E2", "--plot", str(taken))
+    assert done.returncode == 2
+    assert f"{taken} is a file" in done.stderr.replace("\n", " ").replace("  ", " ")
+    done = run("--only", "E2", "--plot", str(taken / "below"))
+    assert done.returncode == 2
+    assert "cannot be written to" in done.stderr
+    assert "expected" not in done.stdout

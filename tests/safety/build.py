@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import dataclasses
 import math
-from typing import Any
+from collections.abc import Iterable
+from typing import Any, Protocol
 
 from controller.domain.cell import (
     CellFormat,
@@ -17,7 +18,7 @@ from controller.domain.cell import (
 )
 from controller.domain.command import CHARGE, DISCHARGE, HOLD_0A, OPEN, Command
 from controller.domain.sample import LIMIT_CURRENT, OUTPUT_OFF, OUTPUT_ON, Sample
-from controller.domain.verdict import HOLD, REST, TRIP, Verdict
+from controller.domain.verdict import ALLOW, HOLD, REST, TRIP, Verdict
 from controller.safety import faults
 from controller.safety.limits import LimitsRecord, flatten
 from controller.safety.memory import Memory, new_memory
@@ -156,3 +157,31 @@ class Bench:
 def names(verdict: Verdict) -> list[str]:
     """Return the names of a verdict's causes."""
     return faults.causes_names(verdict.causes)
+
+
+class Drawn(Protocol):
+    """A cell that answers a command held for a time by (voltage, current, limit status)."""
+
+    def draw(self, command: Command, dt_s: float) -> tuple[float, float, int]:
+        """Let the cell live for `dt_s`."""
+        ...
+
+
+def pass_without_a_word(
+    bench: Bench, cell: Drawn, steps: Iterable[tuple[int, float, float, float]], period_s: float
+) -> None:
+    """Run steps of (kind, current, voltage bound, seconds); every verdict must be to allow."""
+    for kind, current_A, bound_V, seconds in steps:
+        command = Command(
+            kind, current_A, bound_V, period_s=period_s, valid_for_s=max(5.0, 2.0 * period_s)
+        )
+        for _ in range(int(seconds / period_s)):
+            voltage_V, measured_A, status = cell.draw(bench.in_force, period_s)
+            verdict = bench.step(
+                command,
+                period_s,
+                voltage_V=voltage_V,
+                current_A=measured_A,
+                limit_status=status,
+            )
+            assert verdict == (ALLOW, 0), (names(verdict), voltage_V, measured_A)

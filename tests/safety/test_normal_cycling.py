@@ -10,7 +10,7 @@ from controller.domain.command import CHARGE, DISCHARGE, HOLD_0A, Command
 from controller.domain.sample import LIMIT_CURRENT, LIMIT_VOLTAGE, OUTPUT_OFF
 from controller.domain.verdict import ALLOW
 from controller.safety.supervisor import memory_from_dict, memory_to_dict
-from tests.safety.build import OPEN_COMMAND, RECORD, Bench, names
+from tests.safety.build import OPEN_COMMAND, RECORD, Bench, pass_without_a_word
 
 NOISE_V = 1e-4
 GAIN_NOISE = 2e-4
@@ -53,25 +53,13 @@ def test_cycles_between_the_cut_offs_without_one_refusal(period_s: float) -> Non
     rate_A = 1e-3
     cycles = {1.0: 1, 5.0: 2, 30.0: 12}[period_s]
     for _ in range(cycles):
-        for kind, current_A, bound_V, seconds in (
+        steps = (
             (CHARGE, rate_A, 4.3, 4.0 * 3600.0),
             (HOLD_0A, 0.0, float("nan"), 600.0),
             (DISCHARGE, -rate_A, 3.0, 5.0 * 3600.0),
             (HOLD_0A, 0.0, float("nan"), 600.0),
-        ):
-            command = Command(
-                kind, current_A, bound_V, period_s=period_s, valid_for_s=max(5.0, 2.0 * period_s)
-            )
-            for _ in range(int(seconds / period_s)):
-                voltage_V, measured_A, status = cell.draw(bench.in_force, period_s)
-                verdict = bench.step(
-                    command,
-                    period_s,
-                    voltage_V=voltage_V,
-                    current_A=measured_A,
-                    limit_status=status,
-                )
-                assert verdict == (ALLOW, 0), (names(verdict), voltage_V, measured_A)
+        )
+        pass_without_a_word(bench, cell, steps, period_s)
 
 
 def test_opening_and_coming_back_through_rest_is_allowed() -> None:

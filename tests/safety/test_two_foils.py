@@ -13,7 +13,7 @@ from controller.domain.command import CHARGE, DISCHARGE, HOLD_0A, Command
 from controller.domain.sample import LIMIT_CURRENT, LIMIT_VOLTAGE, OUTPUT_OFF
 from controller.domain.verdict import ALLOW, HOLD, TRIP, Verdict
 from controller.safety.limits import LimitsRecord, flatten
-from tests.safety.build import Bench, names
+from tests.safety.build import Bench, names, pass_without_a_word
 
 
 def record(example: str) -> LimitsRecord:
@@ -211,25 +211,13 @@ def test_many_cycles_without_one_refusal(limits: LimitsRecord, period_s: float) 
     low_V, high_V = limits.bound_min_V, limits.bound_max_V
     rest = (HOLD_0A, 0.0, math.nan, 600.0)
     for _ in range({1.0: 1, 5.0: 3, 30.0: 15}[period_s]):
-        for kind, current_A, bound_V, seconds in (
+        steps = (
             (CHARGE, RATE_A, high_V, 3.0 * 3600.0),
             rest,
             (DISCHARGE, -RATE_A, low_V, 3.0 * 3600.0),
             rest,
-        ):
-            command = Command(
-                kind, current_A, bound_V, period_s=period_s, valid_for_s=max(5.0, 2.0 * period_s)
-            )
-            for _ in range(int(seconds / period_s)):
-                voltage_V, measured_A, status = cell.draw(bench.in_force, period_s)
-                verdict = bench.step(
-                    command,
-                    period_s,
-                    voltage_V=voltage_V,
-                    current_A=measured_A,
-                    limit_status=status,
-                )
-                assert verdict == (ALLOW, 0), (names(verdict), voltage_V, measured_A)
+        )
+        pass_without_a_word(bench, cell, steps, period_s)
 
 
 def test_a_li_li_half_cycle_that_does_not_end_trips() -> None:

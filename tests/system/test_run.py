@@ -262,6 +262,10 @@ def test_bad_run_files_are_refused_with_key_and_remedy(tmp_path: Path, case: str
         (["stop", "nowhere"], ["nowhere", "no run"]),
         (["emulate", "keithley2400"], ["keithley2400", "keithley2450"]),
         (["emulate", "keithley2450", "--tcp", "5025"], ["5025", "HOST:PORT"]),
+        (
+            ["emulate", "keithley2450", "--preset", "anode-fre"],
+            ["command line: --preset", "'anode-fre'", "did you mean 'anode-free'"],
+        ),
         (["run", "--out", "Dropbox/run"], ["Dropbox", "synchronised"]),
         (["protocols", "show", "short-strop"], ["short-strip"]),
     ],

@@ -67,6 +67,8 @@ class Rig:
     is the noise of a reading, `response` the sign of the voltage's answer to current.
     """
 
+    temperature_K = 298.15
+
     def __init__(
         self,
         config: CoreConfig,
@@ -103,8 +105,11 @@ class Rig:
             ):
                 current_A, status = limit_A, LIMIT_VOLTAGE
         voltage_V = ocv_V + self.response * 20.0 * current_A + self.random.gauss(0.0, self.jumps_V)
-        timed = not math.isnan(command.device_timed_s)
-        off = command.kind == OPEN or timed
+        off = command.kind == OPEN or not math.isnan(command.device_timed_s)
+        return self.reading(voltage_V, current_A, status, off=off)
+
+    def reading(self, voltage_V: float, current_A: float, status: int, *, off: bool) -> Sample:
+        """Return the next reading."""
         taken = Sample(
             sequence=self.sequence,
             channel=0,
@@ -113,7 +118,7 @@ class Rig:
             utc_s=1.7e9 + self.t_s,
             voltage_V=math.nan if off else voltage_V,
             current_A=0.0 if off else current_A,
-            temperature_K=298.15,
+            temperature_K=self.temperature_K,
             output=OUTPUT_OFF if off else OUTPUT_ON,
             limit_status=status,
             current_range_A=1e-3,

@@ -24,7 +24,7 @@ from controller.domain.command import (
 from controller.domain.errors import ConfigurationError
 from controller.domain.events import EventKind
 from controller.domain.figures import CycleKind
-from controller.domain.sample import LIMIT_CURRENT, LIMIT_VOLTAGE, OUTPUT_OFF, OUTPUT_ON, Sample
+from controller.domain.sample import LIMIT_CURRENT, LIMIT_VOLTAGE, Sample
 from controller.policy.machine import State
 from tests.unit.core_rig import ALLOWED, QUIET_RESTS, Rig
 
@@ -56,8 +56,6 @@ def plain(example: str = "li-li") -> CoreConfig:
 class FoilRig(Rig):
     """0 V at rest and a resistance; on Li||Cu nothing flows out of bare Cu."""
 
-    temperature_K = 298.15
-
     def sample(self) -> Sample:
         command, current_A, status = self.in_force, 0.0, LIMIT_CURRENT
         voltage_V = self.random.gauss(0.0, self.jumps_V)
@@ -71,23 +69,7 @@ class FoilRig(Rig):
                 voltage_V += self.response * RESISTANCE_OHM * current_A
         off = command.kind == OPEN or command.device_timed_s > 0.0
         self.flowing_A = current_A
-        taken = Sample(
-            sequence=self.sequence,
-            channel=0,
-            t_host_s=self.t_s,
-            t_device_s=self.t_s,
-            utc_s=1.7e9 + self.t_s,
-            voltage_V=math.nan if off else voltage_V,
-            current_A=0.0 if off else current_A,
-            temperature_K=self.temperature_K,
-            output=OUTPUT_OFF if off else OUTPUT_ON,
-            limit_status=status,
-            current_range_A=1e-3,
-            averaging_s=0.02,
-            quality=128 if off else 0,
-        )
-        self.sequence += 1
-        return taken
+        return self.reading(voltage_V, current_A, status, off=off)
 
     def wait(self, seconds: float, current_A: float) -> None:
         bare = self.config.cell.format.value == "li-cu" and self.charge_Ah <= 0.0
