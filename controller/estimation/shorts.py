@@ -62,6 +62,9 @@ MOST_BLOCKS: Final = 121
 STEADY_SHARE: Final = 0.01
 # ... or this share of the largest current seen; below it the cell rests. Assumed, 0.05-1 %.
 REST_SHARE: Final = 0.003
+# Below this share of the largest current voltage over current is no polarisation: what is left on
+# bare Cu while its cut-off is held makes megohms of it. Assumed, 0.05-0.3.
+POLARISED_SHARE: Final = 0.1
 # A reading that stands longer than this (s) hides what a telegraph does in between, and a logger
 # that writes when the voltage moved makes a noise of its own: jumps count where so much of a cycle
 # was read more densely. Assumed, 1-2 s and 0.8-0.99.
@@ -438,7 +441,8 @@ def close_block(s: ShortWatch) -> None:
         if REST_FROM_S <= s.since_s <= REST_TO_S:
             observe_rest(s, mean_V)
     else:
-        observe_polarisation(s, current_A, mean_V)
+        if math.fabs(current_A) >= POLARISED_SHARE * s.largest_A:
+            observe_polarisation(s, current_A, mean_V)
         s.charge_A = max(s.charge_A, current_A)
         s.discharge_A = max(s.discharge_A, -current_A)
         s.active_s += BLOCK_S
