@@ -173,3 +173,17 @@ def test_charge_beyond_the_discharge_before_counts_as_leakage():
     # nor is one that does not follow at once compared with a discharge of long ago
     later = figures_like(leaky, number=7)
     assert not judge(history, later, CellFormat.ANODE_FREE, NOMINAL_AH).flagged
+
+
+def test_a_hold_on_bare_copper_is_no_resistance():
+    """At the strip's cut-off of 1 V microamperes are left: 1 V over them is nobody's resistance."""
+    with_hold, without = ShortWatch(), ShortWatch()
+    for watch in (with_hold, without):
+        t_s = half_cycle(watch, 0.0, -1e-3, ohm=100.0)
+    for k in range(1800):
+        observe(with_hold, t_s + k, -1e-6, -1.0)
+    resistances = [
+        close_cycle(watch, charge_Ah=1e-3, discharge_Ah=1e-3).polarised_Ohm
+        for watch in (with_hold, without)
+    ]
+    assert resistances[0] == pytest.approx(resistances[1], rel=1e-3)
