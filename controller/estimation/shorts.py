@@ -183,7 +183,7 @@ class ShortWatch:
         "reference_A",
         "rest_after_A",
         "rest_first_V",
-        "rest_n",
+        "rest_s",
         "rest_sum_t",
         "rest_sum_t2",
         "rest_sum_tV",
@@ -248,7 +248,7 @@ class ShortWatch:
     reference_A: float
     rest_after_A: float
     rest_first_V: float
-    rest_n: int
+    rest_s: float
     rest_sum_t: float
     rest_sum_t2: float
     rest_sum_tV: float
@@ -314,7 +314,7 @@ class ShortWatch:
         self.reference_A = NAN
         self.rest_after_A = 0.0
         self.rest_first_V = NAN
-        self.rest_n = 0
+        self.rest_s = 0.0
         self.rest_sum_t = 0.0
         self.rest_sum_t2 = 0.0
         self.rest_sum_tV = 0.0
@@ -376,7 +376,7 @@ def interrupt(s: ShortWatch) -> None:
     s.before_V = NAN
     s.before_A = NAN
     s.step_A = NAN
-    s.rest_n = 0
+    s.rest_s = 0.0
     forget_means(s)
 
 
@@ -396,28 +396,45 @@ def forget_means(s: ShortWatch) -> None:
 
 
 def spend(s: ShortWatch, dt_s: float) -> None:
-    """Let the last reading stand for a time, cut into blocks of a second. Kernel."""
-    left_s = dt_s
+    """Let the last reading stand for a time, cut into blocks of a second. Kernel.
+
+    One that stands too long for jumps is one block of its own length.
+    """
     if dt_s > DENSE_S:
         s.sparse_s += dt_s
+        forget_means(s)
+        forget_hold(s)
+        stand(s, dt_s)
+        close_block(s)
+        return
+    left_s = dt_s
     for _ in range(MOST_BLOCKS):
         part_s = min(left_s, BLOCK_S - s.block_s)
-        s.block_s += part_s
-        s.block_As += s.last_A * part_s
-        s.block_Vs += s.last_V * part_s
-        s.since_s += part_s
-        s.cycle_s += part_s
+        stand(s, part_s)
         left_s -= part_s
         if s.block_s >= BLOCK_S - 1e-6:
             close_block(s)
+            if s.since_s >= SETTLE_S:
+                observe_mean(s, s.before_V)
+            observe_hold(s, s.before_A, s.before_V)
         if not left_s > 1e-9:
             return
 
 
+def stand(s: ShortWatch, part_s: float) -> None:
+    """Add the last reading to the running block. Kernel."""
+    s.block_s += part_s
+    s.block_As += s.last_A * part_s
+    s.block_Vs += s.last_V * part_s
+    s.since_s += part_s
+    s.cycle_s += part_s
+
+
 def close_block(s: ShortWatch) -> None:
-    """Use the mean of a second. Kernel."""
-    current_A = s.block_As / s.block_s
-    mean_V = s.block_Vs / s.block_s
+    """Use the mean of the running block, which weighs by its length. Kernel."""
+    length_s = s.block_s
+    current_A = s.block_As / length_s
+    mean_V = s.block_Vs / length_s
     s.block_s = 0.0
     s.block_As = 0.0
     s.block_Vs = 0.0
@@ -426,35 +443,32 @@ def close_block(s: ShortWatch) -> None:
     if not s.lowest_V <= mean_V:
         s.lowest_V = mean_V
     s.largest_A = max(s.largest_A, math.fabs(current_A))
-    resting = math.fabs(current_A) <= REST_SHARE * s.largest_A
     if START_FROM_S <= s.cycle_s <= START_TO_S:
-        s.start_As += math.fabs(current_A)
-        s.start_Vs += math.fabs(mean_V)
+        s.start_As += math.fabs(current_A) * length_s
+        s.start_Vs += math.fabs(mean_V) * length_s
     if s.step_A == s.step_A and STEP_FROM_S <= s.since_s <= STEP_TO_S:
-        s.step_Vs += mean_V
-        s.step_s += 1.0
+        s.step_Vs += mean_V * length_s
+        s.step_s += length_s
     if s.since_s <= 1.5 * BLOCK_S:
         s.first_V = mean_V
     if s.step_from_rest == 1 and s.step_A < 0.0 and LATE_FROM_S <= s.since_s < LATE_TO_S:
         s.late_Ohm = safe_divide(mean_V - s.step_V, s.step_A)
-    if resting:
-        if REST_FROM_S <= s.since_s <= REST_TO_S:
-            observe_rest(s, mean_V)
-    else:
-        if math.fabs(current_A) >= POLARISED_SHARE * s.largest_A:
-            observe_polarisation(s, current_A, mean_V)
-        s.charge_A = max(s.charge_A, current_A)
-        s.discharge_A = max(s.discharge_A, -current_A)
-        s.active_s += BLOCK_S
-    observe_hold(s, current_A, mean_V)
     if s.since_s >= SETTLE_S:
-        s.steady_s += BLOCK_S
-        observe_mean(s, mean_V)
+        s.steady_s += length_s
+    if math.fabs(current_A) <= REST_SHARE * s.largest_A:
+        if REST_FROM_S <= s.since_s <= REST_TO_S:
+            observe_rest(s, mean_V, length_s)
+        return
+    if math.fabs(current_A) >= POLARISED_SHARE * s.largest_A:
+        observe_polarisation(s, current_A, mean_V, length_s)
+    s.charge_A = max(s.charge_A, current_A)
+    s.discharge_A = max(s.discharge_A, -current_A)
+    s.active_s += length_s
 
 
-def observe_rest(s: ShortWatch, mean_V: float) -> None:
-    """Add a second to the line through a rest's voltage. Kernel."""
-    if s.rest_n == 0:
+def observe_rest(s: ShortWatch, mean_V: float, length_s: float) -> None:
+    """Add a block to the line through a rest's voltage. Kernel."""
+    if s.rest_s == 0.0:
         s.rest_first_V = mean_V
         s.rest_sum_t = 0.0
         s.rest_sum_t2 = 0.0
@@ -462,15 +476,15 @@ def observe_rest(s: ShortWatch, mean_V: float) -> None:
         s.rest_sum_v = 0.0
     t_h = (s.since_s - REST_FROM_S) / 3600.0
     v = mean_V - s.rest_first_V
-    s.rest_n += 1
-    s.rest_sum_t += t_h
-    s.rest_sum_t2 += t_h * t_h
-    s.rest_sum_tV += t_h * v
-    s.rest_sum_v += v
+    s.rest_s += length_s
+    s.rest_sum_t += t_h * length_s
+    s.rest_sum_t2 += t_h * t_h * length_s
+    s.rest_sum_tV += t_h * v * length_s
+    s.rest_sum_v += v * length_s
 
 
-def observe_polarisation(s: ShortWatch, current_A: float, mean_V: float) -> None:
-    """Add a second to voltage over current, no further from the last ones than by a half. Kernel.
+def observe_polarisation(s: ShortWatch, current_A: float, mean_V: float, length_s: float) -> None:
+    """Add a block to voltage over current, no further from the last ones than by a half. Kernel.
 
     A spike of many seconds weighs as much as half its base; this is of use where the voltage is
     polarisation alone, in cells of two foils.
@@ -479,9 +493,9 @@ def observe_polarisation(s: ShortWatch, current_A: float, mean_V: float) -> None
     if s.smooth_Ohm != s.smooth_Ohm:
         s.smooth_Ohm = now_Ohm
     now_Ohm = min(max(now_Ohm, 0.5 * s.smooth_Ohm), 1.5 * s.smooth_Ohm)
-    s.smooth_Ohm += (now_Ohm - s.smooth_Ohm) / 30.0
-    s.polarised_As += math.fabs(current_A)
-    s.polarised_Vs += now_Ohm * math.fabs(current_A)
+    s.smooth_Ohm += (now_Ohm - s.smooth_Ohm) * min(length_s / 30.0, 1.0)
+    s.polarised_As += math.fabs(current_A) * length_s
+    s.polarised_Vs += now_Ohm * math.fabs(current_A) * length_s
 
 
 def observe_hold(s: ShortWatch, current_A: float, mean_V: float) -> None:
@@ -490,15 +504,8 @@ def observe_hold(s: ShortWatch, current_A: float, mean_V: float) -> None:
     They count as the voltage that they would be across the resistance of the last step.
     """
     if not math.fabs(mean_V - s.held_V) <= HELD_WITHIN_V:
+        forget_hold(s)
         s.held_V = mean_V
-        s.held_s = 0.0
-        s.held_n = 0
-        s.held_sum_A = 0.0
-        s.held_oldest_A = NAN
-        s.held_middle_A = NAN
-        s.held_newest_A = NAN
-        s.jump_before_V[HELD] = NAN
-        s.jump_middle_V[HELD] = NAN
     s.held_s += BLOCK_S
     if s.held_s < HELD_FROM_S:
         return
@@ -516,6 +523,21 @@ def observe_hold(s: ShortWatch, current_A: float, mean_V: float) -> None:
     s.held_oldest_A = s.held_middle_A
     s.held_middle_A = s.held_newest_A
     s.held_newest_A = mean_A
+
+
+def forget_hold(s: ShortWatch) -> None:
+    """Begin the means of a held voltage's current anew. Kernel."""
+    if s.held_V != s.held_V:
+        return
+    s.held_V = NAN
+    s.held_s = 0.0
+    s.held_n = 0
+    s.held_sum_A = 0.0
+    s.held_oldest_A = NAN
+    s.held_middle_A = NAN
+    s.held_newest_A = NAN
+    s.jump_before_V[HELD] = NAN
+    s.jump_middle_V[HELD] = NAN
 
 
 def observe_mean(s: ShortWatch, mean_V: float) -> None:
@@ -601,7 +623,7 @@ def change_current(s: ShortWatch, current_A: float) -> None:
     s.block_s = 0.0
     s.block_As = 0.0
     s.block_Vs = 0.0
-    s.rest_n = 0
+    s.rest_s = 0.0
     s.since_s = 0.0
     s.reference_A = current_A
     forget_means(s)
@@ -609,9 +631,9 @@ def change_current(s: ShortWatch, current_A: float) -> None:
 
 def close_rest(s: ShortWatch) -> None:
     """Note how fast the voltage fell in the rest that ends. Kernel."""
-    if s.rest_n < REST_LEAST_S:
+    if s.rest_s < REST_LEAST_S:
         return
-    n = 1.0 * s.rest_n
+    n = s.rest_s
     slope = safe_divide(
         n * s.rest_sum_tV - s.rest_sum_t * s.rest_sum_v,
         n * s.rest_sum_t2 - s.rest_sum_t * s.rest_sum_t,
