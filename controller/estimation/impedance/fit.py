@@ -19,7 +19,6 @@ from controller.estimation.impedance.circuits import (
     Parallel,
     Series,
     grid_of,
-    impedance,
     impedance_and_slopes,
     parse,
 )
@@ -251,7 +250,9 @@ def _model(circuit: Circuit, spectrum: Spectrum, scale: FloatArray) -> Model:
 
     def model(logs: FloatArray) -> tuple[FloatArray, FloatArray]:
         z, slopes = impedance_and_slopes(circuit, logs, grid)
-        return (z - measured).view(np.float64) * scale, slopes.view(np.float64) * scale
+        weighted = slopes.view(np.float64)
+        weighted *= scale
+        return (z - measured).view(np.float64) * scale, weighted
 
     return model
 
@@ -262,6 +263,7 @@ def _model(circuit: Circuit, spectrum: Spectrum, scale: FloatArray) -> Model:
 def _told(
     circuit: Circuit, spectrum: Spectrum, weights: Weights, model: Model, found: Minima
 ) -> Fit:
+    scale = _scale(spectrum, weights)
     best = int(np.argmin(found.costs))
     logs = _fast_first(circuit, found.points[best])
     residuals, slopes = (part[0] for part in model(logs[np.newaxis, :]))
@@ -270,15 +272,15 @@ def _told(
     freedom = count - size
     held = _held(circuit, logs)
     covariance = _covariance(slopes, held, cost, freedom, stated=weights is Weights.STATED)
-    fitted = impedance(circuit, np.exp(logs), spectrum.frequency_Hz)
-    relative = np.abs(fitted - spectrum.impedance_Ohm) / np.abs(spectrum.impedance_Ohm)
+    off_Ohm = (residuals / scale).view(np.complex128)
+    relative = np.abs(off_Ohm) / np.abs(spectrum.impedance_Ohm)
     parameters = size + 1  # and the scatter
     penalty = 2.0 * parameters * count / max(count - parameters - 1, 1)
     return Fit(
         circuit=circuit,
         weights=weights,
         estimates=_estimates(circuit, logs, covariance, held, freedom),
-        fitted_Ohm=fitted,
+        fitted_Ohm=spectrum.impedance_Ohm + off_Ohm,
         points=spectrum.frequency_Hz.size,
         freedom=freedom,
         cost=cost,
