@@ -83,7 +83,7 @@ class Regulation(StrEnum):
     """How well a constant voltage can be held on a plant."""
 
     IMPLICIT = "implicit"  # snapshot and restore: the end of each step is at the set voltage
-    EXPLICIT = "explicit"  # terminal_voltage only: short steps, error below 1 mV
+    EXPLICIT = "explicit"  # terminal_voltage only: each step's end is foreseen, within 1 mV
     FROM_SLOPE = "from-slope"  # neither: current from the last slope, error reported
 
 

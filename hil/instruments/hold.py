@@ -1,9 +1,10 @@
 """Holding a voltage: which current keeps the terminals at the set value, three ways.
 
 What a plant offers decides (`hil.plant.Regulation`): where it can go back, the current is found
-for which the *end* of a step is at the set voltage; where it only tells its voltage at once, short
-steps follow that; where it does neither, the last slope of voltage over current is followed and the
-error reported. Charging current is positive, and the voltage of any plant grows with it.
+for which the *end* of a step is at the set voltage; where it only tells its voltage at once, that
+end is foreseen (`hil.instruments.foreseen`); where it does neither, the last slope of voltage over
+current is followed and the error reported. Charging current is positive, and the voltage of any
+plant grows with it.
 """
 
 from __future__ import annotations
@@ -12,7 +13,6 @@ import math
 from typing import Any, Final, NamedTuple, Protocol
 
 from hil.instruments.terminals import Terminals
-from hil.plant import Regulation
 
 MAX_HELD_STEP_S: Final = 5.0  # when the current changes less than TARGET_CHANGE per step
 MIN_HELD_STEP_S: Final = 1e-3
@@ -27,12 +27,10 @@ SOLVABLE_V: Final = 1e-9  # but not finer than rounding allows
 SOLVED_V: Final = 1e-8
 HELD_ITERATIONS: Final = 80
 SECANT_ITERATIONS: Final = 8  # after these, every second one halves the bracket
-MIN_EXPLICIT_STEP_S: Final = 1e-5  # a cell that runs out of lithium is as steep as a wall
-DRIFT_V: Final = 1e-4  # of error wanted in a step that cannot be taken back
-SMALLEST_SHARE: Final = 0.02
+DRIFT_V: Final = 1e-4  # of error wanted in a step where only the slope is known
 CALM_STEPS: Final = 50
 REACHED_V: Final = 1e-3
-SLOPE_STEP_S: Final = 0.02  # shortest where only the slope is known: slower than double layers
+SLOPE_STEP_S: Final = 0.02  # the shortest of these: slower than double layers
 SLEWING_SHARE: Final = 0.05  # of the range of the current, per step
 SWINGING: Final = 1.5
 FIRST_SLOPE_V: Final = 1.0  # over the range of the current: far more than cells have
@@ -49,7 +47,8 @@ class HeldStep(NamedTuple):
     current_A, voltage_V : float
         At its end.
     error_V : float
-        Voltage minus target while the last of its current flowed.
+        Voltage minus target while the last of its current flowed: at its end, or at its begin where
+        that is known and further off.
     """
 
     taken_s: float
@@ -82,16 +81,6 @@ class Hold(Protocol):
     ) -> HeldStep:
         """Move the plant by at most `left_s` from the present current and voltage."""
         ...
-
-
-def hold_for(terminals: Terminals) -> Hold:
-    """Return the best way the plant allows."""
-    regulation = terminals.port.regulation
-    if regulation is Regulation.IMPLICIT:
-        return ImplicitHold(terminals)
-    if regulation is Regulation.EXPLICIT:
-        return ExplicitHold(terminals)
-    return SlopeHold(terminals)
 
 
 class ImplicitHold:
@@ -215,21 +204,19 @@ class SlopeHold:
         "_calm_steps",
         "_drift_V_per_s",
         "_reached",
-        "_shortest_s",
         "_slope_Ohm",
         "_step_s",
         "_terminals",
     )
 
-    def __init__(self, terminals: Terminals, shortest_s: float = SLOPE_STEP_S) -> None:
+    def __init__(self, terminals: Terminals) -> None:
         self._terminals = terminals
-        self._shortest_s = shortest_s
         self._slope_Ohm = 0.0
         self.begin()
 
     def begin(self) -> None:
         """Forget the past; the slope is the plant's and stays."""
-        self._step_s = self._shortest_s
+        self._step_s = SLOPE_STEP_S
         self._drift_V_per_s = 0.0
         self._calm_steps = 0
         self._reached = False
@@ -240,7 +227,7 @@ class SlopeHold:
         """Move the plant by one step."""
         step_s = _without_sliver(self._step_s, left_s)
         missing_V = target_V - voltage_V - self._drift_V_per_s * step_s
-        next_A, expected_V = self._next(missing_V, current_A, voltage_V, span)
+        next_A, expected_V = self._next(missing_V, current_A, span)
         end_V = self._terminals.pass_current(next_A, step_s)
         self._learn(expected_V, end_V - voltage_V, step_s)
         error_V, before_V = end_V - target_V, voltage_V - target_V
@@ -250,16 +237,10 @@ class SlopeHold:
         if self._reached:
             wanted = min(1.5, max(0.3, DRIFT_V / (abs(error_V) + 1e-12)))
             if step_s >= self._step_s or wanted < 1.0:
-                self._step_s = min(MAX_HELD_STEP_S, max(self._shortest_s, step_s * wanted))
+                self._step_s = min(MAX_HELD_STEP_S, max(SLOPE_STEP_S, step_s * wanted))
         return HeldStep(step_s, next_A * step_s, next_A, end_V, error_V)
 
-    def _next(
-        self,
-        missing_V: float,
-        current_A: float,
-        voltage_V: float,  # noqa: ARG002 - where it is known at once
-        span: Span,
-    ) -> tuple[float, float]:
+    def _next(self, missing_V: float, current_A: float, span: Span) -> tuple[float, float]:
         """Return the current that should move the voltage, and by how much it should."""
         span_A = span.high_A - span.low_A
         if not self._slope_Ohm > 0.0:
@@ -273,7 +254,7 @@ class SlopeHold:
         """Split what the voltage did into what the current did to it and drift."""
         rest_V = change_V - self._drift_V_per_s * step_s
         if abs(expected_V) > SLOPE_SIGNAL_V:
-            self._steepen(min(max(rest_V / expected_V, 0.5), 2.0))
+            self._slope_Ohm *= min(max(rest_V / expected_V, 0.5), 2.0)
         else:  # a sliver before an edge says little of the drift in a whole step
             weight = 0.5 * min(1.0, step_s / self._step_s)
             self._drift_V_per_s += weight * (rest_V - expected_V) / step_s
@@ -284,41 +265,10 @@ class SlopeHold:
         if abs(error_V) < DRIFT_V:
             return
         if error_V * before_V < -0.25 * before_V * before_V:
-            self._steepen(SWINGING)
+            self._slope_Ohm *= SWINGING
             self._calm_steps = 0
         elif error_V * before_V > 0.5 * before_V * before_V and self._calm_steps > CALM_STEPS:
-            self._steepen(1.0 / SWINGING)
-
-    def _steepen(self, factor: float) -> None:
-        self._slope_Ohm *= factor
-
-
-class ExplicitHold(SlopeHold):
-    """The current is the one that at once takes away a share of the error.
-
-    All of it would swing on a cell with a double layer, whose slope grows within milliseconds; the
-    share is what of the later slope shows at once, and is learnt as the slope is elsewhere.
-    """
-
-    __slots__ = ("_share",)
-
-    def __init__(self, terminals: Terminals) -> None:
-        super().__init__(terminals, MIN_EXPLICIT_STEP_S)
-
-    def begin(self) -> None:
-        """Forget the past."""
-        super().begin()
-        self._share = 1.0
-
-    def _next(
-        self, missing_V: float, current_A: float, voltage_V: float, span: Span
-    ) -> tuple[float, float]:
-        jump_V = self._share * missing_V
-        next_A = solve_at_once(self._terminals, voltage_V + jump_V, current_A, span)
-        return next_A, missing_V
-
-    def _steepen(self, factor: float) -> None:
-        self._share = min(1.0, max(SMALLEST_SHARE, self._share / factor))
+            self._slope_Ohm /= SWINGING
 
 
 class Search:

@@ -8,10 +8,18 @@ assumes the sign of a cell's voltage, nor that a cell can do more than `step`.
 from __future__ import annotations
 
 import math
-from typing import Any, Final
+from typing import Any, Final, assert_never
 
 from controller.domain.errors import InvariantError
-from hil.instruments.hold import REACHED_V, Hold, Span, hold_for, solve_at_once
+from hil.instruments.foreseen import ForeseenHold
+from hil.instruments.hold import (
+    REACHED_V,
+    Hold,
+    ImplicitHold,
+    SlopeHold,
+    Span,
+    solve_at_once,
+)
 from hil.instruments.terminals import PROBE_S, Terminals
 from hil.plant import Plant, PlantPort, Regulation, port_of
 
@@ -23,12 +31,26 @@ _FREE, _FIXED, _HELD = 0, 1, 2
 
 MAX_STEP_S: Final = 60.0
 MAX_BLIND_STEP_S: Final = 5.0  # towards a bound, on a plant that cannot go back
-MIN_BLIND_STEP_S: Final = 1e-3
+MIN_BLIND_STEP_S: Final = 1e-7  # bare Cu moves 0.03 mV; PROBE_S where nothing is known at once
 BLIND_V: Final = 2e-3  # the voltage should move in one of them
+FADING: Final = 0.8  # per step, of the steepest seen: where lithium ends, steps are uneven
 FULL_SCALE_A: Final = 1.05
 CROSSING_V: Final = 1e-4
 CROSSING_S: Final = 1e-7  # bare Cu moves up to 1 V in 1 ms
 _MAH: Final = 1.0 / 3.6  # per coulomb
+
+
+def hold_for(terminals: Terminals) -> Hold:
+    """Return the best way to hold a voltage that the plant allows."""
+    match terminals.port.regulation:
+        case Regulation.IMPLICIT:
+            return ImplicitHold(terminals)
+        case Regulation.EXPLICIT:
+            return ForeseenHold(terminals)
+        case Regulation.FROM_SLOPE:
+            return SlopeHold(terminals)
+        case never:
+            assert_never(never)
 
 
 class OutputStage:
@@ -68,8 +90,10 @@ class OutputStage:
         "_mode",
         "_reached",
         "_regime",
+        "_shortest_s",
         "_span",
         "_stale",
+        "_steepest_V_per_s",
         "_target_V",
         "_terminals",
         "_watch_s",
@@ -89,7 +113,7 @@ class OutputStage:
     def __init__(self, plant: Plant | PlantPort, ambient_K: float) -> None:
         self.port = plant if isinstance(plant, PlantPort) else port_of(plant)
         self._terminals = Terminals(self.port, ambient_K)
-        self._hold: Hold = hold_for(self._terminals)
+        self._hold = hold_for(self._terminals)
         self.voltage_V = math.nan  # until it is first asked for
         self.current_A = 0.0
         self.limited = False
@@ -104,7 +128,9 @@ class OutputStage:
         self._low_V = self._high_V = self._target_V = 0.0
         self._span = Span(0.0, 0.0)
         self._reached = False
-        self._watch_s = MIN_BLIND_STEP_S
+        self._shortest_s = MIN_BLIND_STEP_S if self._terminals.knows_at_once else PROBE_S
+        self._watch_s = self._shortest_s
+        self._steepest_V_per_s = 0.0
         self._stale = True
 
     @property
@@ -230,7 +256,8 @@ class OutputStage:
         """Let a current flow until the voltage leaves its bounds."""
         self._regime = _FIXED
         self._low_V, self._high_V = low_V, high_V
-        self._watch_s = MIN_BLIND_STEP_S
+        self._watch_s = self._shortest_s
+        self._steepest_V_per_s = 0.0
         self.limited = self._mode == VOLTAGE_SOURCE or current_A != self._level
         self._flow(current_A)
 
@@ -348,14 +375,15 @@ class OutputStage:
     def _blind_step(self, dt_s: float) -> float:
         """Constant current on a plant that cannot go back: half of the way to the bound at most.
 
-        And no further than the voltage moves a little, so that the knee before a cliff is seen.
+        And no further than the voltage moves a little, so that the knee before a cliff is seen;
+        the last 0.1 mV and half as much beyond in one step.
         """
         current_A, before_V = self.current_A, self.voltage_V
         step_s = min(dt_s, self._watch_s)
         voltage_V = self._terminals.pass_current(current_A, step_s)
         self._count(current_A * step_s)
         self.voltage_V = voltage_V
-        above, below = voltage_V >= self._high_V - CROSSING_V, voltage_V <= self._low_V + CROSSING_V
+        above, below = voltage_V > self._high_V, voltage_V < self._low_V
         if above or below:
             past_V = voltage_V - self._high_V if above else self._low_V - voltage_V
             self.largest_overshoot_V = max(self.largest_overshoot_V, past_V)
@@ -363,9 +391,11 @@ class OutputStage:
             return step_s
         moved_V = voltage_V - before_V
         room_V = self._high_V - voltage_V if moved_V > 0.0 else voltage_V - self._low_V
-        wanted_s = min(0.5 * room_V, BLIND_V) * step_s / (abs(moved_V) + 1e-12)
+        aim_V = min(0.5 * room_V, BLIND_V) if room_V > CROSSING_V else room_V + 0.5 * CROSSING_V
+        self._steepest_V_per_s = max(abs(moved_V) / step_s, FADING * self._steepest_V_per_s)
+        wanted_s = aim_V / (self._steepest_V_per_s + 1e-12)
         longest_s = min(MAX_BLIND_STEP_S, 2.0 * max(step_s, self._watch_s))
-        self._watch_s = max(MIN_BLIND_STEP_S, min(wanted_s, longest_s))
+        self._watch_s = max(self._shortest_s, min(wanted_s, longest_s))
         return step_s
 
     def _count(self, charge_C: float) -> None:
