@@ -287,7 +287,7 @@ def display() -> Result:
 
 
 def report() -> Result:
-    """Write the report of 400,000 readings without a cycle or treatment, which it need not read."""
+    """Write the report of 400,000 readings that it need not read, against reading one column."""
     folder = Path(tempfile.mkdtemp())
     try:
         writer = Journal.create(folder, HEADER, batch=200)
