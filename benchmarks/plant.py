@@ -169,7 +169,7 @@ def plant_call() -> list[Result]:
 
 def in_lockstep(cells: Population) -> Measure:
     """Measure one step of one cell where all are stepped at once and decided on in between (s)."""
-    magnitudes_A = cells.cyclings["charge_A"]
+    magnitudes_A = cells.cyclings["charge_A"].copy()  # next to each other
     currents_A = magnitudes_A.copy()
 
     def work() -> None:
