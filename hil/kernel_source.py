@@ -252,7 +252,7 @@ def _definition(function: FunctionType) -> ast.FunctionDef:
 def _functions_in(
     path: Path,
     stamp_ns: int,  # noqa: ARG001 -- with the size the key: a file edited is read again
-    size: int,  # noqa: ARG001
+    size: int,  # noqa: ARG001 -- likewise
 ) -> Mapping[str, ast.FunctionDef]:
     """Return the syntax trees of the functions at the top of a file."""
     tree = ast.parse(path.read_text(encoding="utf-8"))

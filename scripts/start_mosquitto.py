@@ -86,7 +86,7 @@ def main() -> int:
     sys.stdout.write(f"{port}\n")
     sys.stdout.flush()
     # No shell is wanted between the caller's handle and the broker.
-    return os.execv(broker, [broker, "-c", str(configuration)])  # noqa: S606
+    return os.execv(broker, [broker, "-c", str(configuration)])  # noqa: S606 -- our own configuration, no shell
 
 
 if __name__ == "__main__":

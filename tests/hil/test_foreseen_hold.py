@@ -309,7 +309,7 @@ def taught(lag_Ohm, rise_Ohm, drift_V):
     """Return what is learnt of a cell of these slopes from steps of random changes."""
     foresight = Foresight()
     foresight.forget(5.0)
-    changes = random.Random(3)  # noqa: S311
+    changes = random.Random(3)  # noqa: S311 -- noise, no secret
     for _ in range(200):
         change_A = changes.uniform(-1e-5, 1e-5)
         drift_V += rise_Ohm * change_A
