@@ -39,18 +39,21 @@ def readings(count: int, pairs: int = 2) -> Readings:
     """Return intervals, currents, voltages and flags of RC pairs, the current often changed."""
     normal = np.random.default_rng(5).standard_normal(count).tolist()
     levels_A = (1e-3, 0.0, -1e-3, -2e-3, 0.0)
-    found: Readings = ([], [], [], [])
+    dts_s: list[float] = []
+    currents_A: list[float] = []
+    voltages_V: list[float] = []
+    flags: list[int] = []
     fast_V = slow_V = 0.0
     for index, noise in enumerate(normal):
         dt_s = 1.0 + 0.1 * math.sin(index)
         current_A = levels_A[(index // HOLD) % len(levels_A)]
         fast_V += (5.0 * current_A - fast_V) * -math.expm1(-dt_s / 4.0)
         slow_V += (6.0 * (pairs - 1) * current_A - slow_V) * -math.expm1(-dt_s / 90.0)
-        voltage_V = 3.7 + 10.0 * current_A + fast_V + slow_V + 1e-4 * noise
-        flag = NEW_SET_POINT if index % HOLD == 0 else 0
-        for column, value in zip(found, (dt_s, current_A, voltage_V, flag), strict=True):
-            column.append(value)  # type: ignore[attr-defined]
-    return found
+        dts_s.append(dt_s)
+        currents_A.append(current_A)
+        voltages_V.append(3.7 + 10.0 * current_A + fast_V + slow_V + 1e-4 * noise)
+        flags.append(NEW_SET_POINT if index % HOLD == 0 else 0)
+    return dts_s, currents_A, voltages_V, flags
 
 
 def run_one(s: OnePair, dt_s: Any, current_A: Any, voltage_V: Any, flags: Any) -> int:
@@ -153,11 +156,11 @@ class Peer:
 
 def warm(pairs: int) -> tuple[Filter, Readings]:
     """Return a filter that has seen the warm-up, and the readings after it."""
-    every = readings(WARM_UP + 2000, pairs)
+    dts_s, currents_A, voltages_V, flags = readings(WARM_UP + 2000, pairs)
     s = new(pairs)
-    RUN[pairs](s, *(column[:WARM_UP] for column in every))
-    rest = tuple(column[WARM_UP:] for column in every)
-    return s, rest  # type: ignore[return-value]
+    first, later = slice(WARM_UP), slice(WARM_UP, None)
+    RUN[pairs](s, dts_s[first], currents_A[first], voltages_V[first], flags[first])
+    return s, (dts_s[later], currents_A[later], voltages_V[later], flags[later])
 
 
 def peer(pairs: int) -> Measure | str:
