@@ -73,6 +73,10 @@ _LAYOUTS: Final = (  # the first stands where no column is known
     ("Battery Data Format, machine names", BDF_MACHINE_NAMES),
 )
 _REQUIRED: Final = (T, CURRENT, VOLTAGE)
+_KNOWN: Final = (
+    "known are Battery Data Format, Neware, Arbin and BioLogic exports, and plain columns "
+    "time_s, current_A, voltage_V"
+)
 TEXT_FIELDS: Final = ("step_type",)
 
 
@@ -96,7 +100,7 @@ def recognise(source: str, names: list[str]) -> tuple[str, dict[str, str]]:
                 source,
                 f"column {wanted!r}",
                 "missing; the file has " + (", ".join(repr(n) for n in names) or "no columns"),
-                nearest(wanted, names) if names else "",
+                nearest(wanted, names) if fields else _KNOWN,
             )
     return layout, fields
 
