@@ -234,13 +234,3 @@ class CycledCell:
     def state(self) -> CellState:
         """Return the state as an object."""
         return records.from_record(CellState, self._state[0])
-
-
-def c_rate_A(parameters: CellParameters, c_rate: float) -> float:
-    """Return the current (A) of a C-rate of the nominal capacity."""
-    return c_rate * parameters.nominal_capacity_mAh * 1e-3
-
-
-def density_A(parameters: CellParameters, density_mA_per_cm2: float) -> float:
-    """Return the current (A) of a current density."""
-    return density_mA_per_cm2 * parameters.area_cm2 * 1e-3

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any, Final, NamedTuple
+from typing import Final, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -217,9 +217,3 @@ def counter_increments(counter_Ah: FloatArray) -> FloatArray:
     change = np.diff(counter_Ah)
     added: FloatArray = np.where(change < 0.0, counter_Ah[1:], change)
     return np.nan_to_num(added, nan=0.0)
-
-
-def first_true(mask: NDArray[Any]) -> int:
-    """Return the index of the first true element, -1 where there is none."""
-    at = np.flatnonzero(mask)
-    return int(at[0]) if at.size else -1
