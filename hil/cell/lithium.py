@@ -132,6 +132,10 @@ def lithium_advance(
     tau_s = p.double_layer_uF_per_cm2 * 1e-3 * slope
     before_V = e.potential_V
     e.potential_V = relaxed(before_V, steady_V, dt_s / tau_s)
+    if charge_mAh < 0.0:
+        # No further than this charge alone would lift it: a cell that strips does not plate.
+        highest_V = max(before_V, 0.0) - charge_mAh / capacity_mAh_per_V
+        e.potential_V = min(e.potential_V, highest_V)
     charge_mAh += capacity_mAh_per_V * (e.potential_V - before_V)
     if side_density > 0.0:
         side_mAh = side_density * p.area_cm2 * dt_s * HOURS_PER_S
