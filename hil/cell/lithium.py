@@ -120,7 +120,7 @@ def lithium_advance(
             e.potential_V = 0.0
             dt_s *= 1.0 - stored_mAh / charge_mAh
             charge_mAh -= stored_mAh
-    deposit_mAh = max(e.deposit_mAh + charge_mAh, 0.0)
+    deposit_mAh = max(e.deposit_mAh + charge_mAh * deposit_part(e, p, charge_mAh), 0.0)
     exchange *= surface_share(e, p, deposit_mAh, charge_mAh)
     carried = density - side_density
     root = safe_sqrt(carried * carried + 4.0 * exchange * exchange)
@@ -288,6 +288,11 @@ def strip(
     pit(e, p, stripped_mAh, density)
     roughen(e, p, stripped_mAh, density)
     return charge_mAh - stripped_mAh
+
+
+def deposit_part(e: ElectrodeState, p: CellParameters, charge_mAh: float) -> float:
+    """Return the share of a charge that the deposit takes or gives: all of what is plated."""
+    return 1.0 if charge_mAh > 0.0 else 1.0 - foil_part(e, p)
 
 
 def foil_part(e: ElectrodeState, p: CellParameters) -> float:

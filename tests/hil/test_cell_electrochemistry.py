@@ -155,6 +155,30 @@ def test_halving_the_step_changes_the_voltage_by_less_than_half_a_millivolt():
         assert worst < 5e-4, (current_A, dt_s)
 
 
+def test_halving_the_step_does_so_too_where_foil_takes_over_from_the_deposit():
+    """There the overpotential follows what is left of the deposit, of which foil spares a part."""
+    ends_V = []
+    for parts in (1, 2):
+        cell = LithiumMetalCell(PRESETS["li-nmc532"](0))
+        p = cell.parameters
+        current_A = 6e-3 * p.nominal_capacity_mAh
+        for _ in range(16):
+            cell.step(current_A / 18.0, 10.0, AMBIENT_K)
+        cell.step(0.0, 600.0, AMBIENT_K)
+        trace_V = []
+        while (left_mAh := cell.truth()["deposit_mAh"]) > 1e-4 * p.area_cm2:
+            step_s = 0.5 if left_mAh > 0.01 * p.area_cm2 else 0.2
+            trace_V.append(
+                [cell.step(-current_A, step_s / parts, AMBIENT_K)[0] for _ in range(parts)][-1]
+            )
+        ends_V.append(trace_V)
+    once_V, twice_V = ends_V
+    common = min(len(once_V), len(twice_V))
+    assert common > 40
+    worst_V = max(abs(a - b) for a, b in zip(once_V[:common], twice_V[:common], strict=True))
+    assert worst_V < 5e-4
+
+
 # -- nucleation, second plateau, end of strip -----------------------------------------------------
 
 

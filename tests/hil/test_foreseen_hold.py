@@ -73,13 +73,13 @@ def plated(preset, seed=1, mAh_per_cm2=PLATED_MAH_PER_CM2):
 # -- where lithium ends --------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("c_rate", [1.0 / 3.0, 1.0, 3.0])
+@pytest.mark.parametrize("c_rate", [1.0 / 3.0, 1.0, 5.0])
 @pytest.mark.parametrize(
     ("preset", "level_V"),
     [
         *[("anode-free", level_V) for level_V in (3.4, 3.2, 3.0, 2.5)],
         *[("anode-free-pouch", level_V) for level_V in (3.2, 2.5)],
-        *[("anode-free-lfp", level_V) for level_V in (3.0, 2.5)],
+        *[("anode-free-lfp", level_V) for level_V in (3.0, 2.5, 2.0)],
         *[("li-cu", level_V) for level_V in (-0.1, -0.5, -1.0)],
         *[("excess-lithium", level_V) for level_V in (3.2, 2.5)],
     ],
@@ -89,18 +89,10 @@ def test_constant_voltage_is_off_by_less_than_a_millivolt_where_terminal_voltage
 ):
     """A strip down to a bound that the device must meet and then hold.
 
-    At 3C the last lithium on bare Cu goes within some 10 us, and Cu moves by 0.3 V in 1 ms.
+    At 5C the last lithium on bare Cu goes within some 6 us, and Cu moves by 0.5 V in 1 ms.
     """
     stage = stripped_to(preset, level_V, c_rate)
     assert stage.largest_overshoot_V < A_MILLIVOLT
-
-
-@pytest.mark.parametrize(
-    ("preset", "level_V", "c_rate"), [("anode-free-lfp", 2.0, 1.0 / 3.0), ("li-cu", -1.0, 6.0)]
-)
-def test_a_bound_is_passed_by_what_the_cells_voltage_jumps(preset, level_V, c_rate):
-    """Our cell's own voltage is uneven there, by some mV within 50 us; the hold is not."""
-    assert stripped_to(preset, level_V, c_rate).largest_overshoot_V < 5e-3
 
 
 def stripped_to(preset, level_V, c_rate) -> OutputStage:
