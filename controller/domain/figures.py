@@ -84,6 +84,12 @@ class CycleFigures:
     soft_short_evidence : str
         In words, what spoke for one.
     duration_s : float
+    charging_s : float
+        Time in which charge flowed in; NaN where not counted, as the next two.
+    spent_s : float
+        Time after a discharge had come to its lower cut-off, until the next charge.
+    high_s : float
+        Time near the upper cut-off.
     mean_temperature_K : float
     unobserved_charge_Ah : float
         Half width of the interval of charge that flowed unobserved (crash, lost link).
@@ -123,6 +129,9 @@ class CycleFigures:
     soft_short_probability: float = NAN
     soft_short_evidence: str = ""
     duration_s: float = NAN
+    charging_s: float = NAN
+    spent_s: float = NAN
+    high_s: float = NAN
     mean_temperature_K: float = NAN
     unobserved_charge_Ah: float = 0.0
     anchored: bool = False

@@ -65,6 +65,7 @@ KERNELS: Final[tuple[str, ...]] = (
     "controller.estimation.impedance.steps:take_window",
     "controller.estimation.impedance.steps:watch_lag",
     "controller.estimation.running:add_charge",
+    "controller.estimation.running:count_time",
     "controller.estimation.running:charge_of",
     "controller.estimation.running:cleaned",
     "controller.estimation.running:follow_answer",

@@ -13,8 +13,9 @@ same filling but for `p`, the drift of polarisation. So an anode-limited end (`a
 and the fade of charge between two cycles gives what is `S + O`: the lithium share of the charge
 that did not come back is measured where both are small, else it is an interval.
 
-`S` and `O` grow with time at unknown constant rates. Their prior is a mixture: none, or anything
-over three decades. Each component carries a Gaussian over (instrument, S, O, p), updated once per
+`S` and `O` grow at unknown constant rates: a shuttle while there is lithium on the anode, oxidation
+near the upper cut-off. What a shuttle takes during a charge, the charge gives: a shorter one gives
+less. Their prior is a mixture: none, or anything over three decades. Each component carries a Gaussian over (instrument, S, O, p), updated once per
 cycle; the state is a few hundred numbers whatever the age of the cell.
 
 How lithium lost divides into isolated metal and SEI, into fresh and old, and what an
@@ -168,7 +169,8 @@ class InventoryState:
     log_weight: Numbers
     fresh_Ah: Numbers  # by ageing time, were all lithium lost isolated metal
     cycles: int = 0
-    hours: float = 0.0
+    shuttle_h: float = 0.0  # in which lithium was on the anode
+    oxidation_h: float = 0.0  # near the upper cut-off
     missing_Ah: float = 0.0
     u_missing_Ah: float = 0.0  # of the instrument, the same sign always: it adds up
     throughput_Ah: float = 0.0
@@ -189,7 +191,9 @@ class InventoryState:
     reference_charge_Ah: float = 0.0
     reference_missing_Ah: float = 0.0
     reference_u_Ah: float = 0.0
-    reference_hours: float = 0.0
+    reference_shuttle_h: float = 0.0
+    reference_oxidation_h: float = 0.0
+    reference_charging_h: float = 0.0
 
 
 _ARRAYS: Final = ("mean", "cov", "log_weight", "fresh_Ah")
@@ -277,7 +281,6 @@ def close_cycle(state: InventoryState, config: InventoryConfig, figures: CycleFi
     is called measured.
     """
     known = math.isfinite(figures.net_charge_Ah) and math.isfinite(figures.u_net_charge_Ah)
-    hours = figures.duration_s / 3600.0 if math.isfinite(figures.duration_s) else 0.0
     if not known:
         state.starts_empty = 0
     else:
@@ -285,13 +288,13 @@ def close_cycle(state: InventoryState, config: InventoryConfig, figures: CycleFi
         state.missing_Ah -= figures.net_charge_Ah
         state.u_missing_Ah += figures.u_net_charge_Ah
         state.throughput_Ah += figures.charge_Ah
-    state.hours += hours
     state.cycles += 1
     anode = (
         known
         and figures.discharge_end is DischargeEnd.ANODE
         and figures.discharge_end_probability >= ANODE_CERTAIN
     )
+    _count_time(state, config, figures, anode=anode)
     revived = _revived(state, config, figures, anode=anode)
     missing = Quantity(
         value_Ah=state.missing_Ah,
@@ -301,7 +304,7 @@ def close_cycle(state: InventoryState, config: InventoryConfig, figures: CycleFi
         label=Label.MEASURED if known else Label.UNKNOWN,
     )
     lost = _lost(state, config, anode=anode)
-    _follow(state, lost, revived, hours)
+    _follow(state, lost, revived, _hours(figures.duration_s))
     inactive, sei, fresh, old = _split(state, config, lost)
     return Inventory(
         cycle=figures.cycle,
@@ -315,6 +318,21 @@ def close_cycle(state: InventoryState, config: InventoryConfig, figures: CycleFi
         revived=revived,
         reserve=_reserve(config, lost),
     )
+
+
+def _hours(time_s: float) -> float:
+    return time_s / 3600.0 if math.isfinite(time_s) else 0.0
+
+
+def _count_time(
+    state: InventoryState, config: InventoryConfig, figures: CycleFigures, *, anode: bool
+) -> None:
+    """Count the hours in which a shuttle and oxidation ran; all of them where nothing is told."""
+    duration_h = _hours(figures.duration_s)
+    bare = anode and config.cell_format is not CellFormat.EXCESS_LITHIUM
+    state.shuttle_h += duration_h - (_hours(figures.spent_s) if bare else 0.0)
+    told = math.isfinite(figures.high_s)
+    state.oxidation_h += _hours(figures.high_s) if told else duration_h
 
 
 def _take_charge(state: InventoryState, config: InventoryConfig, figures: CycleFigures) -> None:
@@ -333,11 +351,13 @@ def _take_charge(state: InventoryState, config: InventoryConfig, figures: CycleF
     nominal_Ah = config.nominal_capacity_Ah
     fade_Ah = state.reference_charge_Ah - figures.base_charge_Ah
     excess_Ah = state.missing_Ah - state.reference_missing_Ah - fade_Ah
-    hours = state.hours - state.reference_hours
-    design = np.array([state.u_missing_Ah - state.reference_u_Ah, hours, hours, -1.0])
+    shorter_h = state.reference_charging_h - _hours(figures.charging_s)
+    shuttle_h = state.shuttle_h - state.reference_shuttle_h - shorter_h
+    oxidation_h = state.oxidation_h - state.reference_oxidation_h
+    design = np.array([state.u_missing_Ah - state.reference_u_Ah, shuttle_h, oxidation_h, -1.0])
     state.cov[:, _P, _P] += (POLARISATION * nominal_Ah) ** 2
-    side_A = np.maximum(state.mean[:, _S] + state.mean[:, _O], 0.0)
-    noise = (CHARGE_NOISE * nominal_Ah) ** 2 + (SIDE_VARIATION * side_A * hours) ** 2
+    side_Ah = np.maximum(state.mean[:, _S] * shuttle_h + state.mean[:, _O] * oxidation_h, 0.0)
+    noise = (CHARGE_NOISE * nominal_Ah) ** 2 + (SIDE_VARIATION * side_Ah) ** 2
     gain = state.cov @ design  # (components, 4)
     variance = gain @ design + noise
     surprise = excess_Ah - state.mean @ design
@@ -368,7 +388,9 @@ def _refer_to(state: InventoryState, figures: CycleFigures) -> None:
     state.reference_charge_Ah = figures.base_charge_Ah
     state.reference_missing_Ah = state.missing_Ah
     state.reference_u_Ah = state.u_missing_Ah
-    state.reference_hours = state.hours
+    state.reference_shuttle_h = state.shuttle_h
+    state.reference_oxidation_h = state.oxidation_h
+    state.reference_charging_h = _hours(figures.charging_s)
 
 
 def _revived(
@@ -457,11 +479,11 @@ def _normal_cdf(z: Numbers) -> Numbers:
 
 def _lost_mixture(state: InventoryState, config: InventoryConfig) -> _Mixture:
     """Return lithium lost plus what is left on the anode: A - S - instrument."""
-    design = np.array([state.u_missing_Ah, state.hours, 0.0, 0.0])
+    design = np.array([state.u_missing_Ah, state.shuttle_h, 0.0, 0.0])
     mean = state.missing_Ah - state.mean @ design
     variance = state.cov @ design @ design
     left_Ah = LEFT_AT_ANODE_END * config.nominal_capacity_Ah
-    varied_Ah = SIDE_VARIATION * state.mean[:, _S] * state.hours
+    varied_Ah = SIDE_VARIATION * state.mean[:, _S] * state.shuttle_h
     sd = np.sqrt(np.maximum(variance, 0.0) + left_Ah**2 + varied_Ah**2)
     weight = np.exp(state.log_weight - np.max(state.log_weight))
     # Lithium lost is not negative, and a side current that would have it so is none.
@@ -538,14 +560,18 @@ def _side(state: InventoryState, config: InventoryConfig) -> Quantity:
     """Return the charge of side currents since assembly, shuttle and oxidation together."""
     if _side_probability(config) == 0.0:
         return NOTHING
-    design = np.array([0.0, state.hours, state.hours, 0.0])
-    varied_h = math.hypot(SIDE_VARIATION * state.hours, FORMATION_VARIATION * state.reference_hours)
+    design = np.array([0.0, state.shuttle_h, state.oxidation_h, 0.0])
+    varied_h = np.hypot(
+        SIDE_VARIATION * design,
+        FORMATION_VARIATION
+        * np.array([0.0, state.reference_shuttle_h, state.reference_oxidation_h, 0.0]),
+    )
     now = _mixture(state.mean, state.cov, state.log_weight, design, varied_h)
     mean_Ah, sd_Ah = now.moments()
     moved_Ah, _ = now.moments(_tilt(config))
     dominated = prior_dominated(
         posterior_sd=sd_Ah,
-        prior_sd=_prior_side_sd_A(config) * state.hours,
+        prior_sd=_mixture(*_components(config), design).moments()[1],
         moved_by=moved_Ah - mean_Ah,
     )
     return Quantity(
@@ -557,21 +583,20 @@ def _side(state: InventoryState, config: InventoryConfig) -> Quantity:
     )
 
 
-@lru_cache(maxsize=8)
-def _prior_side_sd_A(config: InventoryConfig) -> float:
-    """Return the prior's standard deviation of both side currents together (A)."""
-    return _mixture(*_components(config), np.array([0.0, 1.0, 1.0, 0.0])).moments()[1]
-
-
 def _mixture(
-    mean: Numbers, cov: Numbers, log_weight: Numbers, design: Numbers, varied_h: float = 0.0
+    mean: Numbers,
+    cov: Numbers,
+    log_weight: Numbers,
+    design: Numbers,
+    varied_h: Numbers | None = None,
 ) -> _Mixture:
     """Return what a combination of the components' numbers is.
 
     `varied_h`: hours of the side currents by which they may have been longer or shorter.
     """
     variance = cov @ design @ design
-    variance = variance + ((mean[:, _S] + mean[:, _O]) * varied_h) ** 2
+    if varied_h is not None:
+        variance = variance + (mean @ varied_h) ** 2
     weight = np.exp(log_weight - np.max(log_weight))
     return _Mixture(mean @ design, np.sqrt(np.maximum(variance, 1e-30)), weight / weight.sum())
 

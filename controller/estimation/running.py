@@ -91,6 +91,9 @@ NOISE_V: Final = 1e-4
 WRONG_WAY_V: Final = 3e-3
 # Within this of the cut-off a reading without limit status counts as held (V). Assumed, 2-10 mV.
 HELD_WITHIN_V: Final = 0.005
+# Within this of the upper cut-off electrolyte oxidises: over 0.1 V it falls to a third or less.
+# Assumed, 0.05-0.2 V.
+HIGH_WITHIN_V: Final = 0.1
 
 # Sums are kept for so many current ranges at once; the first holds those without a range and those
 # that found no place. Three tags each: base, treatment, diagnostic.
@@ -143,6 +146,7 @@ class Running:
         "bucket_rest_As",
         "bucket_s",
         "bucket_tag",
+        "charging_s",
         "circuit",
         "comparable",
         "current_A",
@@ -157,6 +161,7 @@ class Running:
         "half_charge_As",
         "half_discharge_As",
         "has_last",
+        "high_s",
         "implausible",
         "kind",
         "limit_status",
@@ -171,6 +176,8 @@ class Running:
         "skipped_in_row",
         "skipped_t_s",
         "slope_A_per_s",
+        "spent",
+        "spent_s",
         "steps",
         "steps_found",
         "t_host_s",
@@ -209,6 +216,10 @@ class Running:
     half_discharge_As: float
     timing_As2: float
     duration_s: float
+    charging_s: float
+    spent: int  # the discharge is at its cut-off, or was and no charge has followed
+    spent_s: float
+    high_s: float  # near the upper cut-off
     temperature_K_s: float
     temperature_s: float
     gaps: int
@@ -259,6 +270,7 @@ class Running:
         self.shorts = ShortWatch()
         self.curve = new_curve(cell.lower_cut_off_V, cell.upper_cut_off_V, cell.nominal_capacity_Ah)
         self.ending = new_ending(cell.lower_cut_off_V, cell.nominal_capacity_Ah)
+        self.spent = 1
         new_cycle(self)
         new_discharge(self)
         self.discharge_new = 1
@@ -347,6 +359,7 @@ def take_interval(
     shape = shape_of(s, reading.current_A, status, sample.output, kind, tag)
     charge = charge_of(s, sample, reading.current_A, dt_s, shape, kind)
     add_charge(s, sample.current_range_A, charge, dt_s, kind, tag)
+    count_time(s, cell, status, reading.voltage_V, charge.charge_As, dt_s, kind)
     if kind == DISCHARGE and tag != TAG_TREATMENT and not charge.charge_As > 0.0:
         follow_discharge(s, cell, status, reading.voltage_V, charge.charge_As, dt_s)
     if sample.temperature_K - sample.temperature_K == 0.0:
@@ -482,6 +495,29 @@ def add_charge(
         s.half_discharge_As += charge.half_width_As
 
 
+def count_time(
+    s: Running,
+    cell: CellNumbers,
+    limit_status: int,
+    voltage_V: float,
+    charge_As: float,
+    dt_s: float,
+    kind: int,
+) -> None:
+    """Count the time in which side currents run: charging, after the discharge's end, high. Kernel."""
+    if kind > HOLD_0A and charge_As > 0.0:
+        s.charging_s += dt_s
+        s.spent = 0
+    if s.spent == 1:
+        s.spent_s += dt_s
+    elif kind == DISCHARGE and (
+        limit_status == LIMIT_VOLTAGE or voltage_V - cell.lower_cut_off_V <= HELD_WITHIN_V
+    ):
+        s.spent = 1
+    if cell.upper_cut_off_V - voltage_V <= HIGH_WITHIN_V:
+        s.high_s += dt_s
+
+
 def take_bucket(s: Running, range_A: float, tag: int) -> None:
     """Find the sums of this range and tag; an unknown range is one range, 0. Kernel."""
     found = 0
@@ -581,6 +617,9 @@ def new_cycle(s: Running) -> None:
     s.half_discharge_As = 0.0
     s.timing_As2 = 0.0
     s.duration_s = 0.0
+    s.charging_s = 0.0
+    s.spent_s = 0.0
+    s.high_s = 0.0
     s.temperature_K_s = 0.0
     s.temperature_s = 0.0
     s.gaps = 0
