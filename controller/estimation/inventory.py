@@ -13,10 +13,11 @@ same filling but for `p`, the drift of polarisation. So an anode-limited end (`a
 and the fade of charge between two cycles gives what is `S + O`: the lithium share of the charge
 that did not come back is measured where both are small, else it is an interval.
 
-`S` and `O` grow at unknown constant rates: a shuttle while there is lithium on the anode, oxidation
-near the upper cut-off. What a shuttle takes during a charge, the charge gives: a shorter one gives
-less. Their prior is a mixture: none, or anything over three decades. Each component carries a Gaussian over (instrument, S, O, p), updated once per
-cycle; the state is a few hundred numbers whatever the age of the cell.
+`S` and `O` grow at rates that hardly change: a shuttle while there is lithium on the anode,
+oxidation near the upper cut-off, and what a shuttle takes during a charge the charge gives. These clocks run
+differently from cycle to cycle, which tells the two apart. The prior of each is a mixture: none,
+or anything over three decades. Each component carries a Gaussian over instrument, rates, what they
+took and `p`, updated once per cycle; the state is some 1,400 numbers whatever the age of the cell.
 
 How lithium lost divides into isolated metal and SEI, into fresh and old, and what an
 excess-lithium cell has lost before it runs out, nothing here informs but what a treatment or a
@@ -47,7 +48,7 @@ ANODE_CERTAIN: Final = 0.8
 LEFT_AT_ANODE_END: Final = 2e-4
 # Drift of the charge between two cycles that is polarisation, share of nominal capacity over the
 # root of a cycle. Assumed, 1e-4 to 2e-3.
-POLARISATION: Final = 1e-4
+POLARISATION: Final = 1.2e-4
 # Noise of one charge: resolution, temperature. Assumed, 5e-5 to 5e-4 of nominal capacity.
 CHARGE_NOISE: Final = 1e-4
 # Prior of a side current, for shuttle and oxidation each: the probability that there is one, and
@@ -56,11 +57,11 @@ CHARGE_NOISE: Final = 1e-4
 SIDE_PROBABILITY: Final = 0.3
 SIDE_RATES_PER_H: Final = tuple(1e-5 * 4.0**k for k in range(6))
 _NO_SIDE_PER_H: Final = 5e-7
-# How far from constant a side current is, as a share of what it took: a shuttle stops while there
-# is no lithium on the anode; oxidation waits for a high voltage, which slow formation cycles hold
-# for another share of their time. Assumed, 1-5 % and 10-50 %.
-SIDE_VARIATION: Final = 0.02
-FORMATION_VARIATION: Final = 0.3
+# How far from constant a side current is, as a share of it: by chance in each cycle, as a walk over
+# the root of a cycle, and before the first base charge. Assumed, 2-10 %, 0.1-1 % and 5-30 %.
+SIDE_SCATTER: Final = 0.03
+SIDE_WALK: Final = 0.003
+FORMATION_VARIATION: Final = 0.1
 _SIDE_WIDTH: Final = 0.45  # of each component; neighbours stand a factor of four apart
 # Prior of lithium lost per charge plated. Assumed: log-normal, CE 98 to 99.9 %.
 LOSS_MEDIAN: Final = 0.004
@@ -81,7 +82,11 @@ _SD_RATIO: Final = 0.7
 _SHIFT_SD: Final = 0.5
 
 _NEGLIGIBLE: Final = 1e-5  # weight of a component
-_Z, _S, _O, _P = range(4)
+# Of a component: the instrument, both rates (A), drift of polarisation (Ah), and what both have
+# taken since the reference charge (Ah).
+_Z, _S, _O, _P, _TAKEN_S, _TAKEN_O = range(6)
+_STATES: Final = 6
+_UPPER: Final = np.triu_indices(_STATES)
 _SPOILING: Final = frozenset({"gap", "unobserved-charge", "incomplete", "time-reset", "saturated"})
 
 
@@ -210,8 +215,8 @@ def _components(config: InventoryConfig) -> tuple[Numbers, Numbers, Numbers]:
     weights[0] = 1.0 - probability
     count = len(rates) ** 2
     shuttle, oxidation = (index.ravel() for index in np.indices((len(rates), len(rates))))
-    mean = np.zeros((count, 4))
-    cov = np.zeros((count, 4, 4))
+    mean = np.zeros((count, _STATES))
+    cov = np.zeros((count, _STATES, _STATES))
     mean[:, _S] = rates[shuttle]
     mean[:, _O] = rates[oxidation]
     cov[:, _Z, _Z] = 1.0
@@ -238,11 +243,11 @@ def new_inventory(config: InventoryConfig) -> InventoryState:
 
 def to_dict(state: InventoryState) -> dict[str, Any]:
     """Return the state for JSON."""
+    plain = {item.name: getattr(state, item.name) for item in fields(InventoryState)}
+    plain["cov"] = state.cov[:, *_UPPER]  # symmetric
     return {
-        item.name: getattr(state, item.name).tolist()
-        if item.name in _ARRAYS
-        else getattr(state, item.name)
-        for item in fields(InventoryState)
+        name: value.tolist() if isinstance(value, np.ndarray) else value
+        for name, value in plain.items()
     }
 
 
@@ -258,6 +263,11 @@ def from_dict(data: Mapping[str, Any]) -> InventoryState:
         item.name: np.array(data[item.name]) if item.name in _ARRAYS else data[item.name]
         for item in fields(InventoryState)
     }
+    upper = values["cov"]
+    cov = np.empty((len(upper), _STATES, _STATES))
+    cov[:, *_UPPER] = upper
+    cov[:, *_UPPER[::-1]] = upper
+    values["cov"] = cov
     return InventoryState(**values)
 
 
@@ -330,9 +340,24 @@ def _count_time(
     """Count the hours in which a shuttle and oxidation ran; all of them where nothing is told."""
     duration_h = _hours(figures.duration_s)
     bare = anode and config.cell_format is not CellFormat.EXCESS_LITHIUM
-    state.shuttle_h += duration_h - (_hours(figures.spent_s) if bare else 0.0)
-    told = math.isfinite(figures.high_s)
-    state.oxidation_h += _hours(figures.high_s) if told else duration_h
+    shuttle_h = duration_h - (_hours(figures.spent_s) if bare else 0.0)
+    oxidation_h = _hours(figures.high_s) if math.isfinite(figures.high_s) else duration_h
+    hours = np.array([shuttle_h, oxidation_h])
+    state.shuttle_h += shuttle_h
+    state.oxidation_h += oxidation_h
+    # The same unsteadiness whichever of them it is: the steadier would else look the likelier.
+    least_A = _NO_SIDE_PER_H * config.nominal_capacity_Ah
+    took_Ah = (np.abs(state.mean[:, [_S, _O]]) + least_A) * np.maximum(hours, 1e-3)
+    weight = np.exp(state.log_weight - np.max(state.log_weight))
+    both_Ah = float(weight @ took_Ah.sum(axis=1) / weight.sum())
+    parts = took_Ah / took_Ah.sum(axis=1)[:, None]
+    for k, (rate, taken) in enumerate(((_S, _TAKEN_S), (_O, _TAKEN_O))):
+        state.mean[:, taken] += hours[k] * state.mean[:, rate]
+        state.cov[:, taken, :] += hours[k] * state.cov[:, rate, :]
+        state.cov[:, :, taken] += hours[k] * state.cov[:, :, rate]
+        state.cov[:, taken, taken] += (SIDE_SCATTER * both_Ah) ** 2 * parts[:, k]
+        if hours[k] > 0.0:
+            state.cov[:, rate, rate] += (SIDE_WALK * both_Ah / hours[k]) ** 2 * parts[:, k]
 
 
 def _take_charge(state: InventoryState, config: InventoryConfig, figures: CycleFigures) -> None:
@@ -351,15 +376,12 @@ def _take_charge(state: InventoryState, config: InventoryConfig, figures: CycleF
     nominal_Ah = config.nominal_capacity_Ah
     fade_Ah = state.reference_charge_Ah - figures.base_charge_Ah
     excess_Ah = state.missing_Ah - state.reference_missing_Ah - fade_Ah
-    shorter_h = state.reference_charging_h - _hours(figures.charging_s)
-    shuttle_h = state.shuttle_h - state.reference_shuttle_h - shorter_h
-    oxidation_h = state.oxidation_h - state.reference_oxidation_h
-    design = np.array([state.u_missing_Ah - state.reference_u_Ah, shuttle_h, oxidation_h, -1.0])
+    longer_h = _hours(figures.charging_s) - state.reference_charging_h
+    instrument_Ah = state.u_missing_Ah - state.reference_u_Ah
+    design = np.array([instrument_Ah, longer_h, 0.0, -1.0, 1.0, 1.0])
     state.cov[:, _P, _P] += (POLARISATION * nominal_Ah) ** 2
-    side_Ah = np.maximum(state.mean[:, _S] * shuttle_h + state.mean[:, _O] * oxidation_h, 0.0)
-    noise = (CHARGE_NOISE * nominal_Ah) ** 2 + (SIDE_VARIATION * side_Ah) ** 2
-    gain = state.cov @ design  # (components, 4)
-    variance = gain @ design + noise
+    gain = state.cov @ design  # (components, states)
+    variance = gain @ design + (CHARGE_NOISE * nominal_Ah) ** 2
     surprise = excess_Ah - state.mean @ design
     believed = state.log_weight > np.max(state.log_weight) + _BELIEVED_LOG
     if not np.any(np.abs(surprise[believed]) <= ODD_AT_U * np.sqrt(variance[believed])):
@@ -378,7 +400,8 @@ def _take_charge(state: InventoryState, config: InventoryConfig, figures: CycleF
     state.log_weight = np.maximum(state.log_weight - np.max(state.log_weight), -700.0)
     share = gain / variance[:, None]
     state.mean += share * surprise[:, None]
-    state.cov -= share[:, :, None] * gain[:, None, :]
+    cov = state.cov - share[:, :, None] * gain[:, None, :]
+    state.cov = 0.5 * (cov + cov.transpose(0, 2, 1))
 
 
 def _refer_to(state: InventoryState, figures: CycleFigures) -> None:
@@ -391,6 +414,11 @@ def _refer_to(state: InventoryState, figures: CycleFigures) -> None:
     state.reference_shuttle_h = state.shuttle_h
     state.reference_oxidation_h = state.oxidation_h
     state.reference_charging_h = _hours(figures.charging_s)
+    # What the side currents had taken before is told by their rates alone from here on.
+    for taken in (_TAKEN_S, _TAKEN_O):
+        state.mean[:, taken] = 0.0
+        state.cov[:, taken, :] = 0.0
+        state.cov[:, :, taken] = 0.0
 
 
 def _revived(
@@ -479,11 +507,12 @@ def _normal_cdf(z: Numbers) -> Numbers:
 
 def _lost_mixture(state: InventoryState, config: InventoryConfig) -> _Mixture:
     """Return lithium lost plus what is left on the anode: A - S - instrument."""
-    design = np.array([state.u_missing_Ah, state.shuttle_h, 0.0, 0.0])
+    before_h = state.reference_shuttle_h if state.has_reference else 0.0
+    design = np.array([state.u_missing_Ah, before_h, 0.0, 0.0, 1.0, 0.0])
     mean = state.missing_Ah - state.mean @ design
     variance = state.cov @ design @ design
     left_Ah = LEFT_AT_ANODE_END * config.nominal_capacity_Ah
-    varied_Ah = SIDE_VARIATION * state.mean[:, _S] * state.shuttle_h
+    varied_Ah = FORMATION_VARIATION * state.mean[:, _S] * before_h
     sd = np.sqrt(np.maximum(variance, 0.0) + left_Ah**2 + varied_Ah**2)
     weight = np.exp(state.log_weight - np.max(state.log_weight))
     # Lithium lost is not negative, and a side current that would have it so is none.
@@ -560,18 +589,18 @@ def _side(state: InventoryState, config: InventoryConfig) -> Quantity:
     """Return the charge of side currents since assembly, shuttle and oxidation together."""
     if _side_probability(config) == 0.0:
         return NOTHING
-    design = np.array([0.0, state.shuttle_h, state.oxidation_h, 0.0])
-    varied_h = np.hypot(
-        SIDE_VARIATION * design,
-        FORMATION_VARIATION
-        * np.array([0.0, state.reference_shuttle_h, state.reference_oxidation_h, 0.0]),
-    )
+    before_h = np.zeros(_STATES)
+    if state.has_reference:
+        before_h[_S], before_h[_O] = state.reference_shuttle_h, state.reference_oxidation_h
+    design = before_h + np.array([0.0, 0.0, 0.0, 0.0, 1.0, 1.0])
+    varied_h = FORMATION_VARIATION * before_h
     now = _mixture(state.mean, state.cov, state.log_weight, design, varied_h)
+    whole_h = np.array([0.0, state.shuttle_h, state.oxidation_h, 0.0, 0.0, 0.0])
     mean_Ah, sd_Ah = now.moments()
     moved_Ah, _ = now.moments(_tilt(config))
     dominated = prior_dominated(
         posterior_sd=sd_Ah,
-        prior_sd=_mixture(*_components(config), design).moments()[1],
+        prior_sd=_mixture(*_components(config), whole_h).moments()[1],
         moved_by=moved_Ah - mean_Ah,
     )
     return Quantity(

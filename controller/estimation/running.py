@@ -504,7 +504,7 @@ def count_time(
     dt_s: float,
     kind: int,
 ) -> None:
-    """Count the time in which side currents run: charging, after the discharge's end, high. Kernel."""
+    """Count the time of charging, after a discharge's end, and near the upper cut-off. Kernel."""
     if kind > HOLD_0A and charge_As > 0.0:
         s.charging_s += dt_s
         s.spent = 0
