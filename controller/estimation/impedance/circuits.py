@@ -116,6 +116,19 @@ class Parameter:
     highest: float
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Group:
+    """What is added up to the row `first`, and whether the sum's inverse is what is to be added.
+
+    Its parameters stand from index `first` to before `stop`.
+    """
+
+    first: int
+    others: tuple[int, ...]
+    stop: int
+    inverted: bool
+
+
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class Powers:
     """The elements as powers of j w, one row per parameter.
@@ -136,6 +149,8 @@ class Powers:
         Rows of the exponents of constant phase elements.
     finite : tuple of (Element, bool)
         Warburg elements with an end, which are no powers, and whether as an admittance.
+    groups : tuple of Group
+        Inner ones first; the last is the whole circuit.
     """
 
     by_log: FloatArray
@@ -145,6 +160,7 @@ class Powers:
     signs: FloatArray
     alphas: tuple[int, ...]
     finite: tuple[tuple[Element, bool], ...]
+    groups: tuple[Group, ...]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -235,28 +251,24 @@ def slopes_and_impedance(circuit: Circuit, log_values: FloatArray, grid: Grid) -
     slopes = np.multiply(immittances, grid.slopes, out=found[:, :-1])
     for element, inverted in powers.finite:
         _finite_warburg(element, values, grid, immittances, slopes, inverted=inverted)
-    found[:, -1] = _of_node(circuit.root, immittances, slopes, inverted=False)
+    found[:, -1] = _added_up(powers, immittances, slopes)
     return found
 
 
-def _of_node(
-    node: Node, immittances: ComplexArray, slopes: ComplexArray, *, inverted: bool
-) -> ComplexArray:
-    """Return a node's impedance, `inverted` its admittance, and lead the slopes up to it.
+def _added_up(powers: Powers, immittances: ComplexArray, slopes: ComplexArray) -> ComplexArray:
+    """Return the whole circuit's impedance and lead the slopes up to it; `immittances` are used up.
 
     Y = 1 / Z has dY = -Z^-2 dZ; the sign is in the slopes already.
     """
-    if isinstance(node, Element):
-        return immittances[:, node.first]
-    inside = isinstance(node, Parallel)
-    parts = [_of_node(part, immittances, slopes, inverted=inside) for part in node.parts]
-    total = functools.reduce(np.add, parts)
-    if inside is inverted:
-        return total
-    total = 1.0 / total
-    led = slopes[:, node.first : node.stop]
-    led *= (total * total)[:, np.newaxis]
-    return total
+    for group in powers.groups:
+        total = immittances[:, group.first]
+        for other in group.others:
+            total += immittances[:, other]
+        if group.inverted:
+            np.reciprocal(total, out=total)
+            led = slopes[:, group.first : group.stop]
+            led *= (total * total)[:, np.newaxis]
+    return immittances[:, 0]
 
 
 def _finite_warburg(
@@ -346,6 +358,7 @@ def _powers_of(root: Node, size: int) -> Powers:
         signs=signs,
         alphas=tuple(alphas),
         finite=tuple(finite),
+        groups=tuple(_groups(root)),
     )
 
 
@@ -356,6 +369,17 @@ def _elements(node: Node, *, inverted: bool = False) -> Iterator[tuple[Element, 
         return
     for part in node.parts:
         yield from _elements(part, inverted=isinstance(node, Parallel))
+
+
+def _groups(node: Node, *, inverted: bool = False) -> Iterator[Group]:
+    """Give each group, inner ones first; `inverted`: an admittance is what is to be added."""
+    if isinstance(node, Element):
+        return
+    inside = isinstance(node, Parallel)
+    for part in node.parts:
+        yield from _groups(part, inverted=inside)
+    others = tuple(part.first for part in node.parts[1:])
+    yield Group(first=node.first, others=others, stop=node.stop, inverted=inside is not inverted)
 
 
 class _Reader:

@@ -39,6 +39,7 @@ _CORRELATED: Final = 0.98
 _AT_BOUND: Final = 1e-9
 # Singular values below this share of the largest are none.
 _RANK: Final = 1e-12
+_TINY: Final = 1e-300
 # Parallel groups with a time constant of their own.
 _ARCS: Final = ([Kind.RESISTOR, Kind.CAPACITOR], [Kind.RESISTOR, Kind.CONSTANT_PHASE])
 
@@ -326,15 +327,15 @@ def _covariance(
     if stated:
         scatter = max(scatter, 1.0)
     seen = slopes[free]
-    norms = np.maximum(np.sqrt(np.vecdot(seen, seen)), 1e-300)
+    norms = np.sqrt(np.vecdot(seen, seen) + _TINY)
     _, singular, rows = np.linalg.svd((seen / norms[:, np.newaxis]).T, full_matrices=False)
-    blind = singular <= _RANK * singular[0] if singular.size else np.empty(0, dtype=np.bool_)
-    inverse = np.where(blind, 0.0, 1.0 / np.where(blind, 1.0, singular))
-    part = scatter * (rows.T * inverse**2) @ rows / np.outer(norms, norms)
-    unseen = np.any(np.abs(rows[blind]) > 1e-3, axis=0)
+    told = singular > _RANK * singular[:1]
+    half = rows[told].T / (norms[:, np.newaxis] * singular[told])
+    part = scatter * (half @ half.T)
+    unseen = np.any(np.abs(rows[~told]) > 1e-3, axis=0)
     part[unseen, unseen] = np.inf
     covariance = np.zeros((len(held), len(held)))
-    covariance[np.ix_(free, free)] = part
+    covariance[free[:, np.newaxis], free] = part
     return covariance
 
 

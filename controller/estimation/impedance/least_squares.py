@@ -26,8 +26,10 @@ _LARGEST_STEP: Final = 2.0
 _MOST_STEPS: Final = 400
 # Once a start has converged the others have so many steps left: some never leave a flat valley.
 _PATIENCE: Final = 30
-# Largest cosine of residuals with a column of the Jacobian at a minimum (as MINPACK's gtol).
+# Largest cosine of residuals with a column of the Jacobian at a minimum (as MINPACK's gtol). Its
+# square is the largest relative fall of the cost that is expected of one parameter alone.
 _COSINE: Final = 1e-6
+_SMALLEST_ALONE: Final = _COSINE * _COSINE
 # Relative fall of the cost, expected and found, below which a lightly damped step ends the search.
 _SMALLEST_FALL: Final = 1e-10
 _LIGHT_DAMPING: Final = 1e-2
@@ -79,10 +81,10 @@ def minima(model: Model, start: FloatArray, lowest: FloatArray, highest: FloatAr
         if len(moving) < len(searches):
             at, here = points[moving], products[moving]
         damping = np.array([searches[k].damping for k in moving])
-        moved, expected, cosine = _step(at, here, damping, lowest, highest)
+        moved, expected, alone = _step(at, here, damping, lowest, highest)
         trial = at + moved
         there = _products(model(trial))
-        figures = zip(there[:, -1, -1].tolist(), expected.tolist(), cosine.tolist(), strict=True)
+        figures = zip(there[:, -1, -1].tolist(), expected.tolist(), alone.tolist(), strict=True)
         for row, (k, figure) in enumerate(zip(moving, figures, strict=True)):
             if searches[k].take(*figure):
                 points[k], products[k] = trial[row], there[row]
@@ -112,11 +114,11 @@ class _Search:
     def ended(self) -> bool:
         return self.converged or self.damping >= _MOST_DAMPING
 
-    def take(self, cost: float, expected: float, cosine: float) -> bool:
+    def take(self, cost: float, expected: float, alone: float) -> bool:
         """Return whether the point tried is better; damp accordingly, see whether it is the end."""
         fall = self.cost - cost
         still = _SMALLEST_FALL * self.cost
-        self.converged = cosine < _COSINE or (
+        self.converged = alone < _SMALLEST_ALONE * self.cost or (
             expected < still and abs(fall) < still and self.damping < _LIGHT_DAMPING
         )
         if not fall > 0.0:  # nor where it is no number
@@ -144,12 +146,13 @@ def _step(
     lowest: FloatArray,
     highest: FloatArray,
 ) -> tuple[FloatArray, FloatArray, FloatArray]:
-    """Return each point's damped step within bounds, the fall expected of it, the cosine before it.
+    """Return each point's step within bounds and the expected falls of the cost.
 
-    The step solves (A + damping diag(A)) step = -gradient.
+    The step solves (A + damping diag(A)) step = -gradient. The first fall is that of the step, the
+    second the largest that is expected of one parameter alone.
     """
-    normal, gradient, cost = products[:, :-1, :-1], products[:, :-1, -1], products[:, -1, -1]
-    squares = np.maximum(normal.diagonal(axis1=1, axis2=2), _TINY)
+    normal, gradient = products[:, :-1, :-1], products[:, :-1, -1]
+    squares = normal.diagonal(axis1=1, axis2=2) + _TINY
     held = _held(at, gradient, lowest, highest)
     if held is not None:
         free = ~held
@@ -164,8 +167,7 @@ def _step(
     slope += gradient
     slope += gradient
     expected = -np.vecdot(moved, slope)
-    cosines = np.abs(gradient) / np.sqrt(squares * np.maximum(cost, _TINY)[:, np.newaxis])
-    return moved, expected, np.maximum.reduce(cosines, axis=1)
+    return moved, expected, np.maximum.reduce(gradient * gradient / squares, axis=1)
 
 
 def _held(
