@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
 
@@ -9,7 +10,7 @@ import numpy as np
 
 from benchmarks import peers
 from benchmarks.plant import beside
-from benchmarks.timing import Result, seconds
+from benchmarks.timing import Measure, Result, seconds
 from controller.estimation.impedance.circuits import impedance, parse
 from controller.estimation.impedance.fit import fit, without_inductive_top
 from controller.estimation.impedance.points import Spectrum, spectrum_of
@@ -25,6 +26,8 @@ STARTS = (
     [0.01, 0.01, 0.1, 0.8, 0.01, 1.0, 0.8, 0.01],
     [0.015, 0.005, 0.1, 0.8, 0.01, 1.0, 0.8, 0.003],
 )
+# Fits of ours for one of theirs: a single one is too short for a clock on a busy machine.
+TIMES = 10
 # impedance.py's own example, where it lies beside the checkout.
 MEASURED = Path(__file__).parents[2] / "shared" / "data" / "eis_reference" / "exampleData.csv"
 _VALUES = np.array([0.016, 0.0049, 0.40, 0.893, 0.01026, 4.44, 0.848, 0.002756])
@@ -46,22 +49,35 @@ def eis_fit() -> list[Result]:
     """Fit two arcs and diffusion to 57 points, from given and from 20 own starts, against peers."""
     spectrum = example()
     expected = fit(CIRCUIT, spectrum).values
-    theirs = peers.impedance_fit(
-        CIRCUIT, STARTS, spectrum.frequency_Hz, spectrum.impedance_Ohm, expected
-    )
 
-    def from_guesses() -> float:
-        for start in STARTS:
+    def theirs(starts: Sequence[list[float]]) -> Measure | str:
+        f_Hz, z_Ohm = spectrum.frequency_Hz, spectrum.impedance_Ohm
+        return peers.impedance_fit(CIRCUIT, starts, f_Hz, z_Ohm, expected)
+
+    def ours(starts: Sequence[list[float]]) -> float:
+        for start in starts:
             if not np.allclose(fit(CIRCUIT, spectrum, start=start, count=0).values, expected, 1e-3):
                 raise RuntimeError(f"{start} leads elsewhere than the best of many")
-        work = [partial(fit, CIRCUIT, spectrum, start=start, count=0) for start in STARTS]
+        work = [partial(fit, CIRCUIT, spectrum, start=start, count=0) for start in starts] * TIMES
         return sum(map(seconds, work)) / len(work)
 
     def many_starts() -> float:
         return seconds(lambda: fit(CIRCUIT, spectrum))
 
-    peer = "impedance.py, mean of five guesses to the same minimum"
+    same, unit, five = (
+        "impedance.py, the guess with the least gain",
+        "ms, same guesses",
+        theirs(STARTS),
+    )
+    mean = "impedance.py, mean of five guesses to the same minimum"
+    each = [
+        beside(
+            "eis-fit", f"ms, guess {k}", MILLI, partial(ours, [start]), [(same, theirs([start]))]
+        )
+        for k, start in enumerate(STARTS, start=1)
+    ]
     return [
-        *beside("eis-fit", "ms, same guesses", MILLI, from_guesses, [(peer, theirs)]),
-        *beside("eis-fit", "ms, 20 starts", MILLI, many_starts, [(peer, theirs)]),
+        *beside("eis-fit", unit, MILLI, partial(ours, STARTS), [(mean, five)]),
+        *max(each, key=lambda one: one[0].ratio or 0.0),
+        *beside("eis-fit", "ms, 20 starts", MILLI, many_starts, [(mean, five)]),
     ]

@@ -37,6 +37,11 @@ def test_names_units_and_order_of_parameters():
         ("R0-p(R1,C1)", [1.0, 2.0, 0.1], 1.0 + 2.0 / (1.0 + 0.2 * JW)),
         ("p(R0-p(R1,C1),L1)", [1.0, 2.0, 0.1, 0.4],
          1.0 / (1.0 / (1.0 + 2.0 / (1.0 + 0.2 * JW)) + 1.0 / (0.4 * JW))),
+        ("p(p(R1,C1),W1,CPE1)", [2.0, 0.1, 3.0, 0.5, 0.8],
+         1.0 / (0.5 + 0.1 * JW + np.sqrt(0.5 * JW) / 3.0 + 0.5 * JW**0.8)),
+        ("p(R1-Wo1,Ws1)", [1.0, 2.0, 0.3, 4.0, 0.5],
+         1.0 / (1.0 / (1.0 + 2.0 / (np.sqrt(0.3 * JW) * np.tanh(np.sqrt(0.3 * JW))))
+                + np.sqrt(0.5 * JW) / (4.0 * np.tanh(np.sqrt(0.5 * JW))))),
     ],
 )  # fmt: skip
 def test_impedance_is_the_closed_form(text, values, closed):

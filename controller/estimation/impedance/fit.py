@@ -19,8 +19,8 @@ from controller.estimation.impedance.circuits import (
     Parallel,
     Series,
     grid_of,
-    impedance_and_slopes,
     parse,
+    slopes_and_impedance,
 )
 from controller.estimation.impedance.least_squares import Minima, Model, minima
 from controller.estimation.impedance.points import ComplexArray, Spectrum
@@ -39,6 +39,9 @@ _CORRELATED: Final = 0.98
 _AT_BOUND: Final = 1e-9
 # Singular values below this share of the largest are none.
 _RANK: Final = 1e-12
+_TINY: Final = 1e-300
+# Parallel groups with a time constant of their own.
+_ARCS: Final = ([Kind.RESISTOR, Kind.CAPACITOR], [Kind.RESISTOR, Kind.CONSTANT_PHASE])
 
 
 class Weights(StrEnum):
@@ -172,7 +175,8 @@ def fit(
         begin = np.vstack([_checked_start(parsed, start), begin])
     lowest, highest = (np.log([getattr(p, end) for p in parsed.parameters]) for end in _ENDS)
     found = minima(model, begin, lowest, highest)
-    return _told(parsed, spectrum, weights, model, _polished(model, found, lowest, highest))
+    rested = _polished(model, found, lowest, highest)
+    return _told(parsed, spectrum, weights, model, scale, rested)
 
 
 _ENDS: Final = ("lowest", "highest")
@@ -245,14 +249,16 @@ def _scale(spectrum: Spectrum, weights: Weights) -> FloatArray:
 
 
 def _model(circuit: Circuit, spectrum: Spectrum, scale: FloatArray) -> Model:
-    grid = grid_of(spectrum.frequency_Hz)
+    grid = grid_of(circuit, spectrum.frequency_Hz)
     measured = spectrum.impedance_Ohm
 
-    def model(logs: FloatArray) -> tuple[FloatArray, FloatArray]:
-        z, slopes = impedance_and_slopes(circuit, logs, grid)
-        weighted = slopes.view(np.float64)
+    def model(logs: FloatArray) -> FloatArray:
+        found = slopes_and_impedance(circuit, logs, grid)
+        residuals = found[:, -1]
+        residuals -= measured
+        weighted = found.view(np.float64)
         weighted *= scale
-        return (z - measured).view(np.float64) * scale, weighted
+        return weighted
 
     return model
 
@@ -261,19 +267,24 @@ def _model(circuit: Circuit, spectrum: Spectrum, scale: FloatArray) -> Model:
 
 
 def _told(
-    circuit: Circuit, spectrum: Spectrum, weights: Weights, model: Model, found: Minima
+    circuit: Circuit,
+    spectrum: Spectrum,
+    weights: Weights,
+    model: Model,
+    scale: FloatArray,
+    found: Minima,
 ) -> Fit:
-    scale = _scale(spectrum, weights)
     best = int(np.argmin(found.costs))
     logs = _fast_first(circuit, found.points[best])
-    residuals, slopes = (part[0] for part in model(logs[np.newaxis, :]))
+    rows = model(logs[np.newaxis, :])[0]
+    slopes, residuals = rows[:-1], rows[-1]
     count, size = residuals.size, logs.size
     cost = float(residuals @ residuals)
     freedom = count - size
     held = _held(circuit, logs)
     covariance = _covariance(slopes, held, cost, freedom, stated=weights is Weights.STATED)
     off_Ohm = (residuals / scale).view(np.complex128)
-    relative = np.abs(off_Ohm) / np.abs(spectrum.impedance_Ohm)
+    relative = off_Ohm / np.abs(spectrum.impedance_Ohm)
     parameters = size + 1  # and the scatter
     penalty = 2.0 * parameters * count / max(count - parameters - 1, 1)
     return Fit(
@@ -284,11 +295,13 @@ def _told(
         points=spectrum.frequency_Hz.size,
         freedom=freedom,
         cost=cost,
-        relative_rms=float(np.sqrt(np.mean(relative**2))),
+        relative_rms=math.sqrt(np.vecdot(relative, relative).real / relative.size),
         aicc=count * math.log(max(cost, 1e-300) / count) + penalty,
         correlated=_correlated(circuit, covariance),
         starts=found.costs.size,
-        starts_agreeing=int(np.sum(found.costs <= found.costs[best] * (1.0 + _SAME_COST))),
+        starts_agreeing=int(
+            np.count_nonzero(found.costs <= found.costs[best] * (1.0 + _SAME_COST))
+        ),
         converged=bool(found.converged[best]),
     )
 
@@ -313,15 +326,16 @@ def _covariance(
     scatter = cost / freedom
     if stated:
         scatter = max(scatter, 1.0)
-    norms = np.maximum(np.linalg.norm(slopes[free], axis=1), 1e-300)
-    _, singular, rows = np.linalg.svd((slopes[free] / norms[:, np.newaxis]).T, full_matrices=False)
-    blind = singular <= _RANK * singular[0] if singular.size else np.empty(0, dtype=np.bool_)
-    inverse = np.where(blind, 0.0, 1.0 / np.where(blind, 1.0, singular))
-    part = scatter * (rows.T * inverse**2) @ rows / np.outer(norms, norms)
-    unseen = np.any(np.abs(rows[blind]) > 1e-3, axis=0)
+    seen = slopes[free]
+    norms = np.sqrt(np.vecdot(seen, seen) + _TINY)
+    _, singular, rows = np.linalg.svd((seen / norms[:, np.newaxis]).T, full_matrices=False)
+    told = singular > _RANK * singular[:1]
+    half = rows[told].T / (norms[:, np.newaxis] * singular[told])
+    part = scatter * (half @ half.T)
+    unseen = np.any(np.abs(rows[~told]) > 1e-3, axis=0)
     part[unseen, unseen] = np.inf
     covariance = np.zeros((len(held), len(held)))
-    covariance[np.ix_(free, free)] = part
+    covariance[free[:, np.newaxis], free] = part
     return covariance
 
 
@@ -358,11 +372,12 @@ def _estimates(
 def _correlated(circuit: Circuit, covariance: FloatArray) -> tuple[tuple[str, str, float], ...]:
     u = np.sqrt(np.diagonal(covariance))
     known = (u > 0.0) & np.isfinite(u)
-    size = np.where(known, u, 1.0)
-    shares = np.where(np.outer(known, known), covariance, 0.0) / np.outer(size, size)
+    size = np.where(known, u, np.inf)
+    shares = np.where(np.isfinite(covariance), covariance, 0.0) / np.outer(size, size)
     return tuple(
         (circuit.parameters[j].name, circuit.parameters[i].name, float(shares[i, j]))
-        for i, j in np.argwhere(np.tril(np.abs(shares) > _CORRELATED, -1)).tolist()
+        for i, j in np.argwhere(np.abs(shares) > _CORRELATED).tolist()
+        if j < i
     )
 
 
@@ -388,31 +403,23 @@ def _fast_first(circuit: Circuit, logs: FloatArray) -> FloatArray:
     if not isinstance(circuit.root, Series):
         return logs
     ordered = logs.copy()
-    groups: dict[str, list[Parallel]] = {}
-    for part in circuit.root.parts:
-        if isinstance(part, Parallel) and (likeness := _likeness(part)):
-            groups.setdefault(likeness, []).append(part)
-    for alike in groups.values():
-        blocks = sorted((_log_tau(part, logs), [logs[k] for k in _indices(part)]) for part in alike)
-        for part, (_, block) in zip(alike, blocks, strict=True):
-            ordered[_indices(part)] = block
+    for alike in _ARCS:
+        groups = [part for part in circuit.root.parts if _kinds(part) == alike]
+        blocks = sorted((logs[part.first : part.stop].tolist() for part in groups), key=_log_tau)
+        for part, block in zip(groups, blocks, strict=True):
+            ordered[part.first : part.stop] = block
     return ordered
 
 
-def _likeness(part: Parallel) -> str:
-    kinds = [one.kind if isinstance(one, Element) else None for one in part.parts]
-    known = ([Kind.RESISTOR, Kind.CAPACITOR], [Kind.RESISTOR, Kind.CONSTANT_PHASE])
-    return str(kinds) if kinds in known else ""
+def _kinds(node: Node) -> list[Kind]:
+    """Return what a parallel group is made of; empty for what is not one of elements alone."""
+    if not isinstance(node, Parallel):
+        return []
+    elements = [part for part in node.parts if isinstance(part, Element)]
+    return [one.kind for one in elements] if len(elements) == len(node.parts) else []
 
 
-def _indices(part: Node) -> list[int]:
-    if isinstance(part, Element):
-        return [part.first, part.first + 1] if part.kind is Kind.CONSTANT_PHASE else [part.first]
-    return [k for one in part.parts for k in _indices(one)]
-
-
-def _log_tau(part: Parallel, logs: FloatArray) -> float:
+def _log_tau(block: list[float]) -> float:
     """Return the logarithm of (R Q)^(1/alpha), of R C with a capacitor."""
-    product, *alpha = (logs[k] for k in _indices(part)[1:])
-    total = float(logs[_indices(part)[0]] + product)
-    return total / math.exp(float(alpha[0])) if alpha else total
+    log_r, log_q, *log_alpha = block
+    return (log_r + log_q) / math.exp(log_alpha[0]) if log_alpha else log_r + log_q

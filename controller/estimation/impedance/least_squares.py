@@ -7,6 +7,7 @@ a parameter that would leave its bounds is held there while the slope pushes out
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Final
@@ -16,16 +17,19 @@ from numpy.typing import NDArray
 
 from controller.estimation.table import FloatArray
 
-# residuals, shape (s, m), and their derivatives, shape (s, p, m), of points of shape (s, p)
-Model = Callable[[FloatArray], tuple[FloatArray, FloatArray]]
+# At points of shape (s, p): derivatives of the residuals and, in the last row, the residuals,
+# shape (s, p + 1, m).
+Model = Callable[[FloatArray], FloatArray]
 
 # A step changes no parameter by more than this (of a logarithm: a factor of 7).
 _LARGEST_STEP: Final = 2.0
 _MOST_STEPS: Final = 400
 # Once a start has converged the others have so many steps left: some never leave a flat valley.
 _PATIENCE: Final = 30
-# Largest cosine of residuals with a column of the Jacobian at a minimum (as MINPACK's gtol).
+# Largest cosine of residuals with a column of the Jacobian at a minimum (as MINPACK's gtol). Its
+# square is the largest relative fall of the cost that is expected of one parameter alone.
 _COSINE: Final = 1e-6
+_SMALLEST_ALONE: Final = _COSINE * _COSINE
 # Relative fall of the cost, expected and found, below which a lightly damped step ends the search.
 _SMALLEST_FALL: Final = 1e-10
 _LIGHT_DAMPING: Final = 1e-2
@@ -67,71 +71,103 @@ def minima(model: Model, start: FloatArray, lowest: FloatArray, highest: FloatAr
         Bounds.
     """
     points = np.clip(start, lowest, highest)
-    residuals, slopes = model(points)
-    costs = _costs(residuals)
-    damping = np.full(costs.size, _FIRST_DAMPING)
-    growth = np.full(costs.size, 2.0)
-    converged = np.zeros(costs.size, dtype=np.bool_)
-    moving = np.flatnonzero(np.isfinite(costs))
-    gradient, normal = _slope_and_bend(slopes, residuals)
+    products = _products(model(points))
+    searches = [_Search(cost=cost) for cost in products[:, -1, -1].tolist()]
+    moving = [k for k, search in enumerate(searches) if math.isfinite(search.cost)]
     count, last = 0, _MOST_STEPS
-    while moving.size and count < last:
+    while moving and count < last:
         count += 1
-        at, g, a, cost, damp = points, gradient, normal, costs, damping
-        if moving.size < costs.size:
-            at, g, a, cost, damp = at[moving], g[moving], a[moving], cost[moving], damp[moving]
-        step, cosine = _step(a, g, cost, damp, _held(at, g, lowest, highest))
-        trial = np.minimum(np.maximum(at + step, lowest), highest)
-        moved = trial - at
-        new_residuals, new_slopes = model(trial)
-        new_costs = _costs(new_residuals)
-        bent = (a @ moved[:, :, np.newaxis])[:, :, 0]
-        expected = -np.einsum("sp,sp->s", moved, 2.0 * g + bent)
-        fall = cost - new_costs
-        better = fall > 0.0
-        still = _SMALLEST_FALL * cost
-        done = (
-            (cosine < _COSINE)
-            | ((expected < still) & (np.abs(fall) < still) & (damp < _LIGHT_DAMPING))
-            | (np.abs(moved).max(axis=1) < _SMALLEST_STEP)
+        at, here = points, products
+        if len(moving) < len(searches):
+            at, here = points[moving], products[moving]
+        damping = np.array([searches[k].damping for k in moving])
+        moved, expected, alone = _step(at, here, damping, lowest, highest)
+        trial = at + moved
+        there = _products(model(trial))
+        figures = zip(there[:, -1, -1].tolist(), expected.tolist(), alone.tolist(), strict=True)
+        for row, (k, figure) in enumerate(zip(moving, figures, strict=True)):
+            if searches[k].take(*figure):
+                points[k], products[k] = trial[row], there[row]
+            elif max(map(abs, moved[row].tolist())) < _SMALLEST_STEP:
+                searches[k].converged = True
+            if searches[k].converged:
+                last = min(last, count + _PATIENCE)
+        moving = [k for k in moving if not searches[k].ended]
+    return Minima(
+        points=points,
+        costs=np.array([search.cost for search in searches]),
+        converged=np.array([search.converged for search in searches], dtype=np.bool_),
+        steps=count,
+    )
+
+
+@dataclass(slots=True, kw_only=True)
+class _Search:
+    """How far the search from one start has come."""
+
+    cost: float
+    damping: float = _FIRST_DAMPING
+    growth: float = 2.0
+    converged: bool = False
+
+    @property
+    def ended(self) -> bool:
+        return self.converged or self.damping >= _MOST_DAMPING
+
+    def take(self, cost: float, expected: float, alone: float) -> bool:
+        """Return whether the point tried is better; damp accordingly, see whether it is the end."""
+        fall = self.cost - cost
+        still = _SMALLEST_FALL * self.cost
+        self.converged = alone < _SMALLEST_ALONE * self.cost or (
+            expected < still and abs(fall) < still and self.damping < _LIGHT_DAMPING
         )
-        ratio = np.minimum(np.maximum(fall, 0.0) / np.maximum(expected, _TINY), 1.0)
-        ease = np.maximum(1.0 / 3.0, 1.0 - (2.0 * ratio - 1.0) ** 3)
-        lost = moving[~better]
-        if moving.size == costs.size and lost.size == 0:  # all of them: nothing is picked apart
-            points, costs = trial, new_costs
-            gradient, normal = _slope_and_bend(new_slopes, new_residuals)
-            damping = np.maximum(damping * ease, _LEAST_DAMPING)
-            growth.fill(2.0)
-        elif lost.size < moving.size:
-            won = moving[better]
-            points[won], costs[won] = trial[better], new_costs[better]
-            gradient[won], normal[won] = _slope_and_bend(new_slopes[better], new_residuals[better])
-            damping[won] = np.maximum(damping[won] * ease[better], _LEAST_DAMPING)
-            growth[won] = 2.0
-        if lost.size:
-            damping[lost] *= growth[lost]
-            growth[lost] *= 2.0
-        if done.any():
-            converged[moving[done]] = True
-            last = min(last, count + _PATIENCE)
-        ended = done | (damping[moving] >= _MOST_DAMPING)
-        if ended.any():
-            moving = moving[~ended]
-    return Minima(points=points, costs=costs, converged=converged, steps=count)
+        if not fall > 0.0:  # nor where it is no number
+            self.damping *= self.growth
+            self.growth *= 2.0
+            return False
+        ratio = min(fall / max(expected, _TINY), 1.0)
+        ease = max(1.0 / 3.0, 1.0 - (2.0 * ratio - 1.0) ** 3)
+        self.damping = max(self.damping * ease, _LEAST_DAMPING)
+        self.growth = 2.0
+        self.cost = cost
+        return True
 
 
-def _costs(residuals: FloatArray) -> FloatArray:
-    """Return sums of squares; infinite where one is no number."""
-    costs = np.einsum("sm,sm->s", residuals, residuals)
-    return np.where(np.isfinite(costs), costs, np.inf).astype(np.float64)
+def _products(rows: FloatArray) -> FloatArray:
+    """Return each point's normal matrix, bordered by half the gradient, the cost in the corner."""
+    products: FloatArray = rows @ rows.transpose(0, 2, 1)
+    return products
 
 
-def _slope_and_bend(slopes: FloatArray, residuals: FloatArray) -> tuple[FloatArray, FloatArray]:
-    """Return half the gradient of the cost and the normal matrix, of each point."""
-    gradient: FloatArray = (slopes @ residuals[:, :, np.newaxis])[:, :, 0]
-    normal: FloatArray = slopes @ slopes.transpose(0, 2, 1)
-    return gradient, normal
+def _step(
+    at: FloatArray,
+    products: FloatArray,
+    damping: FloatArray,
+    lowest: FloatArray,
+    highest: FloatArray,
+) -> tuple[FloatArray, FloatArray, FloatArray]:
+    """Return each point's step within bounds and the expected falls of the cost.
+
+    The step solves (A + damping diag(A)) step = -gradient. The first fall is that of the step, the
+    second the largest that is expected of one parameter alone.
+    """
+    normal, gradient = products[:, :-1, :-1], products[:, :-1, -1]
+    squares = normal.diagonal(axis1=1, axis2=2) + _TINY
+    held = _held(at, gradient, lowest, highest)
+    if held is not None:
+        free = ~held
+        gradient = gradient * free
+        normal = normal * (free[:, :, np.newaxis] & free[:, np.newaxis, :])
+    damped = normal.copy()
+    np.einsum("sii->si", damped)[...] = squares * (1.0 + damping)[:, np.newaxis]
+    solved = np.linalg.solve(damped, gradient[:, :, np.newaxis])[:, :, 0]
+    bounded = np.minimum(np.maximum(solved, -_LARGEST_STEP), _LARGEST_STEP)
+    moved = np.minimum(np.maximum(at - bounded, lowest), highest) - at
+    slope = np.matvec(normal, moved)
+    slope += gradient
+    slope += gradient
+    expected = -np.vecdot(moved, slope)
+    return moved, expected, np.maximum.reduce(gradient * gradient / squares, axis=1)
 
 
 def _held(
@@ -139,28 +175,6 @@ def _held(
 ) -> NDArray[np.bool_] | None:
     """Return which parameters stand at a bound with the way down leading out; None if none does."""
     low, high = points <= lowest, points >= highest
-    if not (low.any() or high.any()):
+    if not np.count_nonzero(low | high):
         return None
     return (low & (gradient > 0.0)) | (high & (gradient < 0.0))
-
-
-def _step(
-    normal: FloatArray,
-    gradient: FloatArray,
-    cost: FloatArray,
-    damping: FloatArray,
-    held: NDArray[np.bool_] | None,
-) -> tuple[FloatArray, FloatArray]:
-    """Return the damped step of each point, 0 for what is held, and the cosine at its begin."""
-    norms = np.sqrt(np.maximum(normal.diagonal(axis1=1, axis2=2), _TINY))
-    scaled = normal / (norms[:, :, np.newaxis] * norms[:, np.newaxis, :])
-    slope = gradient / norms
-    if held is not None:
-        free = ~held
-        slope = slope * free
-        scaled *= free[:, :, np.newaxis] & free[:, np.newaxis, :]
-    cosine = np.abs(slope).max(axis=1) / np.sqrt(np.maximum(cost, _TINY))
-    np.einsum("sii->si", scaled)[...] = 1.0 + damping[:, np.newaxis]
-    solved = np.linalg.solve(scaled, -slope[:, :, np.newaxis])[:, :, 0] / norms
-    bounded = np.minimum(np.maximum(solved, -_LARGEST_STEP), _LARGEST_STEP)
-    return np.asarray(bounded, dtype=np.float64), cosine
