@@ -14,10 +14,11 @@ and the fade of charge between two cycles gives what is `S + O`: the lithium sha
 that did not come back is measured where both are small, else it is an interval.
 
 `S` and `O` grow at rates that hardly change: a shuttle while there is lithium on the anode,
-oxidation near the upper cut-off, and what a shuttle takes during a charge the charge gives. These clocks run
-differently from cycle to cycle, which tells the two apart. The prior of each is a mixture: none,
-or anything over three decades. Each component carries a Gaussian over instrument, rates, what they
-took and `p`, updated once per cycle; the state is some 1,400 numbers whatever the age of the cell.
+oxidation near the upper cut-off, and what a shuttle takes during a charge the charge gives. These
+clocks run differently from cycle to cycle, which tells the two apart. The prior of each is a
+mixture: none, or anything over three decades. Each component carries a Gaussian over instrument,
+rates, what they took and `p`, updated once per cycle; the state is some 1,400 numbers whatever the
+age of the cell.
 
 How lithium lost divides into isolated metal and SEI, into fresh and old, and what an
 excess-lithium cell has lost before it runs out, nothing here informs but what a treatment or a
