@@ -141,6 +141,7 @@ def to_json(analysis: Analysis) -> dict[str, Any]:
         "format": None if analysis.cell_format is None else analysis.cell_format.value,
         "cycles": [_cycle_json(cycle) for cycle in analysis.cycles],
         "resistances": [_resistance_json(resistance) for resistance in analysis.resistances],
+        "resistance_notes": list(analysis.resistance_notes),
         "findings": list(analysis.findings),
         "diagnosis": _course_json(analysis.course),
     }

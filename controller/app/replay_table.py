@@ -26,6 +26,7 @@ ROWS_SHOWN: Final = 24
 ROWS_AT_END: Final = 8
 _NO_VALUE: Final = "-"
 _KINDS_SAID: Final = 2
+_NOTES_SAID: Final = 2
 _ANY_WIDTH: Final = 1000
 
 
@@ -44,6 +45,8 @@ def show(console: Console, analysis: Analysis) -> None:
     _say(console, f"{analysis.layout}; {words}{_source_words(analysis.cycles)}")
     if analysis.cycles:
         _show_cycles(console, analysis.cycles)
+        for note in analysis.resistance_notes[:_NOTES_SAID]:
+            _say(console, f"R: {note}")
     else:
         _say(console, "no cycle can be told: no charge flows in this file")
     _say(console, _average_words(analysis))

@@ -131,6 +131,8 @@ class Analysis:
     resistances : tuple of Resistance
     findings : tuple of str
         In plain words: defects of the file, and what was assumed.
+    resistance_notes : tuple of str
+        What the readings around the changes of current could not give.
     course : Course
         Signs of shorts, features and the diagnosis.
     """
@@ -141,6 +143,7 @@ class Analysis:
     cycles: tuple[CycleResult, ...]
     resistances: tuple[Resistance, ...]
     findings: tuple[str, ...]
+    resistance_notes: tuple[str, ...] = ()
     course: Course = field(default_factory=Course)
 
     @property
@@ -189,7 +192,7 @@ def analyse(
     ]
     findings += implausible
     findings += counter_findings(series, intervals)
-    resistances, words_of_steps = step_resistances(series, numbers)
+    resistances, words_of_steps, missing = step_resistances(series, numbers)
     findings += words_of_steps
 
     counted = series.has_counters and not ignore_counters
@@ -214,6 +217,7 @@ def analyse(
         cell_format=cell_format,
         cycles=tuple(cycles),
         resistances=tuple(resistances),
+        resistance_notes=tuple(missing),
         findings=tuple(findings),
         course=course_of(series, intervals, numbers, cell_format),
     )

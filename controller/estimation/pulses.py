@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterator
 from typing import Final
 
@@ -24,7 +25,9 @@ _RATIO_U: Final = 2e-3
 _OF_TWO_ROUNDED: Final = 0.4082482904638631
 
 
-def step_resistances(series: Series, numbers: FloatArray) -> tuple[list[Resistance], list[str]]:
+def step_resistances(
+    series: Series, numbers: FloatArray
+) -> tuple[list[Resistance], list[str], list[str]]:
     """Return resistances from changes of current, and what was refused.
 
     The same kernel as in a run (`controller.estimation.impedance.steps`), reading by reading.
@@ -41,9 +44,11 @@ def step_resistances(series: Series, numbers: FloatArray) -> tuple[list[Resistan
         In order of time; many of one kind in a cycle are summarised by their median.
     list of str
         Findings.
+    list of str
+        What the readings around the changes of current could not give.
     """
     if series.t_s.size < 3 or not np.any(series.current_A):
-        return [], []
+        return [], [], []
     largest_A = float(np.max(np.abs(series.current_A)))
     finite_V = series.voltage_V[np.isfinite(series.voltage_V)]
     s = Steps(
@@ -51,14 +56,20 @@ def step_resistances(series: Series, numbers: FloatArray) -> tuple[list[Resistan
         ratio_u=_RATIO_U,
         floor_u_V=resolution(finite_V) * _OF_TWO_ROUNDED,
     )
-    single = list(_followed(s, series, numbers))
+    statuses: dict[float, int] = {}
+    single = list(_followed(s, series, numbers, statuses))
     if s.out_of_step:
-        return single[-1:], [_refusal(s)]
-    return _summarised(single), []
+        return single[-1:], [_refusal(s)], []
+    return _summarised(single), [], _missing(list(statuses.values()))
 
 
-def _followed(s: Steps, series: Series, numbers: FloatArray) -> Iterator[Resistance]:
-    """Yield what each reading completes; of series out of step only what a window gives."""
+def _followed(
+    s: Steps, series: Series, numbers: FloatArray, statuses: dict[float, int]
+) -> Iterator[Resistance]:
+    """Yield what each reading completes; of series out of step only what a window gives.
+
+    `statuses` takes the status of each edge by its time.
+    """
     dt_s = np.diff(series.t_s, prepend=series.t_s[0] - 1.0).tolist()
     flags = np.zeros(series.t_s.size, dtype=np.int64)
     flags[1:][series.broken] |= steps.UNKNOWN_BETWEEN
@@ -79,11 +90,22 @@ def _followed(s: Steps, series: Series, numbers: FloatArray) -> Iterator[Resista
     for t_s, since_s, current_A, voltage_V, flag, number in rows:
         done = steps.observe(s, t_s, since_s, current_A, voltage_V, flag)
         if done:
+            statuses[s.of_t_s] = s.status
             yield from completed(s, done, cycle, series.time_resolution_s)
         cycle = int(number)
     done = steps.finish_edge(s)
     if done and not s.out_of_step:
         yield from completed(s, done, cycle, series.time_resolution_s)
+
+
+def _missing(statuses: list[int]) -> list[str]:
+    """Say what the readings around the edges could not give, and of how many edges."""
+    of_file = ~(steps.CUT_SHORT | steps.OUT_OF_STEP | steps.LAG_UNCHECKED)
+    counts = Counter(word for one in statuses for word in steps.status_words(one & of_file))
+    return [
+        f"{word} ({count} of {len(statuses)} changes of current)"
+        for word, count in counts.most_common()
+    ]
 
 
 def _refusal(s: Steps) -> str:

@@ -3,7 +3,7 @@
 ``R(t) = (V(t) - V_before(t)) / (I - I_before)``, where ``V_before(t)`` is the straight line that
 the voltage followed before the edge, continued. A resistance at time t holds all that
 answers within t: nothing here is called R0. What the readings cannot give is refused and the record
-says why (`STATUS_WORDS`). Kernel; memory is constant. In use::
+says why (`status_words`). Kernel; memory is constant. In use::
 
     s = Steps(min_step_A=1.5e-4)
     done = observe(s, t_s, dt_s, current_A, voltage_V, NEW_SET_POINT if changed else 0)
@@ -55,10 +55,6 @@ CUT_SHORT: Final = 128
 OUT_OF_STEP: Final = 256
 LAG_UNCHECKED: Final = 512
 STATUS_WORDS: Final[dict[int, str]] = {
-    NO_10MS: "10 ms cannot be had",
-    NO_100MS: "100 ms cannot be had",
-    NO_1S: "1 s cannot be had",
-    NO_10S: "10 s cannot be had",
     LATE_VOLTAGE: "the voltage answered a reading later than the current: the first is refused",
     NO_DRIFT: "fewer than three readings before the edge: drift not taken off",
     STILL_RISING: "still rising within one reading: R0 and R1 only as a sum",
@@ -127,7 +123,7 @@ class Steps:
     of_t_s, of_before_A, of_after_A : float
         The edge that they belong to.
     status : int
-        Of the same edge; see `STATUS_WORDS`.
+        Of the same edge; see `status_words`.
     """
 
     __slots__ = (
@@ -644,25 +640,14 @@ def take_window(s: Steps, t_s: float) -> int:
     return WINDOW
 
 
-def status_words(s: Steps) -> list[str]:
-    """Return in words what is missing or wide at the last edge.
+def status_words(status: int) -> list[str]:
+    """Return in words what is missing or wide at an edge.
 
     Examples
     --------
-    ``["first reading came at 0.35 s: 10 ms and 100 ms cannot be had"]``
+    ``["10 ms and 100 ms cannot be had: no reading then"]``
     """
-    early = [
-        word
-        for bit, word in (
-            (NO_10MS, "10 ms"),
-            (NO_100MS, "100 ms"),
-            (NO_1S, "1 s"),
-            (NO_10S, "10 s"),
-        )
-        if s.status & bit
-    ]
-    found = []
-    if early:
-        head = f"first reading came at {s.first_s:.2g} s"
-        found.append(f"{head}: {' and '.join(early)} cannot be had")
-    return found + [word for bit, word in STATUS_WORDS.items() if bit > NO_10S and s.status & bit]
+    times = ((NO_10MS, "10 ms"), (NO_100MS, "100 ms"), (NO_1S, "1 s"), (NO_10S, "10 s"))
+    missing = [word for bit, word in times if status & bit]
+    found = [f"{' and '.join(missing)} cannot be had: no reading then"] if missing else []
+    return found + [word for bit, word in STATUS_WORDS.items() if status & bit]
