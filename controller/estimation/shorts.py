@@ -76,8 +76,27 @@ SETTLE_S: Final = 60.0
 HELD_WITHIN_V: Final = 1.5e-3
 HELD_FROM_S: Final = 20.0
 HELD_BLOCKS: Final = 4
+# A current that changes by more than this share of the largest is no hold's. Assumed, 0.05-0.3.
+COURSE_SHARE: Final = 0.1
 # A strip of Li||Cu that ends above this did not reach its end (V); cut-off 1 V.
 STRIP_END_V: Final = -0.9
+# A leak that begins moves the voltage at once and for good. It is looked for over these lengths (s),
+# in eight means each (`FALL_MEANS`); assumed, 4 to 600 s.
+FALL_S: Final = (16.0, 64.0, 256.0)
+FALLS: Final = 3
+MODES: Final = 3  # charge, rest, discharge: each has its own
+FALL_MEANS: Final = 8
+# Sums over the last means, jumps between them, and what the jump of a quarter of the length left of
+# those: rings. The jumps so many means before and after are the course of the voltage.
+FALL_SUMS: Final = 33
+FALL_BESIDE: Final = 18
+FALL_JUMPS: Final = 37
+# Of the jumps beside so much is taken off; a jump of a quarter of the length is as high as that of
+# the whole where the voltage steps, and a quarter or less of it where it bends. Assumed, 1.5 to 4
+# and 1.3 to 2; what is wanting to it counts fourfold.
+FALL_COURSE: Final = 2.0
+FALL_SHARP: Final = 1.6
+FALL_BENT: Final = 4.0
 # Window of a rest in which its decay is taken (s since the current ended). Assumed.
 REST_FROM_S: Final = 150.0
 REST_TO_S: Final = 600.0
@@ -118,6 +137,10 @@ DECAY_FLOOR_V_PER_H: Final = 1e-3
 DECAY_SHARE: Final = 0.04  # of the usual decay. Assumed, 2-10 %
 # A jump stands out from this many standard deviations of its own noise on. Assumed, 4-7.
 JUMP_SIGMAS: Final = 5.0
+# A sudden fall counts from so many standard deviations on, and from so many times the largest
+# before. Assumed, 4-6 and 1.2-2.
+FALL_SIGMAS: Final = 4.5
+FALL_RATIO: Final = 1.4
 QUARTILE_SIGMAS: Final = 1.150  # the upper quartile of |x| of a normal distribution
 TWO_FOILS: Final = (CellFormat.LI_CU, CellFormat.LI_LI)
 
@@ -149,6 +172,14 @@ class ShortWatch:
         "decay_charged_V_per_h",
         "decay_discharged_V_per_h",
         "discharge_A",
+        "fall_V",
+        "fall_base_V",
+        "fall_jump_V",
+        "fall_left_V",
+        "fall_n",
+        "fall_part_V",
+        "fall_part_n",
+        "fall_sum_V",
         "first_Ohm",
         "first_V",
         "has_last",
@@ -214,6 +245,14 @@ class ShortWatch:
     decay_charged_V_per_h: float
     decay_discharged_V_per_h: float
     discharge_A: float
+    fall_V: list[float]
+    fall_base_V: float
+    fall_jump_V: list[float]
+    fall_left_V: list[float]
+    fall_n: list[int]
+    fall_part_V: list[float]
+    fall_part_n: list[int]
+    fall_sum_V: list[float]
     first_Ohm: float
     first_V: float
     has_last: int
@@ -280,6 +319,14 @@ class ShortWatch:
         self.decay_charged_V_per_h = NAN
         self.decay_discharged_V_per_h = NAN
         self.discharge_A = 0.0
+        self.fall_V = [NAN] * (MODES * FALLS)
+        self.fall_base_V = NAN
+        self.fall_jump_V = [0.0] * (FALLS * FALL_JUMPS)
+        self.fall_left_V = [0.0] * (FALLS * FALL_JUMPS)
+        self.fall_n = [0] * FALLS
+        self.fall_part_V = [0.0] * FALLS
+        self.fall_part_n = [0] * FALLS
+        self.fall_sum_V = [0.0] * (FALLS * FALL_SUMS)
         self.first_Ohm = NAN
         self.first_V = NAN
         self.has_last = 0
@@ -378,6 +425,7 @@ def interrupt(s: ShortWatch) -> None:
     s.step_A = NAN
     s.rest_s = 0.0
     forget_means(s)
+    forget_course(s)
 
 
 def forget_means(s: ShortWatch) -> None:
@@ -404,6 +452,7 @@ def spend(s: ShortWatch, dt_s: float) -> None:
         s.sparse_s += dt_s
         forget_means(s)
         forget_hold(s)
+        forget_course(s)
         stand(s, dt_s)
         close_block(s)
         return
@@ -417,6 +466,10 @@ def spend(s: ShortWatch, dt_s: float) -> None:
             if s.since_s >= SETTLE_S:
                 observe_mean(s, s.before_V)
             observe_hold(s, s.before_A, s.before_V)
+            if s.since_s >= SETTLE_S or s.held_s >= HELD_FROM_S:
+                observe_course(s, s.before_A, s.before_V)
+            else:
+                forget_course(s)
         if not left_s > 1e-9:
             return
 
@@ -566,6 +619,99 @@ def observe_mean(s: ShortWatch, mean_V: float) -> None:
         mean = 0.5 * (pending_V + mean)
 
 
+def observe_course(s: ShortWatch, current_A: float, mean_V: float) -> None:
+    """Take the mean of a second up into those between which a lasting fall is looked for. Kernel.
+
+    At a held voltage it is the current that answers, as the voltage that it would be across the
+    resistance of the last step.
+    """
+    course_V = mean_V
+    if s.known_Ohm == s.known_Ohm:
+        course_V -= s.known_Ohm * current_A
+    if s.fall_base_V != s.fall_base_V:
+        s.fall_base_V = course_V
+    above_V = course_V - s.fall_base_V
+    at = FALLS
+    if current_A > REST_SHARE * s.largest_A:
+        at = 0
+    elif current_A < -REST_SHARE * s.largest_A:
+        at = 2 * FALLS
+    for i in range(FALLS):
+        s.fall_part_V[i] += above_V
+        s.fall_part_n[i] += 1
+        if s.fall_part_n[i] * FALL_MEANS * BLOCK_S >= FALL_S[i]:
+            observe_fall(s, i, at, s.fall_part_V[i] / s.fall_part_n[i], mean_V)
+            s.fall_part_V[i] = 0.0
+            s.fall_part_n[i] = 0
+
+
+def observe_fall(s: ShortWatch, i: int, mode: int, above_V: float, mean_V: float) -> None:
+    """Look for a fall of the voltage's magnitude that is sudden and lasts. Kernel.
+
+    The jump between eight means and the next eight, blind to a straight and a parabolic course, less
+    what the jumps before and after it say of the course, less what a jump of a quarter of its length
+    falls short of it.
+    """
+    n = s.fall_n[i] + 1
+    s.fall_n[i] = n
+    at = i * FALL_SUMS
+    last_V = s.fall_sum_V[at + (n - 1) % FALL_SUMS] if n > 1 else 0.0
+    sum_V = last_V + above_V
+    s.fall_sum_V[at + n % FALL_SUMS] = sum_V
+    if n == 1:
+        s.fall_sum_V[at] = 0.0
+    if n < 4 * FALL_MEANS:
+        return
+    middle_V = s.fall_sum_V[at + (n - 16) % FALL_SUMS]
+    jump_V = jump_between(
+        s.fall_sum_V[at + (n - 32) % FALL_SUMS],
+        s.fall_sum_V[at + (n - 24) % FALL_SUMS],
+        middle_V,
+        s.fall_sum_V[at + (n - 8) % FALL_SUMS],
+        sum_V,
+    )
+    quick_V = jump_between(
+        s.fall_sum_V[at + (n - 20) % FALL_SUMS],
+        s.fall_sum_V[at + (n - 18) % FALL_SUMS],
+        middle_V,
+        s.fall_sum_V[at + (n - 14) % FALL_SUMS],
+        s.fall_sum_V[at + (n - 12) % FALL_SUMS],
+    )
+    jump_V /= 8.0
+    quick_V /= 2.0
+    if mean_V > 0.0:
+        jump_V = -jump_V
+        quick_V = -quick_V
+    left_V = jump_V - FALL_BENT * max(jump_V - FALL_SHARP * quick_V, 0.0)
+    at = i * FALL_JUMPS
+    s.fall_jump_V[at + n % FALL_JUMPS] = jump_V
+    s.fall_left_V[at + n % FALL_JUMPS] = left_V
+    if n < 4 * FALL_MEANS + 2 * FALL_BESIDE:
+        return
+    beside_V = max(
+        math.fabs(s.fall_jump_V[at + (n - 2 * FALL_BESIDE) % FALL_JUMPS]), math.fabs(jump_V)
+    )
+    fall_V = s.fall_left_V[at + (n - FALL_BESIDE) % FALL_JUMPS] - FALL_COURSE * beside_V
+    if not fall_V <= s.fall_V[mode + i]:
+        s.fall_V[mode + i] = fall_V
+
+
+def jump_between(a: float, b: float, c: float, d: float, e: float) -> float:
+    """Return the jump at `c` of sums at five times apart alike. Kernel."""
+    return 1.5 * ((d - c) - (c - b)) + 0.5 * ((b - a) - (e - d))
+
+
+def forget_course(s: ShortWatch) -> None:
+    """Begin the means of the voltage's course anew. Kernel."""
+    if s.fall_base_V != s.fall_base_V:
+        return
+    s.fall_base_V = NAN
+    for i in range(FALLS):
+        s.fall_n[i] = 0
+        s.fall_part_V[i] = 0.0
+        s.fall_part_n[i] = 0
+
+
 def count_jump(s: ShortWatch, level: int, jump_V: float) -> None:
     """Add a jump to the histogram of its level. Kernel."""
     size_V = math.fabs(jump_V)
@@ -625,6 +771,9 @@ def change_current(s: ShortWatch, current_A: float) -> None:
     s.block_Vs = 0.0
     s.rest_s = 0.0
     s.since_s = 0.0
+    if math.fabs(current_A - s.reference_A) > COURSE_SHARE * s.largest_A:
+        forget_course(s)
+        forget_hold(s)
     s.reference_A = current_A
     forget_means(s)
 
@@ -685,6 +834,9 @@ class ShortFigures:
         voltage; how many of them undid the one before.
     jump_V : tuple of float
         Their mean size.
+    fall_V : tuple of float
+        Largest sudden fall of the voltage's magnitude that lasted, over 16, 64 and 256 s, while it
+        was charged, then at rest, then while it was discharged.
     lowest_V : float
         Of the means of a second.
     decay_charged_V_per_h, decay_discharged_V_per_h : float
@@ -712,6 +864,7 @@ class ShortFigures:
     jumps: tuple[int, ...]
     returns: tuple[int, ...]
     jump_V: tuple[float, ...]
+    fall_V: tuple[float, ...]
     lowest_V: float
     decay_charged_V_per_h: float
     decay_discharged_V_per_h: float
@@ -750,6 +903,7 @@ def close_cycle(
         jumps=tuple(int(n) for n in s.jumps),
         returns=tuple(int(n) for n in s.returns),
         jump_V=tuple(t / n if n else NAN for t, n in zip(s.jumps_V, s.jumps, strict=True)),
+        fall_V=tuple(s.fall_V),
         lowest_V=s.lowest_V,
         decay_charged_V_per_h=s.decay_charged_V_per_h,
         decay_discharged_V_per_h=s.decay_discharged_V_per_h,
@@ -769,6 +923,8 @@ def close_cycle(
         s.jumps_V[i] = s.last_jump_V[i] = 0.0
     for k in range(LEVELS * BINS):
         s.bins[k] = 0
+    for i in range(MODES * FALLS):
+        s.fall_V[i] = NAN
     s.charge_A = s.discharge_A = s.active_s = 0.0
     s.number += 1
     s.steady_s = s.cycle_s = s.sparse_s = 0.0
@@ -812,6 +968,9 @@ class Signs:
         Change of strip over plate, where the reservoir is on one side only (Li||Cu).
     decay_charged, decay_discharged : float
         How much faster than usual the voltage falls at rest, in units of its usual scatter.
+    fall : float
+        How far the largest sudden and lasting fall of the voltage stands beyond those of the cycles
+        before, in units of what the readings' noise makes of it.
     resistance : float
         Logarithm of the usual resistance over this cycle's: positive when it fell.
     compared : int
@@ -827,6 +986,7 @@ class Signs:
     imbalance: float
     decay_charged: float
     decay_discharged: float
+    fall: float
     resistance: float
     compared: int
 
@@ -875,6 +1035,7 @@ def signs(
         decay_discharged=_above(
             [one.decay_discharged_V_per_h for one in alike], figures.decay_discharged_V_per_h
         ),
+        fall=_sudden_fall(history, alike, figures, two_foils=two_foils),
         resistance=_fallen(alike, figures) if two_foils else NAN,
         compared=len(alike),
     )
@@ -966,6 +1127,39 @@ def _above(before: Sequence[float], now: float) -> float:
     usual = median(known)
     scatter = SIGMA_PER_MAD * median(abs(one - usual) for one in known)
     return (now - max(known)) / (scatter + DECAY_FLOOR_V_PER_H + DECAY_SHARE * abs(usual))
+
+
+def _sudden_fall(
+    history: Sequence[ShortFigures],
+    alike: Sequence[ShortFigures],
+    figures: ShortFigures,
+    *,
+    two_foils: bool,
+) -> float:
+    """Return how far a fall stands out.
+
+    A full cell's own falls lie in its discharge and go with its rate; a change of temperature bends
+    the voltage over minutes.
+    """
+    enough = len(alike) >= LEAST_CYCLES
+    compared = [one for one in (alike if enough else history) if _dense(one)]
+    noises_V = [one.size_V[0] for one in compared if math.isfinite(one.size_V[0])]
+    if len(noises_V) < LEAST_CYCLES or not _dense(figures):
+        return NAN
+    noise_V = median(noises_V) / QUARTILE_SIGMAS
+    usual_K = [one.temperature_K for one in compared]
+    steady = not abs(figures.temperature_K - median(usual_K)) > SAME_TEMPERATURE_K
+    beyond = []
+    for at, now_V in enumerate(figures.fall_V):
+        mode, length = divmod(at, FALLS)
+        if not math.isfinite(now_V) or (length > 0 and not steady):
+            continue
+        if not (enough or two_foils) and (mode == MODES - 1 or length > 0):
+            continue
+        sigma_V = noise_V / math.sqrt(FALL_S[length])
+        before_V = max((one.fall_V[at] for one in compared if one.fall_V[at] > 0.0), default=0.0)
+        beyond.append(now_V / sigma_V - max(FALL_SIGMAS, FALL_RATIO * before_V / sigma_V))
+    return max(beyond, default=NAN)
 
 
 def _fallen(alike: Sequence[ShortFigures], figures: ShortFigures) -> float:
@@ -1088,6 +1282,7 @@ def _words(found: Signs, figures: ShortFigures, parts: Mapping[str, float]) -> t
         f"{found.decay_charged:.1f} times its scatter beyond any before",
         "decay_discharged": f"{found.decay_discharged:.1f} times its scatter beyond any before at "
         "rest after discharge",
+        "fall": f"the voltage fell at once and for good, {found.fall:.1f} sigma beyond any before",
         "resistance": f"resistance {100 * (1 - math.exp(-found.resistance)):.0f} % below the "
         "cell's own",
     }
@@ -1099,6 +1294,7 @@ def _words(found: Signs, figures: ShortFigures, parts: Mapping[str, float]) -> t
 # 400 shorts of drawn cells (seeds below 20,000), scored on others (scripts/short_detection.py).
 WEIGHTS: Final[Mapping[str, Weight]] = MappingProxyType(
     {
+        "fall": Weight(0.0, 4.0, 14.0),
         "noise": Weight(1.8, 3.0, 14.0),
         "quick_returns": Weight(1.2, 4.0, 14.0),
         "slow_returns": Weight(2.0, 2.5, 12.0),
