@@ -78,13 +78,16 @@ HELD_FROM_S: Final = 20.0
 HELD_BLOCKS: Final = 4
 # A current that changes by more than this share of the largest is no hold's. Assumed, 0.05-0.3.
 COURSE_SHARE: Final = 0.1
-# A strip of Li||Cu that ends above this did not reach its end (V); cut-off 1 V.
-STRIP_END_V: Final = -0.9
+# The cut-off of a strip of Li||Cu (V), unless the cell's own ended above.
+STRIP_END_V: Final = -1.0
+# Below this (V) the lithium on Cu has gone: a strip goes on to its cut-off unless the current has
+# another way. Assumed, 0.05-0.3 V.
+STRIPPED_V: Final = -0.1
 # A leak that begins moves the voltage at once and for good. It is looked for over these lengths (s),
 # in eight means each (`FALL_MEANS`); assumed, 4 to 600 s.
 FALL_S: Final = (16.0, 64.0, 256.0)
 FALLS: Final = 3
-MODES: Final = 3  # charge, rest, discharge: each has its own
+MODES: Final = 4  # charge, rest after it, discharge, rest after it: each has its own falls
 FALL_MEANS: Final = 8
 # Sums over the last means, jumps between them, and what the jump of a quarter of the length left of
 # those: rings. The jumps so many means before and after are the course of the voltage.
@@ -134,13 +137,23 @@ LONGEST_LEVEL_UNLIKE: Final = 4
 SIGMA_PER_MAD: Final = 1.4826
 # A quiet cell's scatter of the decay at rest is not taken for less (V/h). Assumed, 0.5-2 mV/h.
 DECAY_FLOOR_V_PER_H: Final = 1e-3
+# Falls faster by more than this (V/h) are rather the end of a charge that has become steep; they
+# count as so many times the scatter at most. Assumed, 30-100 mV/h and 2-4.
+DECAY_MOST_V_PER_H: Final = 0.05
+DECAY_STEEP: Final = 2.8
 DECAY_SHARE: Final = 0.04  # of the usual decay. Assumed, 2-10 %
 # A jump stands out from this many standard deviations of its own noise on. Assumed, 4-7.
 JUMP_SIGMAS: Final = 5.0
 # A sudden fall counts from so many standard deviations on, and from so many times the largest
 # before. Assumed, 4-6 and 1.2-2.
-FALL_SIGMAS: Final = 4.5
+FALL_SIGMAS: Final = 5.0
 FALL_RATIO: Final = 1.4
+FALL_FULL_SIGMAS: Final = 6.0
+FALL_UNLIKE: Final = 3.0
+FALL_TWICE: Final = 2.5
+FALL_WARMER: Final = 6.0
+FALL_FREE_K: Final = 0.3
+NEAR_RATE: Final = 1.0
 QUARTILE_SIGMAS: Final = 1.150  # the upper quartile of |x| of a normal distribution
 TWO_FOILS: Final = (CellFormat.LI_CU, CellFormat.LI_LI)
 
@@ -631,7 +644,7 @@ def observe_course(s: ShortWatch, current_A: float, mean_V: float) -> None:
     if s.fall_base_V != s.fall_base_V:
         s.fall_base_V = course_V
     above_V = course_V - s.fall_base_V
-    at = FALLS
+    at = FALLS if s.rest_after_A > 0.0 else 3 * FALLS
     if current_A > REST_SHARE * s.largest_A:
         at = 0
     elif current_A < -REST_SHARE * s.largest_A:
@@ -835,8 +848,8 @@ class ShortFigures:
     jump_V : tuple of float
         Their mean size.
     fall_V : tuple of float
-        Largest sudden fall of the voltage's magnitude that lasted, over 16, 64 and 256 s, while it
-        was charged, then at rest, then while it was discharged.
+        Largest sudden fall of the voltage's magnitude that lasted, over 16, 64 and 256 s: in the
+        charge, in rests after charge, in the discharge, in rests after discharge.
     lowest_V : float
         Of the means of a second.
     decay_charged_V_per_h, decay_discharged_V_per_h : float
@@ -1018,9 +1031,7 @@ def signs(
         slippage = _slippage(history, figures) / nominal_capacity_Ah
     if cell_format is CellFormat.LI_CU:
         imbalance = _imbalance(history, figures)
-        if len(alike) >= LEAST_CYCLES:
-            end_V = max(*(one.lowest_V for one in alike), STRIP_END_V)
-            depth = 1.0 - safe_divide(figures.lowest_V, end_V)
+        depth = _depth(history, figures)
     return Signs(
         noise=noise,
         quick_returns=quick_returns,
@@ -1035,7 +1046,7 @@ def signs(
         decay_discharged=_above(
             [one.decay_discharged_V_per_h for one in alike], figures.decay_discharged_V_per_h
         ),
-        fall=_sudden_fall(history, alike, figures, two_foils=two_foils),
+        fall=_sudden_fall(history, figures, two_foils=two_foils),
         resistance=_fallen(alike, figures) if two_foils else NAN,
         compared=len(alike),
     )
@@ -1089,7 +1100,8 @@ def _slippage(history: Sequence[ShortFigures], figures: ShortFigures) -> float:
     before = history[-1]
     if len(usual) < LEAST_CYCLES or not _undisturbed(before, figures):
         return NAN
-    return figures.charge_Ah - before.discharge_Ah - median(usual)
+    beyond_Ah = figures.charge_Ah - before.discharge_Ah - median(usual)
+    return beyond_Ah
 
 
 def _imbalance(history: Sequence[ShortFigures], figures: ShortFigures) -> float:
@@ -1109,6 +1121,17 @@ def _imbalance(history: Sequence[ShortFigures], figures: ShortFigures) -> float:
     return figures.discharge_Ah / figures.charge_Ah - median(usual)
 
 
+def _depth(history: Sequence[ShortFigures], figures: ShortFigures) -> float:
+    """Return by what share a strip that had taken the lithium fell short of its cut-off.
+
+    Less by what those before differ among themselves: where the last reading lies is chance.
+    """
+    if len(history) < LEAST_CYCLES or not figures.lowest_V < STRIPPED_V:
+        return NAN
+    ends_V = [max(one.lowest_V, STRIP_END_V) for one in history]
+    return 1.0 - safe_divide(figures.lowest_V + min(ends_V) - max(ends_V), max(ends_V))
+
+
 def _undisturbed(before: ShortFigures, after: ShortFigures) -> bool:
     """Return whether a cycle follows at once, with the same currents, rests and temperature."""
     return (
@@ -1126,40 +1149,122 @@ def _above(before: Sequence[float], now: float) -> float:
         return NAN
     usual = median(known)
     scatter = SIGMA_PER_MAD * median(abs(one - usual) for one in known)
-    return (now - max(known)) / (scatter + DECAY_FLOOR_V_PER_H + DECAY_SHARE * abs(usual))
+    beyond = now - max(known)
+    sigmas = beyond / (scatter + DECAY_FLOOR_V_PER_H + DECAY_SHARE * abs(usual))
+    return min(sigmas, DECAY_STEEP) if beyond > DECAY_MOST_V_PER_H else sigmas
 
 
 def _sudden_fall(
-    history: Sequence[ShortFigures],
+    history: Sequence[ShortFigures], figures: ShortFigures, *, two_foils: bool
+) -> float:
+    """Return how far a sudden fall stands beyond those before, in standard deviations of noise."""
+    dense = [one for one in history if _dense(one) and math.isfinite(one.size_V[0])]
+    if len(dense) < LEAST_CYCLES or not _dense(figures):
+        return NAN
+    sigma_V = median(one.size_V[0] for one in dense) / QUARTILE_SIGMAS
+    beyond = (
+        _charged_fall(dense, figures, sigma_V, two_foils=two_foils),
+        NAN if two_foils else _rested_fall(dense, figures, sigma_V, FALLS),
+        NAN if two_foils else _rested_fall(dense, figures, sigma_V, 3 * FALLS),
+        _discharged_fall(dense, figures, sigma_V, two_foils=two_foils),
+    )
+    return max((one for one in beyond if one == one), default=NAN)
+
+
+def _charged_fall(
+    history: Sequence[ShortFigures], figures: ShortFigures, sigma_V: float, *, two_foils: bool
+) -> float:
+    """Return how far a fall stands out in a charge."""
+    alike = [one for one in history if _same_rate(one.charge_A, figures.charge_A)]
+    start = FALL_SIGMAS if two_foils else FALL_FULL_SIGMAS
+    if len(alike) < LEAST_CYCLES:
+        if not two_foils:
+            alike = [one for one in history if _same_rate(one.charge_A, figures.charge_A, NEAR_RATE)]
+        else:
+            alike = list(history)
+        start += FALL_UNLIKE
+    return max(
+        (_beyond(alike, figures, k, start, sigma_V, k) for k in range(FALLS)), default=NAN
+    )
+
+
+def _rested_fall(
+    history: Sequence[ShortFigures], figures: ShortFigures, sigma_V: float, at: int
+) -> float:
+    """Return how far a fall stands out in a rest that is no longer than those before.
+
+    A full cell that rests longer has falls of its own.
+    """
+    alike = [
+        one
+        for one in history
+        if _same_rate(one.charge_A, figures.charge_A, NEAR_RATE)
+        and _same_rate(one.discharge_A, figures.discharge_A, NEAR_RATE)
+    ]
+    if not alike or figures.rest_h > max(one.rest_h for one in alike) + SAME_REST_H:
+        return NAN
+    return max(
+        _beyond(alike, figures, at + k, FALL_FULL_SIGMAS, sigma_V, k) for k in range(FALLS - 1)
+    )
+
+
+def _discharged_fall(
+    history: Sequence[ShortFigures], figures: ShortFigures, sigma_V: float, *, two_foils: bool
+) -> float:
+    """Return how far a fall stands out in a discharge.
+
+    A full cell's own lie near the end of it: two lengths must tell.
+    """
+    at = 2 * FALLS
+    alike = [one for one in history if _same_rate(one.discharge_A, figures.discharge_A)]
+    if two_foils:
+        start = FALL_SIGMAS
+        if len(alike) < LEAST_CYCLES:
+            alike = list(history)
+            start += FALL_UNLIKE
+        return max(_beyond(alike, figures, at + k, start, sigma_V, k) for k in range(FALLS))
+    out = NAN
+    for k in range(1, FALLS):
+        far = _beyond(alike, figures, at + k, FALL_FULL_SIGMAS, sigma_V, k)
+        quick = FALL_TWICE * figures.fall_V[at + k - 1] / sigma_V * math.sqrt(FALL_S[k - 1])
+        one = min(far, quick - FALL_FULL_SIGMAS)
+        if one == one and not out >= one:
+            out = one
+    return out
+
+
+def _beyond(  # noqa: PLR0913, PLR0917 -- which of the falls, and what it is held against
     alike: Sequence[ShortFigures],
     figures: ShortFigures,
-    *,
-    two_foils: bool,
+    at: int,
+    start: float,
+    sigma_V: float,
+    k: int,
 ) -> float:
-    """Return how far a fall stands out.
+    """Return how far one fall stands beyond those of other cycles, in standard deviations."""
+    if len(alike) < LEAST_CYCLES or not math.isfinite(figures.fall_V[at]):
+        return -math.inf
+    if k > 0:
+        start += _bent(alike, figures)
+    sigmas = math.sqrt(FALL_S[k]) / sigma_V
+    before = sigmas * max((one.fall_V[at] for one in alike if one.fall_V[at] > 0.0), default=0.0)
+    return sigmas * figures.fall_V[at] - max(start, FALL_RATIO * before)
 
-    A full cell's own falls lie in its discharge and go with its rate; a change of temperature bends
-    the voltage over minutes.
+
+def _bent(history: Sequence[ShortFigures], figures: ShortFigures) -> float:
+    """Return how much more a fall must be where the temperature moved, in standard deviations.
+
+    A change of temperature within the cycle makes its mean another than the last one's.
     """
-    enough = len(alike) >= LEAST_CYCLES
-    compared = [one for one in (alike if enough else history) if _dense(one)]
-    noises_V = [one.size_V[0] for one in compared if math.isfinite(one.size_V[0])]
-    if len(noises_V) < LEAST_CYCLES or not _dense(figures):
-        return NAN
-    noise_V = median(noises_V) / QUARTILE_SIGMAS
-    usual_K = [one.temperature_K for one in compared]
-    steady = not abs(figures.temperature_K - median(usual_K)) > SAME_TEMPERATURE_K
-    beyond = []
-    for at, now_V in enumerate(figures.fall_V):
-        mode, length = divmod(at, FALLS)
-        if not math.isfinite(now_V) or (length > 0 and not steady):
-            continue
-        if not (enough or two_foils) and (mode == MODES - 1 or length > 0):
-            continue
-        sigma_V = noise_V / math.sqrt(FALL_S[length])
-        before_V = max((one.fall_V[at] for one in compared if one.fall_V[at] > 0.0), default=0.0)
-        beyond.append(now_V / sigma_V - max(FALL_SIGMAS, FALL_RATIO * before_V / sigma_V))
-    return max(beyond, default=NAN)
+    warmer_K = abs(figures.temperature_K - history[-1].temperature_K)
+    if not warmer_K > FALL_FREE_K:
+        return 0.0
+    return FALL_WARMER * (warmer_K - FALL_FREE_K)
+
+
+def _same_rate(a: float, b: float, within: float = SAME_RATE) -> bool:
+    """Return whether two currents are the same within a logarithm."""
+    return a > 0.0 and b > 0.0 and abs(math.log(a / b)) < within
 
 
 def _fallen(alike: Sequence[ShortFigures], figures: ShortFigures) -> float:
@@ -1300,9 +1405,9 @@ WEIGHTS: Final[Mapping[str, Weight]] = MappingProxyType(
         "slow_returns": Weight(2.0, 2.5, 12.0),
         "held_returns": Weight(2.0, 2.5, 12.0),
         "slippage": Weight(0.003, 900.0, 9.0),
-        "depth": Weight(0.1, 40.0, 8.0),
+        "depth": Weight(0.003, 1000.0, 9.0),
         "imbalance": Weight(0.01, 200.0, 8.0),
-        "decay_charged": Weight(1.0, 2.5, 4.5),
+        "decay_charged": Weight(1.0, 2.5, 9.0),
         "decay_discharged": Weight(3.0, 0.5, 2.0),
         "resistance": Weight(0.1, 30.0, 9.0),
     }
