@@ -87,7 +87,8 @@ STRIPPED_V: Final = -0.1
 # in eight means each (`FALL_MEANS`); assumed, 4 to 600 s.
 FALL_S: Final = (16.0, 64.0, 256.0)
 FALLS: Final = 3
-MODES: Final = 4  # charge, rest after it, discharge, rest after it: each has its own falls
+MODES: Final = 3  # each has its own falls; a rest after discharge has them in any cell
+CHARGED, CHARGED_REST, DISCHARGED = range(MODES)
 FALL_MEANS: Final = 8
 # Sums over the last means, jumps between them, and what the jump of a quarter of the length left of
 # those: rings. The jumps so many means before and after are the course of the voltage.
@@ -146,10 +147,10 @@ DECAY_SHARE: Final = 0.04  # of the usual decay. Assumed, 2-10 %
 JUMP_SIGMAS: Final = 5.0
 # A sudden fall counts from so many standard deviations on, and from so many times the largest
 # before. Assumed, 4-6 and 1.2-2.
-FALL_SIGMAS: Final = 5.0
+FALL_SIGMAS: Final = 5.5
 FALL_RATIO: Final = 1.4
 FALL_FULL_SIGMAS: Final = 6.0
-FALL_UNLIKE: Final = 3.0
+FALL_UNLIKE: Final = 2.5
 FALL_TWICE: Final = 2.5
 FALL_WARMER: Final = 6.0
 FALL_FREE_K: Final = 0.3
@@ -644,11 +645,11 @@ def observe_course(s: ShortWatch, current_A: float, mean_V: float) -> None:
     if s.fall_base_V != s.fall_base_V:
         s.fall_base_V = course_V
     above_V = course_V - s.fall_base_V
-    at = FALLS if s.rest_after_A > 0.0 else 3 * FALLS
+    at = FALLS * CHARGED_REST if s.rest_after_A > 0.0 else -1
     if current_A > REST_SHARE * s.largest_A:
-        at = 0
+        at = FALLS * CHARGED
     elif current_A < -REST_SHARE * s.largest_A:
-        at = 2 * FALLS
+        at = FALLS * DISCHARGED
     for i in range(FALLS):
         s.fall_part_V[i] += above_V
         s.fall_part_n[i] += 1
@@ -705,7 +706,7 @@ def observe_fall(s: ShortWatch, i: int, mode: int, above_V: float, mean_V: float
         math.fabs(s.fall_jump_V[at + (n - 2 * FALL_BESIDE) % FALL_JUMPS]), math.fabs(jump_V)
     )
     fall_V = s.fall_left_V[at + (n - FALL_BESIDE) % FALL_JUMPS] - FALL_COURSE * beside_V
-    if not fall_V <= s.fall_V[mode + i]:
+    if mode >= 0 and not fall_V <= s.fall_V[mode + i]:
         s.fall_V[mode + i] = fall_V
 
 
@@ -849,7 +850,7 @@ class ShortFigures:
         Their mean size.
     fall_V : tuple of float
         Largest sudden fall of the voltage's magnitude that lasted, over 16, 64 and 256 s: in the
-        charge, in rests after charge, in the discharge, in rests after discharge.
+        charge, in rests after it, in the discharge.
     lowest_V : float
         Of the means of a second.
     decay_charged_V_per_h, decay_discharged_V_per_h : float
@@ -1076,7 +1077,7 @@ def _alike(one: ShortFigures, other: ShortFigures) -> bool:
     for a, b in ((one.charge_A, other.charge_A), (one.discharge_A, other.discharge_A)):
         if a == 0.0 == b:
             continue
-        if not (a > 0.0 and b > 0.0 and abs(math.log(a / b)) < SAME_RATE):
+        if not _same_rate(a, b, SAME_RATE):
             return False
     return True
 
@@ -1100,8 +1101,7 @@ def _slippage(history: Sequence[ShortFigures], figures: ShortFigures) -> float:
     before = history[-1]
     if len(usual) < LEAST_CYCLES or not _undisturbed(before, figures):
         return NAN
-    beyond_Ah = figures.charge_Ah - before.discharge_Ah - median(usual)
-    return beyond_Ah
+    return figures.charge_Ah - before.discharge_Ah - median(usual)
 
 
 def _imbalance(history: Sequence[ShortFigures], figures: ShortFigures) -> float:
@@ -1154,6 +1154,34 @@ def _above(before: Sequence[float], now: float) -> float:
     return min(sigmas, DECAY_STEEP) if beyond > DECAY_MOST_V_PER_H else sigmas
 
 
+class _Beside(NamedTuple):
+    """What a fall is held against: the readings' noise, and how the temperature moved.
+
+    Attributes
+    ----------
+    sigma_V : float
+        Of a jump between means of a second.
+    bent : float
+        How much more a fall must be, in standard deviations, where it is taken over a minute or
+        more: a change of temperature bends the voltage.
+    """
+
+    sigma_V: float
+    bent: float
+
+    def beyond(
+        self, alike: Sequence[ShortFigures], figures: ShortFigures, at: int, start: float
+    ) -> float:
+        """Return how far a fall stands beyond those of other cycles, in standard deviations."""
+        now_V = figures.fall_V[at]
+        if len(alike) < LEAST_CYCLES or not math.isfinite(now_V):
+            return -math.inf
+        per_V = math.sqrt(FALL_S[at % FALLS]) / self.sigma_V
+        before_V = max((one.fall_V[at] for one in alike if one.fall_V[at] > 0.0), default=0.0)
+        least = start if at % FALLS == 0 else start + self.bent
+        return per_V * now_V - max(least, FALL_RATIO * per_V * before_V)
+
+
 def _sudden_fall(
     history: Sequence[ShortFigures], figures: ShortFigures, *, two_foils: bool
 ) -> float:
@@ -1161,108 +1189,80 @@ def _sudden_fall(
     dense = [one for one in history if _dense(one) and math.isfinite(one.size_V[0])]
     if len(dense) < LEAST_CYCLES or not _dense(figures):
         return NAN
-    sigma_V = median(one.size_V[0] for one in dense) / QUARTILE_SIGMAS
-    beyond = (
-        _charged_fall(dense, figures, sigma_V, two_foils=two_foils),
-        NAN if two_foils else _rested_fall(dense, figures, sigma_V, FALLS),
-        NAN if two_foils else _rested_fall(dense, figures, sigma_V, 3 * FALLS),
-        _discharged_fall(dense, figures, sigma_V, two_foils=two_foils),
+    warmer_K = abs(figures.temperature_K - dense[-1].temperature_K)
+    beside = _Beside(
+        sigma_V=median(one.size_V[0] for one in dense) / QUARTILE_SIGMAS,
+        bent=FALL_WARMER * (warmer_K - FALL_FREE_K) if warmer_K > FALL_FREE_K else 0.0,
     )
-    return max((one for one in beyond if one == one), default=NAN)
-
-
-def _charged_fall(
-    history: Sequence[ShortFigures], figures: ShortFigures, sigma_V: float, *, two_foils: bool
-) -> float:
-    """Return how far a fall stands out in a charge."""
-    alike = [one for one in history if _same_rate(one.charge_A, figures.charge_A)]
-    start = FALL_SIGMAS if two_foils else FALL_FULL_SIGMAS
-    if len(alike) < LEAST_CYCLES:
-        if not two_foils:
-            alike = [one for one in history if _same_rate(one.charge_A, figures.charge_A, NEAR_RATE)]
-        else:
-            alike = list(history)
-        start += FALL_UNLIKE
-    return max(
-        (_beyond(alike, figures, k, start, sigma_V, k) for k in range(FALLS)), default=NAN
-    )
-
-
-def _rested_fall(
-    history: Sequence[ShortFigures], figures: ShortFigures, sigma_V: float, at: int
-) -> float:
-    """Return how far a fall stands out in a rest that is no longer than those before.
-
-    A full cell that rests longer has falls of its own.
-    """
-    alike = [
-        one
-        for one in history
-        if _same_rate(one.charge_A, figures.charge_A, NEAR_RATE)
-        and _same_rate(one.discharge_A, figures.discharge_A, NEAR_RATE)
-    ]
-    if not alike or figures.rest_h > max(one.rest_h for one in alike) + SAME_REST_H:
-        return NAN
-    return max(
-        _beyond(alike, figures, at + k, FALL_FULL_SIGMAS, sigma_V, k) for k in range(FALLS - 1)
-    )
-
-
-def _discharged_fall(
-    history: Sequence[ShortFigures], figures: ShortFigures, sigma_V: float, *, two_foils: bool
-) -> float:
-    """Return how far a fall stands out in a discharge.
-
-    A full cell's own lie near the end of it: two lengths must tell.
-    """
-    at = 2 * FALLS
-    alike = [one for one in history if _same_rate(one.discharge_A, figures.discharge_A)]
     if two_foils:
-        start = FALL_SIGMAS
-        if len(alike) < LEAST_CYCLES:
-            alike = list(history)
-            start += FALL_UNLIKE
-        return max(_beyond(alike, figures, at + k, start, sigma_V, k) for k in range(FALLS))
-    out = NAN
+        return max(_fall_of_foils(dense, figures, beside, mode) for mode in (CHARGED, DISCHARGED))
+    return max(
+        _fall_in_charge(dense, figures, beside),
+        _fall_in_discharge(dense, figures, beside),
+    )
+
+
+def _fall_of_foils(
+    history: Sequence[ShortFigures], figures: ShortFigures, beside: _Beside, mode: int
+) -> float:
+    """Return how far a fall stands out between two foils: at rest they have no voltage to fall."""
+    alike = _at_rate(history, figures, mode, SAME_RATE)
+    start = FALL_SIGMAS
+    if len(alike) < LEAST_CYCLES:
+        alike = list(history)
+        start += FALL_UNLIKE
+    return max(beside.beyond(alike, figures, FALLS * mode + k, start) for k in range(FALLS))
+
+
+def _fall_in_charge(
+    history: Sequence[ShortFigures], figures: ShortFigures, beside: _Beside
+) -> float:
+    """Return how far a fall stands out in a full cell's charge and in the rest after it.
+
+    At a rate far from the usual a charge has falls of its own.
+    """
+    near = _at_rate(history, figures, CHARGED, SAME_RATE)
+    start = FALL_FULL_SIGMAS
+    charged_from = start
+    if len(near) < LEAST_CYCLES:
+        near = _at_rate(history, figures, CHARGED, NEAR_RATE)
+        charged_from += FALL_UNLIKE
+    at_rest = FALLS * CHARGED_REST
+    return max(
+        *(beside.beyond(near, figures, FALLS * CHARGED + k, charged_from) for k in range(FALLS)),
+        *(beside.beyond(history, figures, at_rest + k, start) for k in range(FALLS)),
+    )
+
+
+def _fall_in_discharge(
+    history: Sequence[ShortFigures], figures: ShortFigures, beside: _Beside
+) -> float:
+    """Return how far a fall stands out in a full cell's discharge.
+
+    Its own lie near the end, where no long means fit: a long fall and a short one must tell.
+    """
+    alike = _at_rate(history, figures, DISCHARGED, SAME_RATE)
+    start = FALL_FULL_SIGMAS
+    at = FALLS * DISCHARGED
+    out = -math.inf
     for k in range(1, FALLS):
-        far = _beyond(alike, figures, at + k, FALL_FULL_SIGMAS, sigma_V, k)
-        quick = FALL_TWICE * figures.fall_V[at + k - 1] / sigma_V * math.sqrt(FALL_S[k - 1])
-        one = min(far, quick - FALL_FULL_SIGMAS)
-        if one == one and not out >= one:
-            out = one
+        quick_V = figures.fall_V[at + k - 1]
+        if math.isfinite(quick_V):
+            quick = FALL_TWICE * quick_V * math.sqrt(FALL_S[k - 1]) / beside.sigma_V
+            out = max(out, min(beside.beyond(alike, figures, at + k, start), quick - start))
     return out
 
 
-def _beyond(  # noqa: PLR0913, PLR0917 -- which of the falls, and what it is held against
-    alike: Sequence[ShortFigures],
-    figures: ShortFigures,
-    at: int,
-    start: float,
-    sigma_V: float,
-    k: int,
-) -> float:
-    """Return how far one fall stands beyond those of other cycles, in standard deviations."""
-    if len(alike) < LEAST_CYCLES or not math.isfinite(figures.fall_V[at]):
-        return -math.inf
-    if k > 0:
-        start += _bent(alike, figures)
-    sigmas = math.sqrt(FALL_S[k]) / sigma_V
-    before = sigmas * max((one.fall_V[at] for one in alike if one.fall_V[at] > 0.0), default=0.0)
-    return sigmas * figures.fall_V[at] - max(start, FALL_RATIO * before)
+def _at_rate(
+    history: Sequence[ShortFigures], figures: ShortFigures, mode: int, within: float
+) -> list[ShortFigures]:
+    """Return the cycles whose current was the same, within a logarithm."""
+    if mode == CHARGED:
+        return [one for one in history if _same_rate(one.charge_A, figures.charge_A, within)]
+    return [one for one in history if _same_rate(one.discharge_A, figures.discharge_A, within)]
 
 
-def _bent(history: Sequence[ShortFigures], figures: ShortFigures) -> float:
-    """Return how much more a fall must be where the temperature moved, in standard deviations.
-
-    A change of temperature within the cycle makes its mean another than the last one's.
-    """
-    warmer_K = abs(figures.temperature_K - history[-1].temperature_K)
-    if not warmer_K > FALL_FREE_K:
-        return 0.0
-    return FALL_WARMER * (warmer_K - FALL_FREE_K)
-
-
-def _same_rate(a: float, b: float, within: float = SAME_RATE) -> bool:
+def _same_rate(a: float, b: float, within: float) -> bool:
     """Return whether two currents are the same within a logarithm."""
     return a > 0.0 and b > 0.0 and abs(math.log(a / b)) < within
 
@@ -1346,9 +1346,11 @@ def judge(
         words = (f"{found.compared} cycles alike to compare with, {LEAST_CYCLES} are needed",)
         return ShortEvidence(probability=NAN, log_odds=NAN, new=0.0, signs=found, words=words)
     parts = {name: weight.of(getattr(found, name)) for name, weight in WEIGHTS.items()}
+    if found.slippage > SLIPPAGE_SOFT:
+        parts["slippage"] = min(parts["slippage"], 6.5)
     telegraph = max(parts["noise"], parts["quick_returns"], parts["slow_returns"])
     new = telegraph + sum(part for name, part in parts.items() if name not in TELEGRAPH)
-    log_odds = PRIOR_LOG_ODDS + new + CARRIED * last_new
+    log_odds = PRIOR_LOG_ODDS + new + min(CARRIED * last_new, MOST_CARRIED)
     return ShortEvidence(
         probability=1.0 / (1.0 + math.exp(-log_odds)),
         log_odds=log_odds,
@@ -1420,4 +1422,6 @@ TELEGRAPH: Final = (
 )  # the same thing seen thrice
 PRIOR_LOG_ODDS: Final = -7.0  # about one cycle in a thousand. Assumed, 1e-4 to 1e-2
 CARRIED: Final = 0.5  # of the cycle before
+SLIPPAGE_SOFT: Final = 0.15
+MOST_CARRIED: Final = 4.5
 SUSPECT_LOG_ODDS: Final = -1.0  # a cycle this likely is not learnt from
