@@ -49,9 +49,8 @@ LEVELS: Final = 8  # means of 1, 2, 4 ... 128 s
 BINS: Final = 32  # of the size of a jump, half an octave each, from `LEAST_JUMP_V` on
 BISECTIONS: Final = 5
 LEAST_JUMP_V: Final = 1e-6
-# Single jumps are told between means of 4 s, of 16 s, and of 4 s of the current at a held voltage.
-SINGLES: Final = 3
-HELD: Final = 2
+# Single jumps are told between means of 4 s and of 16 s.
+SINGLES: Final = 2
 QUICK_LEVEL: Final = 2
 SLOW_LEVEL: Final = 4
 
@@ -75,7 +74,6 @@ SETTLE_S: Final = 60.0
 # A voltage within this of where it was (V) for so long (s) is held, if the current moves; assumed.
 HELD_WITHIN_V: Final = 1.5e-3
 HELD_FROM_S: Final = 20.0
-HELD_BLOCKS: Final = 4
 # A current that changes by more than this share of the largest is no hold's. Assumed, 0.05-0.3.
 COURSE_SHARE: Final = 0.1
 # The cut-off of a strip of Li||Cu (V), unless the cell's own ended above.
@@ -184,7 +182,6 @@ class ShortWatch:
         "charge_A",
         "cycle_s",
         "decay_charged_V_per_h",
-        "decay_discharged_V_per_h",
         "discharge_A",
         "fall_V",
         "fall_base_V",
@@ -198,12 +195,7 @@ class ShortWatch:
         "first_V",
         "has_last",
         "held_V",
-        "held_middle_A",
-        "held_n",
-        "held_newest_A",
-        "held_oldest_A",
         "held_s",
-        "held_sum_A",
         "jump_V",
         "jump_before_V",
         "jump_middle_V",
@@ -257,7 +249,6 @@ class ShortWatch:
     charge_A: float
     cycle_s: float
     decay_charged_V_per_h: float
-    decay_discharged_V_per_h: float
     discharge_A: float
     fall_V: list[float]
     fall_base_V: float
@@ -271,12 +262,7 @@ class ShortWatch:
     first_V: float
     has_last: int
     held_V: float
-    held_middle_A: float
-    held_n: int
-    held_newest_A: float
-    held_oldest_A: float
     held_s: float
-    held_sum_A: float
     jump_V: list[float]
     jump_before_V: list[float]
     jump_middle_V: list[float]
@@ -331,7 +317,6 @@ class ShortWatch:
         self.charge_A = 0.0
         self.cycle_s = 0.0
         self.decay_charged_V_per_h = NAN
-        self.decay_discharged_V_per_h = NAN
         self.discharge_A = 0.0
         self.fall_V = [NAN] * (MODES * FALLS)
         self.fall_base_V = NAN
@@ -345,12 +330,7 @@ class ShortWatch:
         self.first_V = NAN
         self.has_last = 0
         self.held_V = NAN
-        self.held_middle_A = NAN
-        self.held_n = 0
-        self.held_newest_A = NAN
-        self.held_oldest_A = NAN
         self.held_s = 0.0
-        self.held_sum_A = 0.0
         self.jump_V = [NAN] * SINGLES
         self.jump_before_V = [NAN] * SINGLES
         self.jump_middle_V = [NAN] * SINGLES
@@ -479,7 +459,7 @@ def spend(s: ShortWatch, dt_s: float) -> None:
             close_block(s)
             if s.since_s >= SETTLE_S:
                 observe_mean(s, s.before_V)
-            observe_hold(s, s.before_A, s.before_V)
+            observe_hold(s, s.before_V)
             if s.since_s >= SETTLE_S or s.held_s >= HELD_FROM_S:
                 observe_course(s, s.before_A, s.before_V)
             else:
@@ -565,46 +545,18 @@ def observe_polarisation(s: ShortWatch, current_A: float, mean_V: float, length_
     s.polarised_Vs += now_Ohm * math.fabs(current_A) * length_s
 
 
-def observe_hold(s: ShortWatch, current_A: float, mean_V: float) -> None:
-    """While a voltage is held a leak shows in the current: take jumps of means of 4 s. Kernel.
-
-    They count as the voltage that they would be across the resistance of the last step.
-    """
+def observe_hold(s: ShortWatch, mean_V: float) -> None:
+    """Count for how long the voltage has been held: then a leak shows in the current. Kernel."""
     if not math.fabs(mean_V - s.held_V) <= HELD_WITHIN_V:
-        forget_hold(s)
         s.held_V = mean_V
+        s.held_s = 0.0
     s.held_s += BLOCK_S
-    if s.held_s < HELD_FROM_S:
-        return
-    s.held_n += 1
-    s.held_sum_A += current_A
-    if s.held_n < HELD_BLOCKS:
-        return
-    mean_A = s.held_sum_A / HELD_BLOCKS
-    s.held_n = 0
-    s.held_sum_A = 0.0
-    jump_A = s.held_newest_A - s.held_middle_A
-    jump_A -= 0.5 * (s.held_middle_A - s.held_oldest_A + mean_A - s.held_newest_A)
-    if jump_A == jump_A and s.since_s < SETTLE_S:
-        single_jump(s, HELD, jump_A * s.known_Ohm)
-    s.held_oldest_A = s.held_middle_A
-    s.held_middle_A = s.held_newest_A
-    s.held_newest_A = mean_A
 
 
 def forget_hold(s: ShortWatch) -> None:
-    """Begin the means of a held voltage's current anew. Kernel."""
-    if s.held_V != s.held_V:
-        return
+    """Count the time of a held voltage anew. Kernel."""
     s.held_V = NAN
     s.held_s = 0.0
-    s.held_n = 0
-    s.held_sum_A = 0.0
-    s.held_oldest_A = NAN
-    s.held_middle_A = NAN
-    s.held_newest_A = NAN
-    s.jump_before_V[HELD] = NAN
-    s.jump_middle_V[HELD] = NAN
 
 
 def observe_mean(s: ShortWatch, mean_V: float) -> None:
@@ -803,8 +755,6 @@ def close_rest(s: ShortWatch) -> None:
     )
     if s.rest_after_A > 0.0:
         s.decay_charged_V_per_h = -slope
-    elif s.rest_after_A < 0.0:
-        s.decay_discharged_V_per_h = -slope
 
 
 def close_step(s: ShortWatch) -> None:
@@ -844,8 +794,8 @@ class ShortFigures:
     size_V : tuple of float
         Upper quartile of the jumps between means of 1, 2, 4 ... 128 s.
     jumps, returns : tuple of int
-        Single jumps that stood out, between means of 4 s, of 16 s, and of the current at a held
-        voltage; how many of them undid the one before.
+        Single jumps that stood out, between means of 4 s and of 16 s; how many of them undid the
+        one before.
     jump_V : tuple of float
         Their mean size.
     fall_V : tuple of float
@@ -853,8 +803,8 @@ class ShortFigures:
         charge, in rests after it, in the discharge.
     lowest_V : float
         Of the means of a second.
-    decay_charged_V_per_h, decay_discharged_V_per_h : float
-        How fast the voltage fell at rest, after charge and after discharge.
+    decay_charged_V_per_h : float
+        How fast the voltage fell at rest after charge.
     first_Ohm, step_Ohm, late_Ohm : float
         Of the step from rest into discharge: in the first second, after 5 to 20 s, after 5 min.
     polarised_Ohm : float
@@ -881,7 +831,6 @@ class ShortFigures:
     fall_V: tuple[float, ...]
     lowest_V: float
     decay_charged_V_per_h: float
-    decay_discharged_V_per_h: float
     first_Ohm: float
     step_Ohm: float
     late_Ohm: float
@@ -920,14 +869,13 @@ def close_cycle(
         fall_V=tuple(s.fall_V),
         lowest_V=s.lowest_V,
         decay_charged_V_per_h=s.decay_charged_V_per_h,
-        decay_discharged_V_per_h=s.decay_discharged_V_per_h,
         first_Ohm=s.first_Ohm,
         step_Ohm=s.step_Ohm,
         late_Ohm=s.late_Ohm,
         polarised_Ohm=s.polarised_Vs / s.polarised_As if s.polarised_As > 0.0 else NAN,
         start_Ohm=s.start_Vs / s.start_As if s.start_As > 0.0 else NAN,
     )
-    for i, level in enumerate((QUICK_LEVEL, SLOW_LEVEL, QUICK_LEVEL)):
+    for i, level in enumerate((QUICK_LEVEL, SLOW_LEVEL)):
         if math.isfinite(sizes[level]):
             # a noisy cycle raises it by a third at most: the noise of a short does not hide itself
             own_V = JUMP_SIGMAS * sizes[level] / QUARTILE_SIGMAS
@@ -943,7 +891,7 @@ def close_cycle(
     s.number += 1
     s.steady_s = s.cycle_s = s.sparse_s = 0.0
     s.polarised_As = s.polarised_Vs = s.start_As = s.start_Vs = 0.0
-    s.decay_charged_V_per_h = s.decay_discharged_V_per_h = s.step_Ohm = s.lowest_V = NAN
+    s.decay_charged_V_per_h = s.step_Ohm = s.lowest_V = NAN
     s.first_Ohm = s.late_Ohm = NAN
     return figures
 
@@ -971,17 +919,18 @@ class Signs:
     noise : float
         How much larger the jumps between means of 1 to 64 s have become, at the lengths where they
         grew most: logarithm, in units of what a sound cell's may grow.
-    quick_returns, slow_returns, held_returns : float
-        How many more jumps were undone by the next than in any cycle before, between means of 4 s,
-        of 16 s, and of the current at a held voltage.
+    quick_returns, slow_returns : float
+        How many more jumps were undone by the next than in any cycle before, between means of 4 s
+        and of 16 s.
     slippage : float
         Charge taken beyond what was given before, more than usual, as a share of nominal capacity.
     depth : float
         By what share the lowest voltage fell short of any before, at the end of a strip (Li||Cu).
     imbalance : float
         Change of strip over plate, where the reservoir is on one side only (Li||Cu).
-    decay_charged, decay_discharged : float
-        How much faster than usual the voltage falls at rest, in units of its usual scatter.
+    decay_charged : float
+        How much faster than usual the voltage falls at rest after charge, in units of its usual
+        scatter.
     fall : float
         How far the largest sudden and lasting fall of the voltage stands beyond those of the cycles
         before, in units of what the readings' noise makes of it.
@@ -994,12 +943,10 @@ class Signs:
     noise: float
     quick_returns: float
     slow_returns: float
-    held_returns: float
     slippage: float
     depth: float
     imbalance: float
     decay_charged: float
-    decay_discharged: float
     fall: float
     resistance: float
     compared: int
@@ -1014,7 +961,7 @@ def signs(
     """Compare a cycle with those before it that were run alike."""
     alike = [one for one in history if _alike(one, figures)]
     two_foils = cell_format in TWO_FOILS
-    noise = quick_returns = slow_returns = held_returns = slippage = imbalance = depth = NAN
+    noise = quick_returns = slow_returns = slippage = imbalance = depth = NAN
     enough = len(alike) >= LEAST_CYCLES
     as_large = [one for one in alike if _dense(one) and _as_large(one, figures)]
     compared = [one for one in (alike if enough else history) if _dense(one)]
@@ -1023,7 +970,7 @@ def signs(
             noise = _noise(as_large, figures, LONGEST_LEVEL)
         else:
             noise = _noise(compared, figures, LONGEST_LEVEL_UNLIKE)
-        quick_returns, slow_returns, held_returns = (
+        quick_returns, slow_returns = (
             float(figures.returns[i] - max(one.returns[i] for one in compared))
             for i in range(SINGLES)
         )
@@ -1037,15 +984,11 @@ def signs(
         noise=noise,
         quick_returns=quick_returns,
         slow_returns=slow_returns,
-        held_returns=held_returns,
         slippage=slippage,
         depth=depth,
         imbalance=imbalance,
         decay_charged=_above(
             [one.decay_charged_V_per_h for one in alike], figures.decay_charged_V_per_h
-        ),
-        decay_discharged=_above(
-            [one.decay_discharged_V_per_h for one in alike], figures.decay_discharged_V_per_h
         ),
         fall=_sudden_fall(history, figures, two_foils=two_foils),
         resistance=_fallen(alike, figures) if two_foils else NAN,
@@ -1371,15 +1314,13 @@ def learn(
 
 def _words(found: Signs, figures: ShortFigures, parts: Mapping[str, float]) -> tuple[str, ...]:
     """Say each sign that counted, heaviest first."""
-    quick, slow, held = figures.returns
+    quick, slow = figures.returns
     texts = {
         "noise": f"voltage noise beyond the cell's own ({found.noise:.1f} times its scatter)",
         "quick_returns": f"{quick} times {1e3 * figures.jump_V[0]:.2g} mV and back between means "
         "of 4 s",
         "slow_returns": f"{slow} times {1e3 * figures.jump_V[1]:.2g} mV and back between means "
         "of 16 s",
-        "held_returns": f"{held} times the current rose and fell at a held voltage, as "
-        f"{1e3 * figures.jump_V[2]:.2g} mV would make it",
         "slippage": f"charge exceeds the discharge before by {100 * found.slippage:.2g} % of "
         "nominal capacity more than usual",
         "depth": f"the strip ended at {figures.lowest_V:.2g} V, {100 * found.depth:.0f} % short of "
@@ -1387,8 +1328,6 @@ def _words(found: Signs, figures: ShortFigures, parts: Mapping[str, float]) -> t
         "imbalance": f"strip over plate moved by {100 * found.imbalance:+.2g} pp",
         "decay_charged": f"falls {1e3 * figures.decay_charged_V_per_h:.3g} mV/h at charged rest, "
         f"{found.decay_charged:.1f} times its scatter beyond any before",
-        "decay_discharged": f"{found.decay_discharged:.1f} times its scatter beyond any before at "
-        "rest after discharge",
         "fall": f"the voltage fell at once and for good, {found.fall:.1f} sigma beyond any before",
         "resistance": f"resistance {100 * (1 - math.exp(-found.resistance)):.0f} % below the "
         "cell's own",
@@ -1405,21 +1344,14 @@ WEIGHTS: Final[Mapping[str, Weight]] = MappingProxyType(
         "noise": Weight(1.8, 3.0, 14.0),
         "quick_returns": Weight(1.2, 4.0, 14.0),
         "slow_returns": Weight(2.0, 2.5, 12.0),
-        "held_returns": Weight(2.0, 2.5, 12.0),
         "slippage": Weight(0.003, 900.0, 9.0),
         "depth": Weight(0.003, 1000.0, 9.0),
         "imbalance": Weight(0.01, 200.0, 8.0),
         "decay_charged": Weight(1.0, 2.5, 9.0),
-        "decay_discharged": Weight(3.0, 0.5, 2.0),
         "resistance": Weight(0.1, 30.0, 9.0),
     }
 )
-TELEGRAPH: Final = (
-    "noise",
-    "quick_returns",
-    "slow_returns",
-    "held_returns",
-)  # the same thing seen thrice
+TELEGRAPH: Final = ("noise", "quick_returns", "slow_returns")  # the same thing seen thrice
 PRIOR_LOG_ODDS: Final = -7.0  # about one cycle in a thousand. Assumed, 1e-4 to 1e-2
 CARRIED: Final = 0.5  # of the cycle before
 SLIPPAGE_SOFT: Final = 0.15
