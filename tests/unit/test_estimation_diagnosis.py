@@ -6,7 +6,7 @@ import pytest
 
 from controller.domain.cell import CellFormat
 from controller.estimation.diagnosis import TABLE, Mode, Symptoms, diagnose
-from controller.estimation.shorts import FALLS, LEVELS, MODES, SINGLES, ShortFigures
+from controller.estimation.short_watch import FALLS, LEVELS, MODES, SINGLES, ShortFigures
 
 NOMINAL_AH = 3e-3
 

@@ -8,17 +8,16 @@ import numpy as np
 import pytest
 
 from controller.domain.cell import CellFormat
-from controller.estimation.shorts import (
+from controller.estimation.short_watch import (
     BINS,
     LEVELS,
     ShortFigures,
     ShortWatch,
     close_cycle,
     interrupt,
-    judge,
-    learn,
     observe,
 )
+from controller.estimation.shorts import judge, learn
 from hil import records
 
 NOMINAL_AH = 1e-3
