@@ -77,20 +77,15 @@ SIGMA_PER_MAD: Final = 1.4826
 # of the usual decay. Assumed, 0.5-2 mV/h and 2-10 %.
 DECAY_FLOOR_V_PER_H: Final = 1e-3
 DECAY_SHARE: Final = 0.04
-# Falls faster by more than this (V/h) are rather the end of a charge that has become steep: they
-# count as so many times the scatter at most. Assumed, 30-100 mV/h and 2-4.
-STEEP_V_PER_H: Final = 0.05
-STEEP_DECAY: Final = 2.8
-# A sudden fall counts from so many standard deviations of the readings' noise on, two foils and
-# full cells, and so many more at a rate that the cell has not had; and from so many times the
-# largest one before on. Largest in 7,000 sound cycles where the plant has none of its own: 6.
-# Assumed, 5-7, 1-3 and 1.2-2.
-FALL_SIGMAS: Final = 5.5
-FALL_FULL_SIGMAS: Final = 6.0
+# A sudden fall counts from so many standard deviations of the readings' noise on, and so many more
+# at a rate that the cell has not had; and from so many times the largest one before on. Largest in
+# 7,000 sound cycles where the plant has none of its own: 6. Assumed, 5-7, 1-3 and 1.2-2.
+FALL_SIGMAS: Final = 6.0
 FALL_UNLIKE: Final = 2.5
 FALL_RATIO: Final = 1.4
-# A step shows over a quarter of the length with half as many standard deviations. Assumed, 2-4.
-FALL_TWICE: Final = 2.5
+# A step shows over a quarter of the length with half as many standard deviations; so many times
+# those must be there. Assumed, 2-5.
+FALL_TWICE: Final = 4.0
 # Over a minute or more a change of temperature bends the voltage: so many standard deviations more
 # for each K beyond so many K between two cycles. Assumed, 4-10 and 0.2-0.5 K.
 FALL_PER_K: Final = 6.0
@@ -187,7 +182,7 @@ def signs(
         decay_charged=_above(
             [one.decay_charged_V_per_h for one in alike], figures.decay_charged_V_per_h
         ),
-        fall=_sudden_fall(history, figures, two_foils=two_foils),
+        fall=_sudden_fall(history, figures, cell_format),
         resistance=_fallen(alike, figures) if two_foils else NAN,
         compared=len(alike),
     )
@@ -289,9 +284,7 @@ def _above(before: Sequence[float], now: float) -> float:
         return NAN
     usual = median(known)
     scatter = SIGMA_PER_MAD * median(abs(one - usual) for one in known)
-    beyond = now - max(known)
-    sigmas = beyond / (scatter + DECAY_FLOOR_V_PER_H + DECAY_SHARE * abs(usual))
-    return min(sigmas, STEEP_DECAY) if beyond > STEEP_V_PER_H else sigmas
+    return (now - max(known)) / (scatter + DECAY_FLOOR_V_PER_H + DECAY_SHARE * abs(usual))
 
 
 class _Beside(NamedTuple):
@@ -310,22 +303,42 @@ class _Beside(NamedTuple):
     bent: float
 
     def beyond(
-        self, alike: Sequence[ShortFigures], figures: ShortFigures, at: int, start: float
+        self,
+        alike: Sequence[ShortFigures],
+        figures: ShortFigures,
+        mode: int,
+        start: float,
+        *,
+        alone: bool,
     ) -> float:
-        """Return how far a fall stands beyond those of other cycles, in standard deviations."""
-        now_V = figures.fall_V[at]
-        if len(alike) < LEAST_CYCLES or not math.isfinite(now_V):
+        """Return how far a fall stands beyond those of other cycles, in standard deviations.
+
+        Unless one length tells `alone`, the next shorter one must tell as well.
+        """
+        if len(alike) < LEAST_CYCLES:
             return -math.inf
-        per_V = math.sqrt(FALL_S[at % FALLS]) / self.sigma_V
-        before_V = max((one.fall_V[at] for one in alike if one.fall_V[at] > 0.0), default=0.0)
-        least = start if at % FALLS == 0 else start + self.bent
-        return per_V * now_V - max(least, FALL_RATIO * per_V * before_V)
+        out, shorter = -math.inf, math.inf if alone else -math.inf
+        for k, length_s in enumerate(FALL_S):
+            at = FALLS * mode + k
+            per_V = math.sqrt(length_s) / self.sigma_V
+            before_V = max((one.fall_V[at] for one in alike if one.fall_V[at] > 0.0), default=0.0)
+            least = max(start + (self.bent if k else 0.0), FALL_RATIO * per_V * before_V)
+            now = per_V * figures.fall_V[at]
+            if now == now:
+                out = max(out, min(now - least, shorter - start))
+            if not alone:
+                shorter = FALL_TWICE * now if now == now else -math.inf
+        return out
 
 
 def _sudden_fall(
-    history: Sequence[ShortFigures], figures: ShortFigures, *, two_foils: bool
+    history: Sequence[ShortFigures], figures: ShortFigures, cell_format: CellFormat
 ) -> float:
-    """Return how far a sudden fall stands beyond those before, in standard deviations of noise."""
+    """Return how far a sudden fall stands beyond those before, in standard deviations of noise.
+
+    Two foils have no voltage to fall at rest. At a rate far from the usual a full cell's charge has
+    falls of its own, and near its end the discharge of any; on Cu the charge has short ones.
+    """
     dense = [one for one in history if _dense(one) and math.isfinite(one.size_V[0])]
     if len(dense) < LEAST_CYCLES or not _dense(figures):
         return NAN
@@ -334,63 +347,26 @@ def _sudden_fall(
         sigma_V=median(one.size_V[0] for one in dense) / QUARTILE_SIGMAS,
         bent=FALL_PER_K * (warmer_K - FALL_FREE_K) if warmer_K > FALL_FREE_K else 0.0,
     )
-    if two_foils:
-        return max(_fall_of_foils(dense, figures, beside, mode) for mode in (CHARGED, DISCHARGED))
-    return max(
-        _fall_in_charge(dense, figures, beside),
-        _fall_in_discharge(dense, figures, beside),
-    )
-
-
-def _fall_of_foils(
-    history: Sequence[ShortFigures], figures: ShortFigures, beside: _Beside, mode: int
-) -> float:
-    """Return how far a fall stands out between two foils: at rest they have no voltage to fall."""
-    alike = _at_rate(history, figures, mode, SAME_RATE)
+    charged = _at_rate(dense, figures, CHARGED, SAME_RATE)
+    discharged = _at_rate(dense, figures, DISCHARGED, SAME_RATE)
     start = FALL_SIGMAS
-    if len(alike) < LEAST_CYCLES:
-        alike = list(history)
-        start += FALL_UNLIKE
-    return max(beside.beyond(alike, figures, FALLS * mode + k, start) for k in range(FALLS))
-
-
-def _fall_in_charge(
-    history: Sequence[ShortFigures], figures: ShortFigures, beside: _Beside
-) -> float:
-    """Return how far a fall stands out in a full cell's charge and in the rest after it.
-
-    At a rate far from the usual a charge has falls of its own.
-    """
-    near = _at_rate(history, figures, CHARGED, SAME_RATE)
-    start = FALL_FULL_SIGMAS
-    charged_from = start
-    if len(near) < LEAST_CYCLES:
-        near = _at_rate(history, figures, CHARGED, NEAR_RATE)
-        charged_from += FALL_UNLIKE
-    at_rest = FALLS * CHARGED_REST
+    if cell_format in TWO_FOILS:
+        alone = cell_format is CellFormat.LI_LI
+        return max(
+            beside.beyond(alike, figures, mode, start, alone=alone)
+            if len(alike) >= LEAST_CYCLES
+            else beside.beyond(dense, figures, mode, start + FALL_UNLIKE, alone=alone)
+            for mode, alike in ((CHARGED, charged), (DISCHARGED, discharged))
+        )
+    charge_from = start
+    if len(charged) < LEAST_CYCLES:
+        charged = _at_rate(dense, figures, CHARGED, NEAR_RATE)
+        charge_from += FALL_UNLIKE
     return max(
-        *(beside.beyond(near, figures, FALLS * CHARGED + k, charged_from) for k in range(FALLS)),
-        *(beside.beyond(history, figures, at_rest + k, start) for k in range(FALLS)),
+        beside.beyond(charged, figures, CHARGED, charge_from, alone=True),
+        beside.beyond(dense, figures, CHARGED_REST, start, alone=True),
+        beside.beyond(discharged, figures, DISCHARGED, start, alone=False),
     )
-
-
-def _fall_in_discharge(
-    history: Sequence[ShortFigures], figures: ShortFigures, beside: _Beside
-) -> float:
-    """Return how far a fall stands out in a full cell's discharge.
-
-    Its own lie near the end, where no long means fit: a long fall and a short one must tell.
-    """
-    alike = _at_rate(history, figures, DISCHARGED, SAME_RATE)
-    start = FALL_FULL_SIGMAS
-    at = FALLS * DISCHARGED
-    out = -math.inf
-    for k in range(1, FALLS):
-        quick_V = figures.fall_V[at + k - 1]
-        if math.isfinite(quick_V):
-            quick = FALL_TWICE * quick_V * math.sqrt(FALL_S[k - 1]) / beside.sigma_V
-            out = max(out, min(beside.beyond(alike, figures, at + k, start), quick - start))
-    return out
 
 
 def _at_rate(
@@ -544,7 +520,7 @@ WEIGHTS: Final[Mapping[str, Weight]] = MappingProxyType(
         "slippage": Weight(0.003, 900.0, 9.0),
         "depth": Weight(0.003, 1000.0, 9.0),
         "imbalance": Weight(0.01, 200.0, 8.0),
-        "decay_charged": Weight(1.0, 2.5, 9.0),
+        "decay_charged": Weight(1.0, 2.5, 4.5),
         "resistance": Weight(0.1, 30.0, 9.0),
     }
 )
