@@ -81,6 +81,7 @@ DECAY_SHARE: Final = 0.04
 # at a rate that the cell has not had; and from so many times the largest one before on. Largest in
 # 7,000 sound cycles where the plant has none of its own: 6. Assumed, 5-7, 1-3 and 1.2-2.
 FALL_SIGMAS: Final = 6.0
+FALL_FULL_SIGMAS: Final = 10.0  # full cells have rare falls of their own: 7 in 20,000 sound cycles
 FALL_UNLIKE: Final = 2.5
 FALL_RATIO: Final = 1.4
 # A step shows over a quarter of the length with half as many standard deviations; so many times
@@ -358,6 +359,7 @@ def _sudden_fall(
             else beside.beyond(dense, figures, mode, start + FALL_UNLIKE, alone=alone)
             for mode, alike in ((CHARGED, charged), (DISCHARGED, discharged))
         )
+    start = FALL_FULL_SIGMAS
     charge_from = start
     if len(charged) < LEAST_CYCLES:
         charged = _at_rate(dense, figures, CHARGED, NEAR_RATE)
@@ -526,8 +528,8 @@ WEIGHTS: Final[Mapping[str, Weight]] = MappingProxyType(
         "resistance": Weight(0.1, 30.0, 9.0),
     }
 )
-# Between two foils the voltage has no course of an open circuit: in 3,500 sound cycles (seeds 5000 to
-# 8299) their noise grew by 1.9 of its scale at most, in full cells by 3.9.
+# Between two foils the voltage has no course of an open circuit: in 3,500 sound cycles (seeds 5000
+# to 8299) their noise grew by 1.9 of its scale at most, in full cells by 3.9.
 NOISE_OF_FOILS: Final = Weight(1.2, 6.0, 14.0)
 TELEGRAPH: Final = ("noise", "quick_returns", "slow_returns")  # the same thing seen thrice
 PRIOR_LOG_ODDS: Final = -7.0  # about one cycle in a thousand. Assumed, 1e-4 to 1e-2
