@@ -13,7 +13,7 @@ import numpy as np
 
 from controller.domain.cell import CellFormat
 from controller.estimation.diagnosis import Mode
-from controller.estimation.shorts import ShortFigures, close_cycle
+from controller.estimation.short_watch import ShortFigures, close_cycle
 from hil.cell.parameters import CellParameters
 from hil.shorted import (
     COULOMB_PER_MAH,

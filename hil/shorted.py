@@ -18,7 +18,7 @@ import numpy as np
 
 from controller.domain.cell import CellFormat
 from controller.domain.total_math import safe_floor, safe_log
-from controller.estimation.shorts import ShortFigures, ShortWatch, close_cycle, observe
+from controller.estimation.short_watch import ShortFigures, ShortWatch, close_cycle, observe
 from hil import records
 from hil.cell.electrolyte import refresh_transport
 from hil.cell.kernel import begin, step, uniform

@@ -8,7 +8,7 @@ from typing import Any, Protocol
 import numpy as np
 
 from controller.domain.sample import NAN
-from controller.estimation.shorts import ShortFigures, ShortWatch, close_cycle, observe
+from controller.estimation.short_watch import ShortFigures, ShortWatch, close_cycle, observe
 
 _PROBE_A = 1e-4
 COULOMB_PER_MAH = 3.6

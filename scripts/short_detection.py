@@ -22,7 +22,8 @@ from typing import Any, Final
 import numpy as np
 from scipy.stats import beta
 
-from controller.estimation.shorts import ShortEvidence, ShortFigures, judge, learn
+from controller.estimation.short_watch import ShortFigures
+from controller.estimation.shorts import ShortEvidence, judge, learn
 from hil.shorted import FORMATS, Short, WatchedCycle, drawn_cell, watched_life
 
 SEED: Final = 50_000

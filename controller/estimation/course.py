@@ -15,15 +15,8 @@ from controller.estimation.defects import Series
 from controller.estimation.diagnosis import Diagnosis, diagnose
 from controller.estimation.features import Feature, HalfCycle, cycle_features
 from controller.estimation.intervals import BoolArray, Intervals
-from controller.estimation.shorts import (
-    ShortEvidence,
-    ShortFigures,
-    ShortWatch,
-    close_cycle,
-    judge,
-    learn,
-    observe,
-)
+from controller.estimation.short_watch import ShortFigures, ShortWatch, close_cycle, observe
+from controller.estimation.shorts import ShortEvidence, judge, learn
 from controller.estimation.table import FloatArray
 
 _HOUR_S: Final = 3600.0

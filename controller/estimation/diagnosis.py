@@ -24,7 +24,8 @@ from typing import Final, NamedTuple
 
 from controller.domain.cell import CellFormat
 from controller.domain.sample import NAN
-from controller.estimation.shorts import ShortFigures, judge, learn
+from controller.estimation.short_watch import ShortFigures
+from controller.estimation.shorts import judge, learn
 
 
 class Mode(StrEnum):

@@ -16,7 +16,7 @@ from controller.domain.command import TAG_BASE, TAG_DIAGNOSTIC, TAG_TREATMENT
 from controller.domain.figures import CycleFigures, CycleKind, DischargeEnd, Label, Resistance
 from controller.domain.records import record_from_dict, record_to_dict
 from controller.domain.sample import NAN, Sample
-from controller.estimation import forecast, inventory, running, shorts
+from controller.estimation import forecast, inventory, running, short_watch, shorts
 from controller.estimation.charge import (
     GAIN_U,
     OFFSET_U_OF_RANGE,
@@ -61,7 +61,7 @@ from controller.estimation.running import (
     CellNumbers,
     Running,
 )
-from controller.estimation.shorts import ShortFigures
+from controller.estimation.short_watch import ShortFigures
 
 # A cycle that charges more than this many nominal capacities was read in other units. Assumed.
 IMPLAUSIBLE_CAPACITIES: Final = 20.0
@@ -232,7 +232,7 @@ def from_dict(data: Mapping[str, Any]) -> EstimatorState:
     ends = data["ends"]
     state.ends = EndMemory(anode=ends["anode"], best=tuple((r, q) for r, q in ends["best"]))
     state.forecast = forecast.from_dict(data["forecast"])
-    state.short_history = [shorts.figures_from(one) for one in data["short_history"]]
+    state.short_history = [short_watch.figures_from(one) for one in data["short_history"]]
     lithium = data["lithium"]
     state.lithium = None if lithium is None else inventory_from(lithium)
     return state
@@ -450,7 +450,7 @@ def _with_shorts(
     state: EstimatorState, config: EstimatorConfig, figures: CycleFigures
 ) -> CycleFigures:
     """Return the cycle's figures with what speaks for a soft short."""
-    seen = shorts.close_cycle(
+    seen = short_watch.close_cycle(
         state.running.shorts,
         charge_Ah=figures.charge_Ah,
         discharge_Ah=figures.discharge_Ah,

@@ -47,8 +47,8 @@ from controller.estimation.impedance.steps import (
     Steps,
 )
 from controller.estimation.impedance.steps import observe as observe_steps
-from controller.estimation.shorts import ShortWatch, interrupt
-from controller.estimation.shorts import observe as observe_short
+from controller.estimation.short_watch import ShortWatch, interrupt
+from controller.estimation.short_watch import observe as observe_short
 
 SECONDS_PER_HOUR: Final = 3600.0
 

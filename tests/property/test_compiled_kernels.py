@@ -23,7 +23,7 @@ from controller.domain.command import DISCHARGE, OPEN, Command
 from controller.domain.kernels import KERNELS
 from controller.domain.sample import Sample
 from controller.domain.total_math import safe_divide, safe_exp, safe_log, safe_sqrt
-from controller.estimation import running, shorts
+from controller.estimation import running, short_watch
 from controller.estimation.charge import interval_charge
 from controller.estimation.curve import Curve, begin_curve, new_curve, observe_curve
 from controller.estimation.ending import Ending, begin_ending, new_ending, observe_ending
@@ -241,25 +241,25 @@ READINGS = st.lists(st.tuples(STEPS_S, st.one_of(CURRENTS, ANY), st.one_of(near(
 @given(READINGS, st.integers(0, 40))
 def test_the_watch_for_shorts_sees_the_same(series: list[Any], repeats: int) -> None:
     observe = compiled_watch()
-    plain = shorts.ShortWatch()
+    plain = short_watch.ShortWatch()
     row = records.records(plain)[0]
-    plain.jump_V = [1e-4] * shorts.SINGLES
+    plain.jump_V = [1e-4] * short_watch.SINGLES
     records.to_record(plain, row)
     t_s = 0.0
     for dt_s, current_A, voltage_V in series * (1 + repeats):
         t_s = t_s + dt_s if math.isfinite(dt_s) and abs(dt_s) < 1e6 else dt_s
-        shorts.observe(plain, t_s, current_A, voltage_V)
+        short_watch.observe(plain, t_s, current_A, voltage_V)
         observe(row, t_s, current_A, voltage_V)
         t_s = t_s if math.isfinite(t_s) else 0.0
-    assert contents(records.from_record(shorts.ShortWatch, row)) == contents(plain)
+    assert contents(records.from_record(short_watch.ShortWatch, row)) == contents(plain)
 
 
 @functools.cache
 def compiled_watch() -> Callable[..., Any]:
-    arguments = (record_of(shorts.ShortWatch()), float, float, float)
-    return build([Entry(function=shorts.observe, arguments=arguments)], compiled=True, cache=CACHE)[
-        0
-    ]
+    arguments = (record_of(short_watch.ShortWatch()), float, float, float)
+    return build(
+        [Entry(function=short_watch.observe, arguments=arguments)], compiled=True, cache=CACHE
+    )[0]
 
 
 @functools.cache
@@ -369,7 +369,7 @@ def test_no_registered_kernel_is_left_out() -> None:
         observe_curve,
         begin_ending,
         observe_ending,
-        shorts.observe,
+        short_watch.observe,
     )
     for top in tops:
         source.add(top)

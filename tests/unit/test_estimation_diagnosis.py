@@ -6,7 +6,7 @@ import pytest
 
 from controller.domain.cell import CellFormat
 from controller.estimation.diagnosis import TABLE, Mode, Symptoms, diagnose
-from controller.estimation.shorts import LEVELS, SINGLES, ShortFigures
+from controller.estimation.short_watch import FALLS, LEVELS, MODES, SINGLES, ShortFigures
 
 NOMINAL_AH = 3e-3
 
@@ -30,7 +30,7 @@ def cycle(capacity=0.95, *, ohm=10.0, slow=30.0, efficiency=0.98, noise=1.0, ret
         jump_V=(1e-3,) * SINGLES,
         lowest_V=3.0,
         decay_charged_V_per_h=0.04,
-        decay_discharged_V_per_h=-0.1,
+        fall_V=(0.0,) * (MODES * FALLS),
         first_Ohm=ohm,
         step_Ohm=1.5 * ohm,
         late_Ohm=ohm + slow,

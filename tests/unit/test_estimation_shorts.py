@@ -8,17 +8,16 @@ import numpy as np
 import pytest
 
 from controller.domain.cell import CellFormat
-from controller.estimation.shorts import (
+from controller.estimation.short_watch import (
     BINS,
     LEVELS,
     ShortFigures,
     ShortWatch,
     close_cycle,
     interrupt,
-    judge,
-    learn,
     observe,
 )
+from controller.estimation.shorts import judge, learn
 from hil import records
 
 NOMINAL_AH = 1e-3
@@ -187,3 +186,45 @@ def test_a_hold_on_bare_copper_is_no_resistance():
         for watch in (with_hold, without)
     ]
     assert resistances[0] == pytest.approx(resistances[1], rel=1e-3)
+
+
+def falling_cycle(watch, t_s, seed, *, step_V=0.0, bend_V=0.0):
+    """Feed a cycle between two foils whose voltage steps down, or bends over an hour, in its charge."""
+    random = np.random.default_rng(seed)
+    for sign in (1.0, -1.0):
+        for k in range(7200):
+            t_s += 1.0
+            voltage_V = 0.1
+            if sign > 0.0:
+                voltage_V -= step_V * (k >= 3600) + bend_V * math.sin(math.pi * k / 7200.0)
+            observe(watch, t_s, sign * 1e-3, sign * voltage_V + 1e-4 * random.standard_normal())
+    return t_s, close_cycle(watch, charge_Ah=2e-3, discharge_Ah=2e-3, temperature_K=298.15)
+
+
+@pytest.mark.parametrize(
+    ("changes", "found"), [({"step_V": 3e-4}, True), ({"bend_V": 0.02}, False), ({}, False)]
+)
+def test_a_fall_that_is_sudden_and_lasts_is_found_and_a_bend_is_not(changes, found):
+    watch, t_s, history = ShortWatch(), 0.0, []
+    for seed in range(4):
+        t_s, figures = falling_cycle(watch, t_s, seed)
+        history.append(figures)
+    t_s, figures = falling_cycle(watch, t_s, 9, **changes)
+    evidence = judge(history, figures, CellFormat.LI_LI, NOMINAL_AH)
+    assert (evidence.signs.fall > 0.0) is found
+    assert evidence.flagged is found
+    if found:
+        assert figures.fall_V[2] == pytest.approx(changes["step_V"], abs=1e-4)
+
+
+def test_a_strip_that_ends_short_of_its_cut_off_has_another_way():
+    watch = ShortWatch()
+    _, plain = cycle(watch, 0.0, 1)
+    history = [figures_like(plain, number=k, lowest_V=-1.0 - 0.1 * k) for k in range(5)]
+    for lowest_V, flagged in ((-0.95, True), (-1.05, False), (-0.02, False)):
+        now = figures_like(plain, number=5, lowest_V=lowest_V)
+        assert judge(history, now, CellFormat.LI_CU, NOMINAL_AH).flagged is flagged
+    # where the last reading lies anywhere, nothing is said
+    scattered = [figures_like(one, lowest_V=-0.5 - 0.2 * one.number) for one in history]
+    now = figures_like(plain, number=5, lowest_V=-0.45)
+    assert not judge(scattered, now, CellFormat.LI_CU, NOMINAL_AH).flagged

@@ -1,0 +1,843 @@
+"""Soft shorts, reading by reading: what the kernel remembers, and what a cycle showed.
+
+`observe` is a kernel: constant memory, any sampling from below a millisecond to two minutes. A
+reading counts for the time it stood (until the next one), so that a spike of 0.2 ms weighs 0.2 ms
+in a second's mean however densely it was logged. Means of 1, 2, 4 ... 128 s then give jumps
+J = (b2 - b1) - ((b1 - b0) + (b3 - b2)) / 2 of four neighbouring means, which neither a straight nor
+a parabolic course of the voltage moves; their sizes are kept as a histogram for each length. The
+same jump, taken at every eighth of its length, finds a fall that is sudden and lasts.
+
+What the figures mean is judged in `controller.estimation.shorts`, which shows the usage.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Final
+
+from controller.domain.sample import NAN
+from controller.domain.total_math import safe_divide
+
+BLOCK_S: Final = 1.0
+LEVELS: Final = 8  # means of 1, 2, 4 ... 128 s
+BINS: Final = 32  # of the size of a jump, half an octave each, from `LEAST_JUMP_V` on
+BISECTIONS: Final = 5
+LEAST_JUMP_V: Final = 1e-6
+# Single jumps are told between means of 4 s and of 16 s.
+SINGLES: Final = 2
+QUICK_LEVEL: Final = 2
+SLOW_LEVEL: Final = 4
+
+# A longer interval was not observed. Assumed, 60 to 300 s.
+GAP_S: Final = 120.0
+MOST_BLOCKS: Final = 121
+# The current stands still while it stays within this share of where it began. Assumed, 0.3-3 %.
+STEADY_SHARE: Final = 0.01
+# ... or this share of the largest current seen; below it the cell rests. Assumed, 0.05-1 %.
+REST_SHARE: Final = 0.003
+# Below this share of the largest current voltage over current is no polarisation: what is left on
+# bare Cu while its cut-off is held makes megohms of it. Assumed, 0.05-0.3.
+POLARISED_SHARE: Final = 0.1
+# A reading that stands longer than this (s) hides what a telegraph does in between, and a logger
+# that writes when the voltage moved makes a noise of its own: jumps count where so much of a cycle
+# was read more densely. Assumed, 1-2 s and 0.8-0.99.
+DENSE_S: Final = 1.5
+# After a change of current the voltage relaxes; it is looked at from here on (s). Assumed, 30-300.
+SETTLE_S: Final = 60.0
+# A voltage within this of where it was (V) for so long (s) is held, if the current moves; assumed.
+HELD_WITHIN_V: Final = 1.5e-3
+HELD_FROM_S: Final = 20.0
+# A current that changes by more than this share of the largest is no hold's. Assumed, 0.05-0.3.
+COURSE_SHARE: Final = 0.1
+# A leak that begins moves the voltage at once and for good. It is looked for over these lengths
+# (s), in eight means each (`FALL_MEANS`); assumed, 4 to 600 s.
+FALL_S: Final = (16.0, 64.0, 256.0)
+FALLS: Final = 3
+MODES: Final = 3  # each has its own falls; a rest after discharge has them in any cell
+CHARGED, CHARGED_REST, DISCHARGED = range(MODES)
+FALL_MEANS: Final = 8
+# Sums over the last means, jumps between them, and what the jump of a quarter of the length left of
+# those: rings. The jumps so many means before and after are the course of the voltage.
+FALL_SUMS: Final = 33
+FALL_BESIDE: Final = 18
+FALL_JUMPS: Final = 37
+# Of the jumps beside so much is taken off; a jump of a quarter of the length is as high as that of
+# the whole where the voltage steps, and a quarter or less of it where it bends. Assumed, 1.5 to 4
+# and 1.3 to 2; what is wanting to it counts fourfold.
+FALL_COURSE: Final = 2.0
+FALL_SHARP: Final = 1.6
+FALL_BENT: Final = 4.0
+# Window of a rest in which its decay is taken (s since the current ended). Assumed.
+REST_FROM_S: Final = 150.0
+REST_TO_S: Final = 600.0
+REST_LEAST_S: Final = 300.0  # of it must be there
+# Window after a change of current in which its resistance is taken (s). Assumed, 5-30 s.
+STEP_FROM_S: Final = 5.0
+STEP_TO_S: Final = 20.0
+# ... and its slow resistance: diffusion, and the fall of the open-circuit voltage with it.
+LATE_FROM_S: Final = 240.0
+LATE_TO_S: Final = 300.0
+# Window of the first resistance of a cycle (s since it began): beside a spectrum taken before it.
+START_FROM_S: Final = 2.0
+START_TO_S: Final = 62.0
+# Of a cycle's jumps this quantile is taken; so many of a length must be there. Assumed.
+QUARTILE: Final = 0.75
+LEAST_JUMPS: Final = 25
+# A jump stands out from this many standard deviations of its own noise on. Assumed, 4-7.
+JUMP_SIGMAS: Final = 5.0
+QUARTILE_SIGMAS: Final = 1.150  # the upper quartile of |x| of a normal distribution
+
+
+# Upper edges of the bins of jumps (V); the last bin takes what is beyond.
+EDGES_V: Final = tuple(LEAST_JUMP_V * math.sqrt(2.0) ** (k + 1) for k in range(BINS))
+
+
+class ShortWatch:
+    """What the kernel remembers; a record of numbers, of fixed size.
+
+    Attributes
+    ----------
+    jump_V : list of float
+        From this size on a jump between means of 4 s and of 16 s is counted by itself; NaN:
+        none is. `close_cycle` sets it from the cell's own noise.
+    """
+
+    __slots__ = (
+        "active_s",
+        "before_A",
+        "before_V",
+        "bins",
+        "block_As",
+        "block_Vs",
+        "block_s",
+        "charge_A",
+        "cycle_s",
+        "decay_charged_V_per_h",
+        "discharge_A",
+        "fall_V",
+        "fall_base_V",
+        "fall_jump_V",
+        "fall_left_V",
+        "fall_n",
+        "fall_part_V",
+        "fall_part_n",
+        "fall_sum_V",
+        "first_Ohm",
+        "first_V",
+        "has_last",
+        "held_V",
+        "held_s",
+        "jump_V",
+        "jump_before_V",
+        "jump_middle_V",
+        "jumps",
+        "jumps_V",
+        "known_Ohm",
+        "largest_A",
+        "last_A",
+        "last_V",
+        "last_jump_V",
+        "last_t_s",
+        "late_Ohm",
+        "lowest_V",
+        "middle_V",
+        "newest_V",
+        "number",
+        "oldest_V",
+        "pending_V",
+        "polarised_As",
+        "polarised_Vs",
+        "pyramid_holds",
+        "reference_A",
+        "rest_after_A",
+        "rest_first_V",
+        "rest_s",
+        "rest_sum_t",
+        "rest_sum_t2",
+        "rest_sum_tV",
+        "rest_sum_v",
+        "returns",
+        "since_s",
+        "smooth_Ohm",
+        "sparse_s",
+        "start_As",
+        "start_Vs",
+        "steady_s",
+        "step_A",
+        "step_Ohm",
+        "step_V",
+        "step_Vs",
+        "step_from_rest",
+        "step_s",
+    )
+    active_s: float
+    before_A: float
+    before_V: float
+    bins: list[int]
+    block_As: float
+    block_Vs: float
+    block_s: float
+    charge_A: float
+    cycle_s: float
+    decay_charged_V_per_h: float
+    discharge_A: float
+    fall_V: list[float]
+    fall_base_V: float
+    fall_jump_V: list[float]
+    fall_left_V: list[float]
+    fall_n: list[int]
+    fall_part_V: list[float]
+    fall_part_n: list[int]
+    fall_sum_V: list[float]
+    first_Ohm: float
+    first_V: float
+    has_last: int
+    held_V: float
+    held_s: float
+    jump_V: list[float]
+    jump_before_V: list[float]
+    jump_middle_V: list[float]
+    jumps: list[int]
+    jumps_V: list[float]
+    known_Ohm: float
+    largest_A: float
+    last_A: float
+    last_V: float
+    last_jump_V: list[float]
+    last_t_s: float
+    late_Ohm: float
+    lowest_V: float
+    middle_V: list[float]
+    newest_V: list[float]
+    number: int
+    oldest_V: list[float]
+    pending_V: list[float]
+    polarised_As: float
+    polarised_Vs: float
+    pyramid_holds: int
+    reference_A: float
+    rest_after_A: float
+    rest_first_V: float
+    rest_s: float
+    rest_sum_t: float
+    rest_sum_t2: float
+    rest_sum_tV: float
+    rest_sum_v: float
+    returns: list[int]
+    since_s: float
+    smooth_Ohm: float
+    sparse_s: float
+    start_As: float
+    start_Vs: float
+    steady_s: float
+    step_A: float
+    step_Ohm: float
+    step_V: float
+    step_Vs: float
+    step_from_rest: int
+    step_s: float
+
+    def __init__(self) -> None:  # noqa: PLR0915  one line a field
+        self.active_s = 0.0
+        self.before_A = NAN
+        self.before_V = NAN
+        self.bins = [0] * (LEVELS * BINS)
+        self.block_As = 0.0
+        self.block_Vs = 0.0
+        self.block_s = 0.0
+        self.charge_A = 0.0
+        self.cycle_s = 0.0
+        self.decay_charged_V_per_h = NAN
+        self.discharge_A = 0.0
+        self.fall_V = [NAN] * (MODES * FALLS)
+        self.fall_base_V = NAN
+        self.fall_jump_V = [0.0] * (FALLS * FALL_JUMPS)
+        self.fall_left_V = [0.0] * (FALLS * FALL_JUMPS)
+        self.fall_n = [0] * FALLS
+        self.fall_part_V = [0.0] * FALLS
+        self.fall_part_n = [0] * FALLS
+        self.fall_sum_V = [0.0] * (FALLS * FALL_SUMS)
+        self.first_Ohm = NAN
+        self.first_V = NAN
+        self.has_last = 0
+        self.held_V = NAN
+        self.held_s = 0.0
+        self.jump_V = [NAN] * SINGLES
+        self.jump_before_V = [NAN] * SINGLES
+        self.jump_middle_V = [NAN] * SINGLES
+        self.jumps = [0] * SINGLES
+        self.jumps_V = [0.0] * SINGLES
+        self.known_Ohm = NAN
+        self.largest_A = 0.0
+        self.last_A = NAN
+        self.last_V = NAN
+        self.last_jump_V = [0.0] * SINGLES
+        self.last_t_s = NAN
+        self.late_Ohm = NAN
+        self.lowest_V = NAN
+        self.middle_V = [NAN] * LEVELS
+        self.newest_V = [NAN] * LEVELS
+        self.number = 0
+        self.oldest_V = [NAN] * LEVELS
+        self.pending_V = [NAN] * LEVELS
+        self.polarised_As = 0.0
+        self.polarised_Vs = 0.0
+        self.pyramid_holds = 0
+        self.reference_A = NAN
+        self.rest_after_A = 0.0
+        self.rest_first_V = NAN
+        self.rest_s = 0.0
+        self.rest_sum_t = 0.0
+        self.rest_sum_t2 = 0.0
+        self.rest_sum_tV = 0.0
+        self.rest_sum_v = 0.0
+        self.returns = [0] * SINGLES
+        self.since_s = 0.0
+        self.smooth_Ohm = NAN
+        self.sparse_s = 0.0
+        self.start_As = 0.0
+        self.start_Vs = 0.0
+        self.steady_s = 0.0
+        self.step_A = NAN
+        self.step_Ohm = NAN
+        self.step_V = NAN
+        self.step_Vs = 0.0
+        self.step_from_rest = 0
+        self.step_s = 0.0
+
+
+def observe(s: ShortWatch, t_s: float, current_A: float, voltage_V: float) -> None:
+    """Take one reading into account. Kernel.
+
+    Parameters
+    ----------
+    s : ShortWatch
+    t_s : float
+        Time (s). A reading that is not later than the one before is left out; one that lies more
+        than a second before it begins anew.
+    current_A, voltage_V : float
+        Of the cell, charge positive. NaN and infinities are left out: the last values hold.
+    """
+    if not (current_A - current_A == 0.0 and voltage_V - voltage_V == 0.0 and t_s - t_s == 0.0):
+        return
+    dt_s = t_s - s.last_t_s
+    if s.has_last == 0 or dt_s < -1.0 or dt_s > GAP_S:
+        interrupt(s)
+        s.has_last = 1
+        s.reference_A = current_A
+    elif dt_s > 0.0:
+        spend(s, dt_s)
+        share_A = STEADY_SHARE * max(math.fabs(s.reference_A), math.fabs(current_A))
+        resting_A = REST_SHARE * s.largest_A
+        if math.fabs(current_A - s.reference_A) > max(share_A, resting_A):
+            change_current(s, current_A)
+    else:
+        return
+    s.last_t_s = t_s
+    s.last_A = current_A
+    s.last_V = voltage_V
+
+
+def interrupt(s: ShortWatch) -> None:
+    """Forget what was running: nothing is known of the time up to the next reading. Kernel."""
+    s.has_last = 0
+    s.block_s = 0.0
+    s.block_As = 0.0
+    s.block_Vs = 0.0
+    s.since_s = 0.0
+    s.before_V = NAN
+    s.before_A = NAN
+    s.step_A = NAN
+    s.rest_s = 0.0
+    forget_means(s)
+    forget_course(s)
+
+
+def forget_means(s: ShortWatch) -> None:
+    """Begin the means anew: those before belong to another current. Kernel."""
+    if s.pyramid_holds == 0:
+        return
+    for k in range(LEVELS):
+        s.oldest_V[k] = NAN
+        s.middle_V[k] = NAN
+        s.newest_V[k] = NAN
+        s.pending_V[k] = NAN
+    for i in range(SINGLES):
+        s.jump_before_V[i] = NAN
+        s.jump_middle_V[i] = NAN
+    s.pyramid_holds = 0
+
+
+def spend(s: ShortWatch, dt_s: float) -> None:
+    """Let the last reading stand for a time, cut into blocks of a second. Kernel.
+
+    One that stands too long for jumps is one block of its own length.
+    """
+    if dt_s > DENSE_S:
+        s.sparse_s += dt_s
+        forget_means(s)
+        forget_hold(s)
+        forget_course(s)
+        stand(s, dt_s)
+        close_block(s)
+        return
+    left_s = dt_s
+    for _ in range(MOST_BLOCKS):
+        part_s = min(left_s, BLOCK_S - s.block_s)
+        stand(s, part_s)
+        left_s -= part_s
+        if s.block_s >= BLOCK_S - 1e-6:
+            close_block(s)
+            if s.since_s >= SETTLE_S:
+                observe_mean(s, s.before_V)
+            observe_hold(s, s.before_V)
+            if s.since_s >= SETTLE_S or s.held_s >= HELD_FROM_S:
+                observe_course(s, s.before_A, s.before_V)
+            else:
+                forget_course(s)
+        if not left_s > 1e-9:
+            return
+
+
+def stand(s: ShortWatch, part_s: float) -> None:
+    """Add the last reading to the running block. Kernel."""
+    s.block_s += part_s
+    s.block_As += s.last_A * part_s
+    s.block_Vs += s.last_V * part_s
+    s.since_s += part_s
+    s.cycle_s += part_s
+
+
+def close_block(s: ShortWatch) -> None:
+    """Use the mean of the running block, which weighs by its length. Kernel."""
+    length_s = s.block_s
+    current_A = s.block_As / length_s
+    mean_V = s.block_Vs / length_s
+    s.block_s = 0.0
+    s.block_As = 0.0
+    s.block_Vs = 0.0
+    s.before_A = current_A
+    s.before_V = mean_V
+    if not s.lowest_V <= mean_V:
+        s.lowest_V = mean_V
+    s.largest_A = max(s.largest_A, math.fabs(current_A))
+    if START_FROM_S <= s.cycle_s <= START_TO_S:
+        s.start_As += math.fabs(current_A) * length_s
+        s.start_Vs += math.fabs(mean_V) * length_s
+    if s.step_A == s.step_A and STEP_FROM_S <= s.since_s <= STEP_TO_S:
+        s.step_Vs += mean_V * length_s
+        s.step_s += length_s
+    if s.since_s <= 1.5 * BLOCK_S:
+        s.first_V = mean_V
+    if s.step_from_rest == 1 and s.step_A < 0.0 and LATE_FROM_S <= s.since_s < LATE_TO_S:
+        s.late_Ohm = safe_divide(mean_V - s.step_V, s.step_A)
+    if s.since_s >= SETTLE_S:
+        s.steady_s += length_s
+    if math.fabs(current_A) <= REST_SHARE * s.largest_A:
+        if REST_FROM_S <= s.since_s <= REST_TO_S:
+            observe_rest(s, mean_V, length_s)
+        return
+    if math.fabs(current_A) >= POLARISED_SHARE * s.largest_A:
+        observe_polarisation(s, current_A, mean_V, length_s)
+    s.charge_A = max(s.charge_A, current_A)
+    s.discharge_A = max(s.discharge_A, -current_A)
+    s.active_s += length_s
+
+
+def observe_rest(s: ShortWatch, mean_V: float, length_s: float) -> None:
+    """Add a block to the line through a rest's voltage. Kernel."""
+    if s.rest_s == 0.0:
+        s.rest_first_V = mean_V
+        s.rest_sum_t = 0.0
+        s.rest_sum_t2 = 0.0
+        s.rest_sum_tV = 0.0
+        s.rest_sum_v = 0.0
+    t_h = (s.since_s - REST_FROM_S) / 3600.0
+    v = mean_V - s.rest_first_V
+    s.rest_s += length_s
+    s.rest_sum_t += t_h * length_s
+    s.rest_sum_t2 += t_h * t_h * length_s
+    s.rest_sum_tV += t_h * v * length_s
+    s.rest_sum_v += v * length_s
+
+
+def observe_polarisation(s: ShortWatch, current_A: float, mean_V: float, length_s: float) -> None:
+    """Add a block to voltage over current, no further from the last ones than by a half. Kernel.
+
+    A spike of many seconds weighs as much as half its base; this is of use where the voltage is
+    polarisation alone, in cells of two foils.
+    """
+    now_Ohm = math.fabs(mean_V / current_A)
+    if s.smooth_Ohm != s.smooth_Ohm:
+        s.smooth_Ohm = now_Ohm
+    now_Ohm = min(max(now_Ohm, 0.5 * s.smooth_Ohm), 1.5 * s.smooth_Ohm)
+    s.smooth_Ohm += (now_Ohm - s.smooth_Ohm) * min(length_s / 30.0, 1.0)
+    s.polarised_As += math.fabs(current_A) * length_s
+    s.polarised_Vs += now_Ohm * math.fabs(current_A) * length_s
+
+
+def observe_hold(s: ShortWatch, mean_V: float) -> None:
+    """Count for how long the voltage has been held: then a leak shows in the current. Kernel."""
+    if not math.fabs(mean_V - s.held_V) <= HELD_WITHIN_V:
+        s.held_V = mean_V
+        s.held_s = 0.0
+    s.held_s += BLOCK_S
+
+
+def forget_hold(s: ShortWatch) -> None:
+    """Count the time of a held voltage anew. Kernel."""
+    s.held_V = NAN
+    s.held_s = 0.0
+
+
+def observe_mean(s: ShortWatch, mean_V: float) -> None:
+    """Take the mean of a second up into longer ones, and their jumps into the counts. Kernel."""
+    s.pyramid_holds = 1
+    mean = mean_V
+    for k in range(LEVELS):
+        oldest_V = s.oldest_V[k]
+        middle_V = s.middle_V[k]
+        newest_V = s.newest_V[k]
+        if oldest_V == oldest_V:
+            jump_V = newest_V - middle_V - 0.5 * (middle_V - oldest_V + mean - newest_V)
+            count_jump(s, k, jump_V)
+            if k == QUICK_LEVEL:
+                single_jump(s, 0, jump_V)
+            elif k == SLOW_LEVEL:
+                single_jump(s, 1, jump_V)
+        s.oldest_V[k] = middle_V
+        s.middle_V[k] = newest_V
+        s.newest_V[k] = mean
+        pending_V = s.pending_V[k]
+        if pending_V != pending_V:
+            s.pending_V[k] = mean
+            return
+        s.pending_V[k] = NAN
+        mean = 0.5 * (pending_V + mean)
+
+
+def observe_course(s: ShortWatch, current_A: float, mean_V: float) -> None:
+    """Take the mean of a second up into those between which a lasting fall is looked for. Kernel.
+
+    At a held voltage it is the current that answers, as the voltage that it would be across the
+    resistance of the last step.
+    """
+    course_V = mean_V
+    if s.known_Ohm == s.known_Ohm:
+        course_V -= s.known_Ohm * current_A
+    if s.fall_base_V != s.fall_base_V:
+        s.fall_base_V = course_V
+    above_V = course_V - s.fall_base_V
+    at = FALLS * CHARGED_REST if s.rest_after_A > 0.0 else -1
+    if current_A > REST_SHARE * s.largest_A:
+        at = FALLS * CHARGED
+    elif current_A < -REST_SHARE * s.largest_A:
+        at = FALLS * DISCHARGED
+    for i in range(FALLS):
+        s.fall_part_V[i] += above_V
+        s.fall_part_n[i] += 1
+        if s.fall_part_n[i] * FALL_MEANS * BLOCK_S >= FALL_S[i]:
+            observe_fall(s, i, at, s.fall_part_V[i] / s.fall_part_n[i], mean_V)
+            s.fall_part_V[i] = 0.0
+            s.fall_part_n[i] = 0
+
+
+def observe_fall(s: ShortWatch, i: int, mode: int, above_V: float, mean_V: float) -> None:
+    """Look for a fall of the voltage's magnitude that is sudden and lasts. Kernel.
+
+    The jump between eight means and the next eight, blind to a straight and a parabolic course,
+    less what the jumps before and after it say of the course, less what a jump of a quarter of its
+    length falls short of it.
+    """
+    n = s.fall_n[i] + 1
+    s.fall_n[i] = n
+    at = i * FALL_SUMS
+    last_V = s.fall_sum_V[at + (n - 1) % FALL_SUMS] if n > 1 else 0.0
+    sum_V = last_V + above_V
+    s.fall_sum_V[at + n % FALL_SUMS] = sum_V
+    if n == 1:
+        s.fall_sum_V[at] = 0.0
+    if n < 4 * FALL_MEANS:
+        return
+    middle_V = s.fall_sum_V[at + (n - 16) % FALL_SUMS]
+    jump_V = jump_between(
+        s.fall_sum_V[at + (n - 32) % FALL_SUMS],
+        s.fall_sum_V[at + (n - 24) % FALL_SUMS],
+        middle_V,
+        s.fall_sum_V[at + (n - 8) % FALL_SUMS],
+        sum_V,
+    )
+    quick_V = jump_between(
+        s.fall_sum_V[at + (n - 20) % FALL_SUMS],
+        s.fall_sum_V[at + (n - 18) % FALL_SUMS],
+        middle_V,
+        s.fall_sum_V[at + (n - 14) % FALL_SUMS],
+        s.fall_sum_V[at + (n - 12) % FALL_SUMS],
+    )
+    jump_V /= 8.0
+    quick_V /= 2.0
+    if mean_V > 0.0:
+        jump_V = -jump_V
+        quick_V = -quick_V
+    left_V = jump_V - FALL_BENT * max(jump_V - FALL_SHARP * quick_V, 0.0)
+    at = i * FALL_JUMPS
+    s.fall_jump_V[at + n % FALL_JUMPS] = jump_V
+    s.fall_left_V[at + n % FALL_JUMPS] = left_V
+    if n < 4 * FALL_MEANS + 2 * FALL_BESIDE:
+        return
+    beside_V = max(
+        math.fabs(s.fall_jump_V[at + (n - 2 * FALL_BESIDE) % FALL_JUMPS]), math.fabs(jump_V)
+    )
+    fall_V = s.fall_left_V[at + (n - FALL_BESIDE) % FALL_JUMPS] - FALL_COURSE * beside_V
+    if mode >= 0 and not fall_V <= s.fall_V[mode + i]:
+        s.fall_V[mode + i] = fall_V
+
+
+def jump_between(a: float, b: float, c: float, d: float, e: float) -> float:
+    """Return the jump at `c` of sums at five times apart alike. Kernel."""
+    return 1.5 * ((d - c) - (c - b)) + 0.5 * ((b - a) - (e - d))
+
+
+def forget_course(s: ShortWatch) -> None:
+    """Begin the means of the voltage's course anew. Kernel."""
+    if s.fall_base_V != s.fall_base_V:
+        return
+    s.fall_base_V = NAN
+    for i in range(FALLS):
+        s.fall_n[i] = 0
+        s.fall_part_V[i] = 0.0
+        s.fall_part_n[i] = 0
+
+
+def count_jump(s: ShortWatch, level: int, jump_V: float) -> None:
+    """Add a jump to the histogram of its level. Kernel."""
+    size_V = math.fabs(jump_V)
+    low = 0
+    high = BINS - 1
+    for _ in range(BISECTIONS):
+        middle = (low + high) // 2
+        if size_V > EDGES_V[middle]:
+            low = min(middle + 1, high)
+        else:
+            high = middle
+    s.bins[level * BINS + low] += 1
+
+
+def single_jump(s: ShortWatch, i: int, jump_V: float) -> None:
+    """Count a jump that stands out and is larger than its neighbours, and whether it is a return.
+
+    A jump casts half of itself, with the other sign, on both neighbours: those are not counted. A
+    return has the sign opposite to the jump before it and its size within a factor of two: the
+    voltage has two levels. Kernel.
+    """
+    middle_V = s.jump_middle_V[i]
+    size_V = math.fabs(middle_V)
+    if (
+        size_V >= s.jump_V[i]
+        and size_V > math.fabs(s.jump_before_V[i])
+        and size_V >= math.fabs(jump_V)
+    ):
+        ratio = safe_divide(-middle_V, s.last_jump_V[i])
+        if 0.5 <= ratio <= 2.0:
+            s.returns[i] += 1
+        s.jumps[i] += 1
+        s.jumps_V[i] += size_V
+        s.last_jump_V[i] = middle_V
+    s.jump_before_V[i] = middle_V
+    s.jump_middle_V[i] = jump_V
+
+
+def change_current(s: ShortWatch, current_A: float) -> None:
+    """Close what belongs to the current so far and begin with another. Kernel."""
+    rest_A = REST_SHARE * s.largest_A
+    was_resting = math.fabs(s.reference_A) <= rest_A
+    if was_resting:
+        close_rest(s)
+    else:
+        s.rest_after_A = s.reference_A
+    close_step(s)
+    s.step_A = current_A - s.before_A
+    s.step_V = s.before_V
+    s.step_Vs = 0.0
+    s.step_s = 0.0
+    s.step_from_rest = 1 if was_resting else 0
+    s.before_V = NAN
+    s.before_A = NAN
+    s.block_s = 0.0
+    s.block_As = 0.0
+    s.block_Vs = 0.0
+    s.rest_s = 0.0
+    s.since_s = 0.0
+    if math.fabs(current_A - s.reference_A) > COURSE_SHARE * s.largest_A:
+        forget_course(s)
+        forget_hold(s)
+    s.reference_A = current_A
+    forget_means(s)
+
+
+def close_rest(s: ShortWatch) -> None:
+    """Note how fast the voltage fell in the rest that ends. Kernel."""
+    if s.rest_s < REST_LEAST_S:
+        return
+    n = s.rest_s
+    slope = safe_divide(
+        n * s.rest_sum_tV - s.rest_sum_t * s.rest_sum_v,
+        n * s.rest_sum_t2 - s.rest_sum_t * s.rest_sum_t,
+    )
+    if s.rest_after_A > 0.0:
+        s.decay_charged_V_per_h = -slope
+
+
+def close_step(s: ShortWatch) -> None:
+    """Note the resistance of the step from rest into discharge, when its window has passed. Kernel.
+
+    Another step has another resistance, and would look like a change of the cell.
+    """
+    if s.step_from_rest == 1 and s.step_A < 0.0 and s.step_s >= 5.0:
+        s.step_Ohm = safe_divide(s.step_Vs / s.step_s - s.step_V, s.step_A)
+        s.known_Ohm = math.fabs(s.step_Ohm)
+        s.first_Ohm = safe_divide(s.first_V - s.step_V, s.step_A)
+
+
+# -- per cycle ------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ShortFigures:
+    """What one cycle showed; NaN where it showed nothing.
+
+    Attributes
+    ----------
+    number : int
+        Of the cycle, counted from the watch's first.
+    charge_Ah, discharge_Ah : float
+        Magnitudes.
+    charge_A, discharge_A : float
+        Largest means of a second; 0 where the cycle has no charge or no discharge.
+    hours, rest_h : float
+        Time of the cycle, and of it at rest.
+    steady_h : float
+        Time in which the current stood still and the voltage was looked at.
+    dense_share : float
+        Of the time, read often enough to see jumps.
+    temperature_K : float
+        Mean; NaN where it is not measured.
+    size_V : tuple of float
+        Upper quartile of the jumps between means of 1, 2, 4 ... 128 s.
+    jumps, returns : tuple of int
+        Single jumps that stood out, between means of 4 s and of 16 s; how many of them undid the
+        one before.
+    jump_V : tuple of float
+        Their mean size.
+    fall_V : tuple of float
+        Largest sudden fall of the voltage's magnitude that lasted, over 16, 64 and 256 s: in the
+        charge, in rests after it, in the discharge.
+    lowest_V : float
+        Of the means of a second.
+    decay_charged_V_per_h : float
+        How fast the voltage fell at rest after charge.
+    first_Ohm, step_Ohm, late_Ohm : float
+        Of the step from rest into discharge: in the first second, after 5 to 20 s, after 5 min.
+    polarised_Ohm : float
+        Voltage over current, weighted by time and shielded from spikes: a resistance where the
+        voltage is polarisation alone.
+    start_Ohm : float
+        The same in the first minute of the cycle.
+    """
+
+    number: int
+    charge_Ah: float
+    discharge_Ah: float
+    charge_A: float
+    discharge_A: float
+    hours: float
+    rest_h: float
+    steady_h: float
+    dense_share: float
+    temperature_K: float
+    size_V: tuple[float, ...]
+    jumps: tuple[int, ...]
+    returns: tuple[int, ...]
+    jump_V: tuple[float, ...]
+    fall_V: tuple[float, ...]
+    lowest_V: float
+    decay_charged_V_per_h: float
+    first_Ohm: float
+    step_Ohm: float
+    late_Ohm: float
+    polarised_Ohm: float
+    start_Ohm: float
+
+
+def figures_from(data: Mapping[str, Any]) -> ShortFigures:
+    """Return the figures that `dataclasses.asdict` gave, also after JSON."""
+    values: dict[str, Any] = {
+        name: tuple(one) if isinstance(one, list) else one for name, one in data.items()
+    }
+    return ShortFigures(**values)
+
+
+def close_cycle(
+    s: ShortWatch, *, charge_Ah: float, discharge_Ah: float, temperature_K: float = NAN
+) -> ShortFigures:
+    """Return the cycle's figures and begin the next; single jumps are then told by this noise."""
+    sizes = tuple(_quantile_V(s.bins[k * BINS : (k + 1) * BINS], QUARTILE) for k in range(LEVELS))
+    figures = ShortFigures(
+        number=s.number,
+        charge_Ah=charge_Ah,
+        discharge_Ah=discharge_Ah,
+        charge_A=s.charge_A,
+        discharge_A=s.discharge_A,
+        hours=s.cycle_s / 3600.0,
+        rest_h=(s.cycle_s - s.active_s) / 3600.0,
+        steady_h=s.steady_s / 3600.0,
+        dense_share=1.0 - s.sparse_s / s.cycle_s if s.cycle_s > 0.0 else 0.0,
+        temperature_K=temperature_K,
+        size_V=sizes,
+        jumps=tuple(int(n) for n in s.jumps),
+        returns=tuple(int(n) for n in s.returns),
+        jump_V=tuple(t / n if n else NAN for t, n in zip(s.jumps_V, s.jumps, strict=True)),
+        fall_V=tuple(s.fall_V),
+        lowest_V=s.lowest_V,
+        decay_charged_V_per_h=s.decay_charged_V_per_h,
+        first_Ohm=s.first_Ohm,
+        step_Ohm=s.step_Ohm,
+        late_Ohm=s.late_Ohm,
+        polarised_Ohm=s.polarised_Vs / s.polarised_As if s.polarised_As > 0.0 else NAN,
+        start_Ohm=s.start_Vs / s.start_As if s.start_As > 0.0 else NAN,
+    )
+    for i, level in enumerate((QUICK_LEVEL, SLOW_LEVEL)):
+        if math.isfinite(sizes[level]):
+            # a noisy cycle raises it by a third at most: the noise of a short does not hide itself
+            own_V = JUMP_SIGMAS * sizes[level] / QUARTILE_SIGMAS
+            before_V = own_V if math.isnan(s.jump_V[i]) else s.jump_V[i]
+            s.jump_V[i] = min(max(own_V, 0.75 * before_V), before_V / 0.75)
+        s.jumps[i] = s.returns[i] = 0
+        s.jumps_V[i] = s.last_jump_V[i] = 0.0
+    for k in range(LEVELS * BINS):
+        s.bins[k] = 0
+    for i in range(MODES * FALLS):
+        s.fall_V[i] = NAN
+    s.charge_A = s.discharge_A = s.active_s = 0.0
+    s.number += 1
+    s.steady_s = s.cycle_s = s.sparse_s = 0.0
+    s.polarised_As = s.polarised_Vs = s.start_As = s.start_Vs = 0.0
+    s.decay_charged_V_per_h = s.step_Ohm = s.lowest_V = NAN
+    s.first_Ohm = s.late_Ohm = NAN
+    return figures
+
+
+def _quantile_V(counts: Sequence[int], share: float) -> float:
+    """Return a quantile of a histogram of jumps, even in the logarithm within a bin."""
+    total = sum(counts)
+    if total < LEAST_JUMPS:
+        return NAN
+    wanted = share * total
+    below = 0
+    for edge_V, count in zip(EDGES_V, counts, strict=True):
+        if count and below + count >= wanted:
+            return float(edge_V) * math.pow(2.0, 0.5 * ((wanted - below) / count - 1.0))
+        below += count
+    return float(EDGES_V[-1])
