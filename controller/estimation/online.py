@@ -36,6 +36,7 @@ from controller.estimation.ends import (
 )
 from controller.estimation.forecast import ForecastState
 from controller.estimation.impedance.filter import R0, R1, SUM, circuit
+from controller.estimation.impedance.steps import I_1S, I_10S
 from controller.estimation.impedance.words import completed
 from controller.estimation.inventory import (
     ANODE_CERTAIN,
@@ -261,6 +262,13 @@ def take_resistances(state: EstimatorState) -> list[Resistance]:
     found = list(completed(s.steps, s.steps_found, state.cycle_number))
     s.steps_found = 0
     return found
+
+
+def step_resistance_Ohm(state: EstimatorState) -> float:
+    """Return what the last step of the current gave at its longest time up to 10 s; NaN if none."""
+    values_Ohm = state.running.steps.value_Ohm
+    told = (values_Ohm[index] for index in (I_10S, I_1S) if values_Ohm[index] > 0.0)
+    return next(told, state.running.resistance_Ohm)
 
 
 def end_of_discharge(state: EstimatorState, config: EstimatorConfig) -> tuple[DischargeEnd, float]:
