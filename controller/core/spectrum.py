@@ -237,8 +237,11 @@ def design(
     return multisine(able, wanted, PER_DECADE)
 
 
-def found(staircase: Staircase, cycle: int) -> Finding:
+def found(staircase: Staircase, cycle: int, gain_u: float) -> Finding:
     """Return spectrum, test and best circuit of a measurement that went through.
+
+    `gain_u` is the relative standard uncertainty of the meter's current; that of its voltage is
+    taken to be alike. It is common to all tones.
 
     Raises
     ------
@@ -249,12 +252,13 @@ def found(staircase: Staircase, cycle: int) -> Finding:
     analysis = analyse_spectrum(measured.spectrum, identified=True)
     f_Hz, z_Ohm = measured.spectrum.frequency_Hz, measured.spectrum.impedance_Ohm
     u_Ohm = measured.spectrum.u_Ohm
+    gain_Ohm = math.sqrt(2.0) * gain_u * np.abs(z_Ohm)
     data: dict[str, JsonValue] = {
         "cycle": cycle,
         "frequency_Hz": f_Hz.tolist(),
         "real_Ohm": z_Ohm.real.tolist(),
         "imaginary_Ohm": z_Ohm.imag.tolist(),
-        "u_Ohm": [] if u_Ohm is None else u_Ohm.tolist(),
+        "u_Ohm": [] if u_Ohm is None else np.hypot(u_Ohm, gain_Ohm).tolist(),
         "peak_A": staircase.excitation.peak_A,
         "charge_Ah": staircase.charge_Ah,
         "distorted": measured.distorted,

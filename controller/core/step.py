@@ -717,7 +717,7 @@ class Core:
         end = StepEnd.ABORTED if why_not else StepEnd.DURATION
         if not why_not:
             try:
-                message, data = found(staircase, state.cycle)
+                message, data = found(staircase, state.cycle, self.config.estimator.gain_u)
                 report.events.append(event_at(sample, EventKind.SPECTRUM, message, data))
             except ConfigurationError as error:
                 why_not = _reasons(error)
