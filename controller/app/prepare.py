@@ -222,14 +222,11 @@ def _spectrum_faults(
     def fault(key: str, problem: str, remedy: str) -> None:
         found.append(Fault(where=config.where, key=key, problem=problem, remedy=remedy))
 
+    # a cell that answers so at a tenth of C: what holds for any resistance is found before the run
+    tenth_A = config.cell.c_rate_current_A(0.1)
     try:
-        # a cell that answers so at C/10: what holds for any resistance is found before the run
         excitation = design(
-            plan,
-            capabilities,
-            config.cell,
-            config.limits,
-            plan.response_V / config.cell.c_rate_current_A(0.1),
+            plan, capabilities, config.cell, config.limits, plan.response_V / tenth_A, tenth_A
         )
     except ConfigurationError as error:
         for one in error.faults:

@@ -205,9 +205,11 @@ def design(
     cell: CellSpec,
     limits: CellLimits,
     resistance_Ohm: float,
+    base_current_A: float,
 ) -> Excitation:
     """Return the excitation for a cell of this step resistance.
 
+    No current is above the base rate: what plates faster would owe an open-circuit check.
     Set-points hold as long as the highest frequency allows: fewer of them, and more readings each.
 
     Raises
@@ -218,7 +220,8 @@ def design(
     wished_s = 1.0 / (STEPS_PER_PERIOD * plan.highest_Hz)
     able = replace(
         capabilities,
-        eis=False,  # the run makes its own staircase
+        model=f"a run on {capabilities.model}",
+        eis=False,  # it makes its own staircase
         update_period_s=max(capabilities.update_period_s, LEAST_HOLD_S, wished_s),
     )
     grows = math.sqrt(max(_STEP_10_S_Hz / plan.lowest_Hz, 1.0))
@@ -229,7 +232,9 @@ def design(
         resistance_Ohm=resistance_Ohm * grows,
         response_V=plan.response_V,
         max_current_A=min(
-            continuous.charge_current_max_A.operate, continuous.discharge_current_max_A.operate
+            continuous.charge_current_max_A.operate,
+            continuous.discharge_current_max_A.operate,
+            base_current_A,
         ),
         max_charge_Ah=LARGEST_SWING * cell.nominal_capacity_Ah,
         periods=PERIODS,

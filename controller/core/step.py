@@ -684,7 +684,12 @@ class Core:
             if config.spectrum is None or not resistance_Ohm > 0.0:
                 raise refuse("impedance measurement", "", "no step resistance is known to size it")
             excitation = design(
-                config.spectrum, config.capabilities, config.cell, config.limits, resistance_Ohm
+                config.spectrum,
+                config.capabilities,
+                config.cell,
+                config.limits,
+                resistance_Ohm,
+                self._base_A,
             )
         except ConfigurationError as error:
             self._no_spectrum(state, sample, _reasons(error), report)

@@ -132,6 +132,7 @@ def test_the_summary_has_the_agreed_keys_and_figures(run_dir: Path) -> None:
         "cycles",
         "decisions",
         "treatments",
+        "spectra",
         "lab_hours",
         "final_capacity_mAh",
         "stopped_because",
