@@ -82,7 +82,8 @@ def prepare(config: RunConfig, seed: int) -> Prepared:
         faults.append(
             Fault(where=config.where, key="schedule.protocols", problem=problem, remedy="name one")
         )
-    faults += _spectrum_faults(config, capabilities, recipes)
+    # a recipe that is refused may not even resolve
+    faults += _spectrum_faults(config, capabilities, {} if faults else recipes)
     if faults:
         raise ConfigurationError(faults)
     again = tuple(name for name in config.schedule.protocols if name not in first)

@@ -43,6 +43,8 @@ PERIODS: Final = 4
 # Seconds that a set-point and its readings take, over the wire and with a thermometer read each
 # time. Assumed, 0.3-1.
 LEAST_HOLD_S: Final = 0.5
+# Longer ones would need a longer permission than `VALID_FOR_S`, which spans four readings.
+LONGEST_HOLD_S: Final = 3.0
 # When a set-point is read, as shares of its hold. They spread so that their mean is its middle, as
 # the last comes at its end, right before the next set-point: what of the staircase is not a sine
 # then largely cancels. The first is early because what has passed before it counts as ohmic.
@@ -217,7 +219,7 @@ def design(
     ConfigurationError
         What the cycler or a limit does not allow; says why and what would be possible.
     """
-    wished_s = 1.0 / (STEPS_PER_PERIOD * plan.highest_Hz)
+    wished_s = min(1.0 / (STEPS_PER_PERIOD * plan.highest_Hz), LONGEST_HOLD_S)
     able = replace(
         capabilities,
         model=f"a run on {capabilities.model}",

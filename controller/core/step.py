@@ -706,7 +706,7 @@ class Core:
         report: Report | None,
     ) -> Outcome:
         """Take a reading under the excitation; work the spectrum out once it is over, at 0 A."""
-        online.take_resistances(state.estimator)  # edges of a staircase are no single steps
+        online.drop_resistances(state.estimator)  # edges of a staircase are no single steps
         was_over = staircase.over
         why_not = staircase.take(sample, in_force.kind)
         if why_not or was_over:

@@ -36,7 +36,7 @@ from controller.estimation.ends import (
 )
 from controller.estimation.forecast import ForecastState
 from controller.estimation.impedance.filter import R0, R1, SUM, circuit
-from controller.estimation.impedance.steps import I_1S, I_10S
+from controller.estimation.impedance.steps import I_1S, I_10S, finish_edge
 from controller.estimation.impedance.words import completed
 from controller.estimation.inventory import (
     ANODE_CERTAIN,
@@ -262,6 +262,12 @@ def take_resistances(state: EstimatorState) -> list[Resistance]:
     found = list(completed(s.steps, s.steps_found, state.cycle_number))
     s.steps_found = 0
     return found
+
+
+def drop_resistances(state: EstimatorState) -> None:
+    """Forget the resistances found and the edge that is followed: no step from a steady current."""
+    finish_edge(state.running.steps)
+    state.running.steps_found = 0
 
 
 def step_resistance_Ohm(state: EstimatorState) -> float:

@@ -132,6 +132,22 @@ def test_readings_of_a_hold_have_its_middle_as_their_mean() -> None:
     assert READ_AT[-1] == 1.0
 
 
+@pytest.mark.parametrize("highest_Hz", [0.2, 0.05, 0.011])
+def test_a_permission_spans_four_readings_whatever_the_band(highest_Hz: float) -> None:
+    config = prepared(text_with(TABLE + f"highest_Hz = {highest_Hz}\nlowest_Hz = 0.01"))
+    excitation = design(
+        config.spectrum, config.capabilities, config.cell, config.limits, 20.0, 1e-3
+    )
+    assert excitation.hold_s == pytest.approx(min(0.1 / highest_Hz, 3.0))
+    staircase, t_s = Staircase(excitation, 0.0), 0.0
+    rig = Rig(config)
+    for _ in range(100):
+        command = staircase.command(config.cell, t_s)
+        assert 4.0 * command.period_s <= command.valid_for_s
+        rig.t_s = t_s = t_s + command.period_s
+        assert staircase.take(rig.reading(3.5, command.current_A, 1, off=False), command.kind) == ""
+
+
 def test_late_readings_do_not_add_up() -> None:
     config = prepared(text_with())
     excitation = design(
@@ -221,8 +237,10 @@ def test_a_resistor_of_20_ohm_is_measured_as_one() -> None:
 
 
 def test_edges_of_the_staircase_are_no_step_resistances() -> None:
+    """Not the last one either, whose answer would come in the rest after it."""
     rig = in_the_spectrum(in_reference_test(), 0)
-    while rig.state.staircase is not None:
+    readings = 0
+    while not rig.running().startswith("discharge the rest"):
         sample = rig.sample()
         command, report = rig.core.step(
             rig.state, sample, rig.in_force, Verdict(action=0, causes=0)
@@ -230,6 +248,8 @@ def test_edges_of_the_staircase_are_no_step_resistances() -> None:
         assert report is None or report.resistances == []
         rig.in_force = command
         rig.wait(command.period_s, command.current_A)
+        readings += 1
+    assert readings > 4000
 
 
 def ended(rig: Rig) -> str:
