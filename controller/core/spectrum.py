@@ -94,10 +94,20 @@ class Staircase:
     readings: figures are worked out under it.
     """
 
-    __slots__ = ("charge_Ah", "current_A", "edges_s", "excitation", "last_s", "t_s", "voltage_V")
+    __slots__ = (
+        "before_As",
+        "charge_Ah",
+        "current_A",
+        "edges_s",
+        "excitation",
+        "last_s",
+        "t_s",
+        "voltage_V",
+    )
 
-    def __init__(self, excitation: Excitation, t_s: float) -> None:
+    def __init__(self, excitation: Excitation, t_s: float, before_As: list[float]) -> None:
         self.excitation = excitation
+        self.before_As = before_As  # the cycle's sums as it begins (`online.gross_As`)
         self.edges_s: list[float] = [t_s]
         self.t_s: list[float] = []
         self.current_A: list[float] = []
@@ -333,7 +343,7 @@ def from_dict(plain: dict[str, Any] | None) -> Staircase | None:
     values["harmonics"] = tuple(values["harmonics"])
     for name in ("phases", "levels_A"):
         values[name] = np.array(values[name], dtype=np.float64)
-    staircase = Staircase(Excitation(**values), math.nan)
+    staircase = Staircase(Excitation(**values), math.nan, [])
     for name, value in plain.items():
         setattr(staircase, name, value)
     return staircase

@@ -330,7 +330,7 @@ class Core:
 
         While a check after a fast treatment is owed nothing may be charged, not even a probe.
         """
-        state.staircase = None  # it cannot go on; `_take_up` says so
+        self._leave_staircase(state)  # it cannot go on; `_take_up` says so
         if self._opening and not state.short_check.due:
             state.opening = 0
             self._enter_opening(state, sample, report)
@@ -695,7 +695,7 @@ class Core:
             self._no_spectrum(state, sample, _reasons(error), report)
             self._end_step(state, sample, StepEnd.ABORTED, report)
             return
-        state.staircase = Staircase(excitation, sample.t_host_s)
+        state.staircase = Staircase(excitation, sample.t_host_s, online.gross_As(state.estimator))
 
     def _measure(
         self,
@@ -730,12 +730,18 @@ class Core:
             self._no_spectrum(state, sample, why_not, report)
         state.progress.elapsed_s = sample.t_host_s - staircase.edges_s[0]
         state.progress.charge_Ah = staircase.charge_Ah
-        state.staircase = None
+        self._leave_staircase(state)
         self._end_step(state, sample, end, report)
+
+    def _leave_staircase(self, state: CoreState) -> None:
+        """Forget the measurement; of what it moved only the net stays in the cycle's sums."""
+        if state.staircase is not None:
+            online.keep_net(state.estimator, state.staircase.before_As)
+            state.staircase = None
 
     def _no_spectrum(self, state: CoreState, sample: Sample, why: str, report: Report) -> None:
         """Say why a spectrum is missing; the run goes on without it."""
-        state.staircase = None
+        self._leave_staircase(state)
         report.events.append(
             event_at(
                 sample,

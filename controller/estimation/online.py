@@ -264,6 +264,25 @@ def take_resistances(state: EstimatorState) -> list[Resistance]:
     return found
 
 
+def gross_As(state: EstimatorState) -> list[float]:
+    """Return what was charged and discharged so far, by range and tag (A s), for `keep_net`."""
+    return [*state.running.bucket_charge_As, *state.running.bucket_discharge_As]
+
+
+def keep_net(state: EstimatorState, before_As: list[float]) -> None:
+    """Count only the net of what flowed since `gross_As` gave `before_As`.
+
+    An alternating current within one range adds as much to charge as to discharge: left there it
+    would pass for capacity.
+    """
+    charge_As, discharge_As = state.running.bucket_charge_As, state.running.bucket_discharge_As
+    count = len(charge_As)
+    for k in range(count):
+        both_As = min(charge_As[k] - before_As[k], discharge_As[k] - before_As[count + k])
+        charge_As[k] -= both_As
+        discharge_As[k] -= both_As
+
+
 def drop_resistances(state: EstimatorState) -> None:
     """Forget the resistances found and the edge that is followed: no step from a steady current."""
     finish_edge(state.running.steps)

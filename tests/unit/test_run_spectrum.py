@@ -139,7 +139,7 @@ def test_a_permission_spans_four_readings_whatever_the_band(highest_Hz: float) -
         config.spectrum, config.capabilities, config.cell, config.limits, 20.0, 1e-3
     )
     assert excitation.hold_s == pytest.approx(min(0.1 / highest_Hz, 3.0))
-    staircase, t_s = Staircase(excitation, 0.0), 0.0
+    staircase, t_s = Staircase(excitation, 0.0, []), 0.0
     rig = Rig(config)
     for _ in range(100):
         command = staircase.command(config.cell, t_s)
@@ -153,7 +153,7 @@ def test_late_readings_do_not_add_up() -> None:
     excitation = design(
         config.spectrum, config.capabilities, config.cell, config.limits, 20.0, 1e-3
     )
-    staircase = Staircase(excitation, 100.0)
+    staircase = Staircase(excitation, 100.0, [])
     rig = Rig(config)
     t_s = 100.0
     rows = 0
