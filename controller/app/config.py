@@ -137,6 +137,12 @@ class _Schedule(_Table):
     exploration_sd: Annotated[float, Field(ge=0, le=3)] = 0.0
 
 
+class _Spectrum(_Table):
+    lowest_Hz: Positive = 0.01
+    highest_Hz: Positive = 0.2
+    response_V: Positive = 0.01
+
+
 class _Estimator(_Table):
     gain_u: Positive = 5e-4
     offset_u_of_range: NotNegative = 1e-5
@@ -169,6 +175,7 @@ class RunFile(_Table):
     temperature: _Temperature
     cycling: _Cycling
     schedule: _Schedule
+    spectrum: _Spectrum | None = None
     estimator: _Estimator = _Estimator()
     simulation: _Simulation = _Simulation()
     mqtt: _Mqtt | None = None

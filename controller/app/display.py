@@ -49,6 +49,7 @@ TOLD: Final = frozenset(
         EventKind.OPERATOR,
         EventKind.INSTRUMENT,
         EventKind.TREATMENT,
+        EventKind.SPECTRUM,
     }
 )
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import NamedTuple
@@ -10,9 +10,16 @@ from typing import NamedTuple
 from controller.app.config import RunConfig
 from controller.core.plan import PlanBook, split_cycles
 from controller.core.short_check import opening_steps
+from controller.core.spectrum import (
+    MOST_SET_POINTS,
+    PERIODS,
+    SpectrumPlan,
+    design,
+    spectrum_step,
+)
 from controller.core.step import CoreConfig
 from controller.domain.capabilities import CyclerCapabilities
-from controller.domain.command import CHARGE, DISCHARGE
+from controller.domain.command import CHARGE, DISCHARGE, HOLD_0A
 from controller.domain.errors import ConfigurationError, Fault, nearest
 from controller.domain.step import Step
 from controller.hal.drivers.keithley2450 import capabilities_of
@@ -21,6 +28,9 @@ from protocols.check import check
 from protocols.registry import library, load
 from protocols.resolve import expected_hours, resolve
 from protocols.spec import Placement, Recipe
+
+# A spectrum begins after a rest of this long at least; what still relaxes then is fitted as drift.
+_REST_S = 60.0
 
 CAPABILITIES: Mapping[str, CyclerCapabilities] = {"keithley2450": capabilities_of()}
 
@@ -72,6 +82,8 @@ def prepare(config: RunConfig, seed: int) -> Prepared:
         faults.append(
             Fault(where=config.where, key="schedule.protocols", problem=problem, remedy="name one")
         )
+    # a recipe that is refused may not even resolve
+    faults += _spectrum_faults(config, capabilities, {} if faults else recipes)
     if faults:
         raise ConfigurationError(faults)
     again = tuple(name for name in config.schedule.protocols if name not in first)
@@ -89,6 +101,7 @@ def prepare(config: RunConfig, seed: int) -> Prepared:
         reference_every=config.file.cycling.reference_every,
         seed=seed,
         before_first="".join(first),
+        spectrum=_spectrum_plan(config),
     )
     return Prepared(core=core, limits=limits)
 
@@ -157,7 +170,7 @@ def _book(config: RunConfig, recipes: Mapping[str, Recipe]) -> PlanBook:
         formation=split_cycles(resolve(recipes[cycling.formation], cell)),
         base=resolve(recipes[cycling.base], cell),
         anchor=resolve(recipes[cycling.anchor], cell),
-        reference=split_cycles(resolve(recipes[cycling.reference_test], cell)),
+        reference=_reference(config, recipes),
         treatments={name: resolve(recipes[name], cell) for name in treatments},
         shams={name: resolve(recipes[name], cell, sham=True) for name in treatments},
         placements={name: _placement(recipes[name]) for name in treatments},
@@ -169,6 +182,77 @@ def _book(config: RunConfig, recipes: Mapping[str, Recipe]) -> PlanBook:
         nominal_capacity_Ah=cell.nominal_capacity_Ah,
         opening=opening_steps(cell),
     )
+
+
+def _spectrum_plan(config: RunConfig) -> SpectrumPlan | None:
+    table = config.file.spectrum
+    return None if table is None else SpectrumPlan(**table.model_dump())
+
+
+def _reference(config: RunConfig, recipes: Mapping[str, Recipe]) -> tuple[tuple[Step, ...], ...]:
+    """Return the cycles of the reference test, with the spectrum in them if one is asked for."""
+    steps = resolve(recipes[config.file.cycling.reference_test], config.cell)
+    plan, place = _spectrum_plan(config), _rest_before_last_discharge(steps)
+    if plan is not None and place is not None:
+        steps = (*steps[: place + 1], spectrum_step(plan), *steps[place:])
+    return split_cycles(steps)
+
+
+def _rest_before_last_discharge(steps: Sequence[Step]) -> int | None:
+    """Return where a test rests right before the discharge that ends it: the spectrum's place.
+
+    There the cell is at rest in the same state each time, and what the spectrum moves lies within
+    one half cycle. None where the test has no such rest.
+    """
+    last = [index for index, step in enumerate(steps) if step.closes_half_cycle]
+    if not last or not last[-1]:
+        return None
+    before = steps[last[-1] - 1]
+    return last[-1] - 1 if before.kind == HOLD_0A and before.max_duration_s >= _REST_S else None
+
+
+def _spectrum_faults(
+    config: RunConfig, capabilities: CyclerCapabilities, recipes: Mapping[str, Recipe]
+) -> list[Fault]:
+    """Return why the spectrum asked for cannot be measured in this run."""
+    plan, cycling = _spectrum_plan(config), config.file.cycling
+    if plan is None:
+        return []
+    found: list[Fault] = []
+
+    def fault(key: str, problem: str, remedy: str) -> None:
+        found.append(Fault(where=config.where, key=key, problem=problem, remedy=remedy))
+
+    # a cell that answers so at a tenth of C: what holds for any resistance is found before the run
+    tenth_A = config.cell.c_rate_current_A(0.1)
+    try:
+        excitation = design(
+            plan, capabilities, config.cell, config.limits, plan.response_V / tenth_A, tenth_A
+        )
+    except ConfigurationError as error:
+        for one in error.faults:
+            fault(f"spectrum.{one.key}", one.problem, one.remedy)
+    else:
+        count = (excitation.settling + excitation.periods) * excitation.levels_A.size
+        if count > MOST_SET_POINTS:
+            least_Hz = (excitation.settling + PERIODS) / (MOST_SET_POINTS * excitation.hold_s)
+            fault(
+                "spectrum.lowest_Hz",
+                f"{plan.lowest_Hz:g} Hz takes {count} set-points, more than {MOST_SET_POINTS}",
+                f"at least {least_Hz:.2g}, or a lower highest_Hz: set-points then hold longer",
+            )
+    if not cycling.formation_cycles and not cycling.reference_every:
+        problem = "spectra are measured in reference tests, and this run has none"
+        fault("spectrum", problem, "cycling.reference_every = 25")
+    recipe = recipes.get(cycling.reference_test)
+    if recipe is not None and _rest_before_last_discharge(resolve(recipe, config.cell)) is None:
+        fault(
+            "spectrum",
+            f"{cycling.reference_test} does not rest for {duration_words(_REST_S)} right before "
+            "the discharge that ends it",
+            "cycling.reference_test = 'reference-test'",
+        )
+    return found
 
 
 def _comes_first(recipe: Recipe | None) -> bool:
@@ -190,9 +274,11 @@ def describe_step(step: Step, config: RunConfig) -> dict[str, str]:
         ends.append(f"{step.end_charge_Ah * 1e3:.4g} mAh")
     flows = step.kind in (CHARGE, DISCHARGE)
     density = config.cell.current_density_mA_per_cm2(step.current_A)
+    if step.spectrum:
+        ends = ["its set-points"]
     return {
         "step": step.name,
-        "mA": f"{step.current_A * 1e3:+.4g}" if flows else "0",
+        "mA": "+- as sized" if step.spectrum else f"{step.current_A * 1e3:+.4g}" if flows else "0",
         "mA/cm2": f"{density:+.3g}" if flows else "0",
         "held at": f"{step.voltage_bound_V:g} V" if flows else "",
         "ends at": " or ".join(ends) or "its time",

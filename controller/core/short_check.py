@@ -227,6 +227,7 @@ def teaches(steps: Sequence[PlannedStep], index: int) -> bool:
     step = steps[index].step
     return (
         step.kind == HOLD_0A
+        and not step.spectrum
         and step.max_duration_s >= OCV_CHECK_S
         and not any(one.step.closes_half_cycle for one in steps[:index])
     )

@@ -6,10 +6,11 @@ import json
 from dataclasses import asdict, dataclass, field
 from typing import Any, Final
 
-from controller.core import short_check
+from controller.core import short_check, spectrum
 from controller.core.execute import Progress
 from controller.core.plan import CycleKey
 from controller.core.short_check import ShortCheck
+from controller.core.spectrum import Staircase
 from controller.domain.errors import RunDirectoryError
 from controller.domain.figures import CycleFigures, CycleKind, DischargeEnd, Label
 from controller.estimation import online
@@ -58,6 +59,8 @@ class CoreState:
         The treatment before the first cycle has been decided on.
     envelope_openings : dict of str to int
         By pulse envelope; the supervisor counts for itself.
+    staircase : Staircase or None
+        The impedance spectrum that is being measured.
     last_t_s : float
         Host time of the last reading (s); NaN at the start of a session.
     hours : float
@@ -89,6 +92,7 @@ class CoreState:
     opening: int = -1
     opening_progress: Progress = field(default_factory=Progress)
     first_decided: bool = False
+    staircase: Staircase | None = None
     last_t_s: float = float("nan")
     hours: float = 0.0
     stopped_because: str = ""
@@ -104,6 +108,7 @@ def to_text(state: CoreState) -> str:
     plain["opening_progress"] = _progress_to_dict(state.opening_progress)
     plain["estimator"] = online.to_dict(state.estimator)
     plain["scheduler"] = asdict(state.scheduler)
+    plain["staircase"] = spectrum.to_dict(state.staircase)
     plain["short_check"] = short_check.to_dict(state.short_check)
     plain["history"] = [asdict(figures) for figures in state.history]
     return json.dumps(plain)
@@ -137,6 +142,8 @@ def from_text(text: str, where: str) -> CoreState:
         estimator=online.from_dict(plain.pop("estimator")),
         scheduler=SchedulerState(**scheduler),
         short_check=ShortCheck() if checked is None else short_check.from_dict(checked),
+        # checkpoints before spectra have none
+        staircase=spectrum.from_dict(plain.pop("staircase", None)),
         history=[figures_from(one) for one in plain.pop("history")],
         **plain,
     )
@@ -152,6 +159,7 @@ _OWN_CODING: Final = frozenset(
         "scheduler",
         "history",
         "short_check",
+        "staircase",
     }
 )
 

@@ -33,11 +33,13 @@ from controller.core.short_check import (
     probe_reading,
     teaches,
 )
+from controller.core.spectrum import SpectrumPlan, Staircase, design, found
 from controller.core.state import CoreState
 from controller.domain.capabilities import CyclerCapabilities
 from controller.domain.cell import CellFormat, CellLimits, CellSpec
 from controller.domain.command import HOLD_0A, OPEN, TAG_TREATMENT, Command
 from controller.domain.decision import Decision
+from controller.domain.errors import ConfigurationError, refuse
 from controller.domain.events import Event, EventKind, JsonScalar, event_at
 from controller.domain.figures import CycleFigures, CycleKind, DischargeEnd, Resistance
 from controller.domain.sample import OUTPUT_OFF, Sample, quality_words
@@ -78,7 +80,7 @@ class CoreConfig:
     """Everything the run is decided from, besides its samples.
 
     `before_first` is the treatment to be given before any cycling; empty for none. It is not among
-    the protocols of `schedule`, which come again.
+    the protocols of `schedule`, which come again. `spectrum` is what the steps marked so measure.
     """
 
     cell: CellSpec
@@ -94,6 +96,7 @@ class CoreConfig:
     reference_every: int
     seed: int
     before_first: str = ""
+    spectrum: SpectrumPlan | None = None
 
 
 @dataclass(slots=True)
@@ -229,6 +232,8 @@ class Core:
             report = self._heed(state, sample, verdict, report or Report())
         if state.run_state not in _RUNNING_STATES:
             return Outcome(self._idle_command(state), report)
+        if state.staircase is not None:
+            return self._measure(state, state.staircase, sample, in_force, report)
         planned = self.current(state)
         progress = state.progress if state.opening < 0 else state.opening_progress
         end = advance(progress, planned.numbers, sample, in_force.kind)
@@ -252,11 +257,7 @@ class Core:
             self._end_step(state, sample, END_WORDS[end], report)
             if state.run_state not in _RUNNING_STATES:
                 return Outcome(self._idle_command(state), report)
-            planned = self.current(state)
-        if in_force.kind == OPEN or sample.output == OUTPUT_OFF:
-            # brought up at 0 A first: no current is asked for before the voltage is seen
-            return Outcome(_HOLD_COMMAND, report)
-        return Outcome(self._command_of_step(state, planned, sample), report)
+        return Outcome(self._next_command(state, sample, in_force), report)
 
     def reenter(self, state: CoreState, sample: Sample) -> Report:
         """Go on with the running step after a pause; what it has done so far counts."""
@@ -329,6 +330,7 @@ class Core:
 
         While a check after a fast treatment is owed nothing may be charged, not even a probe.
         """
+        self._leave_staircase(state)  # it cannot go on; `_take_up` says so
         if self._opening and not state.short_check.due:
             state.opening = 0
             self._enter_opening(state, sample, report)
@@ -372,6 +374,11 @@ class Core:
         pulse would follow a pause that nobody planned. A polarity is proven anew.
         """
         check, step = state.short_check, self.current(state).step
+        if step.spectrum and not check.inserted:
+            self._no_spectrum(state, sample, "interrupted", report)
+            state.step_index += 1
+            state.progress = Progress()
+            return
         if is_check(step):
             state.progress = Progress()
         if check.inserted or step.tag != TAG_TREATMENT:
@@ -390,6 +397,14 @@ class Core:
 
     def _idle_command(self, state: CoreState) -> Command:
         return _HOLD_COMMAND if state.run_state is State.PAUSED else _OPEN_COMMAND
+
+    def _next_command(self, state: CoreState, sample: Sample, in_force: Command) -> Command:
+        if in_force.kind == OPEN or sample.output == OUTPUT_OFF:
+            # brought up at 0 A first: no current is asked for before the voltage is seen
+            return _HOLD_COMMAND
+        if state.staircase is not None:
+            return state.staircase.command(self.config.cell, sample.t_host_s)
+        return self._command_of_step(state, self.current(state), sample)
 
     def _command_of_step(self, state: CoreState, planned: PlannedStep, sample: Sample) -> Command:
         progress = state.progress if state.opening < 0 else state.opening_progress
@@ -621,6 +636,8 @@ class Core:
             report.events.append(
                 _started(planned, sample, cycle=state.cycle, index=state.step_index)
             )
+        if planned.step.spectrum:
+            self._begin_spectrum(state, sample, report)
 
     def _before(self, state: CoreState) -> PlannedStep | None:
         return self.plan(state)[state.step_index - 1] if state.step_index else None
@@ -656,6 +673,83 @@ class Core:
             if state.run_state is State.COMPLETED:
                 return
         self._enter_step(state, sample, report)
+
+    # --- impedance spectra ----------------------------------------------------------------------
+
+    def _begin_spectrum(self, state: CoreState, sample: Sample, report: Report) -> None:
+        """Design the excitation for the cell as it is now; without one go on to the next step."""
+        config = self.config
+        resistance_Ohm = online.step_resistance_Ohm(state.estimator)
+        try:
+            if config.spectrum is None or not resistance_Ohm > 0.0:
+                raise refuse("impedance measurement", "", "no step resistance is known to size it")
+            excitation = design(
+                config.spectrum,
+                config.capabilities,
+                config.cell,
+                config.limits,
+                resistance_Ohm,
+                self._base_A,
+            )
+        except ConfigurationError as error:
+            self._no_spectrum(state, sample, _reasons(error), report)
+            self._end_step(state, sample, StepEnd.ABORTED, report)
+            return
+        state.staircase = Staircase(excitation, sample.t_host_s, online.gross_As(state.estimator))
+
+    def _measure(
+        self,
+        state: CoreState,
+        staircase: Staircase,
+        sample: Sample,
+        in_force: Command,
+        report: Report | None,
+    ) -> Outcome:
+        """Take a reading under the excitation; work the spectrum out once it is over, at 0 A."""
+        online.drop_resistances(state.estimator)  # edges of a staircase are no single steps
+        was_over = staircase.over
+        why_not = staircase.take(sample, in_force.kind)
+        if why_not or was_over:
+            report = report or Report()
+            self._end_spectrum(state, staircase, sample, why_not, report)
+            if state.run_state not in _RUNNING_STATES:
+                return Outcome(self._idle_command(state), report)
+        return Outcome(self._next_command(state, sample, in_force), report)
+
+    def _end_spectrum(
+        self, state: CoreState, staircase: Staircase, sample: Sample, why_not: str, report: Report
+    ) -> None:
+        end = StepEnd.ABORTED if why_not else StepEnd.DURATION
+        if not why_not:
+            try:
+                message, data = found(staircase, state.cycle, self.config.estimator.gain_u)
+                report.events.append(event_at(sample, EventKind.SPECTRUM, message, data))
+            except ConfigurationError as error:
+                why_not = _reasons(error)
+        if why_not:
+            self._no_spectrum(state, sample, why_not, report)
+        state.progress.elapsed_s = sample.t_host_s - staircase.edges_s[0]
+        state.progress.charge_Ah = staircase.charge_Ah
+        self._leave_staircase(state)
+        self._end_step(state, sample, end, report)
+
+    def _leave_staircase(self, state: CoreState) -> None:
+        """Forget the measurement; of what it moved only the net stays in the cycle's sums."""
+        if state.staircase is not None:
+            online.keep_net(state.estimator, state.staircase.before_As)
+            state.staircase = None
+
+    def _no_spectrum(self, state: CoreState, sample: Sample, why: str, report: Report) -> None:
+        """Say why a spectrum is missing; the run goes on without it."""
+        self._leave_staircase(state)
+        report.events.append(
+            event_at(
+                sample,
+                EventKind.SPECTRUM,
+                f"cycle {state.cycle}: no impedance spectrum: {why}",
+                data={"cycle": state.cycle, "reason": why},
+            )
+        )
 
     # --- cycles ---------------------------------------------------------------------------------
 
@@ -893,6 +987,10 @@ def _same_current(before: PlannedStep | None, now: PlannedStep) -> bool:
         and before.numbers.current_A == now.numbers.current_A
         and before.numbers.voltage_bound_V == now.numbers.voltage_bound_V
     )
+
+
+def _reasons(error: ConfigurationError) -> str:
+    return "; ".join(": ".join(filter(None, (one.key, one.problem))) for one in error.faults)
 
 
 def _started(planned: PlannedStep, sample: Sample, *, cycle: int, index: int) -> Event:

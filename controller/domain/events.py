@@ -9,6 +9,7 @@ from enum import StrEnum
 from controller.domain.sample import Sample
 
 JsonScalar = str | int | float | bool | None
+JsonValue = JsonScalar | list[float] | list[str]
 
 
 class EventKind(StrEnum):
@@ -25,6 +26,7 @@ class EventKind(StrEnum):
     BAD_SAMPLE = "bad-sample"
     UNOBSERVED = "unobserved-charge"
     EXPOSURE = "exposure"  # an unplanned pause, with its state of charge
+    SPECTRUM = "spectrum"  # an impedance spectrum, or why there is none
     OPERATOR = "operator"  # stop, pause, resume, acknowledge
     INSTRUMENT = "instrument"
     RUN = "run"
@@ -43,7 +45,7 @@ class Event:
         Sequence number of that sample; -1 before the first.
     message : str
         One line for a person.
-    data : mapping of str to str, int, float, bool or None
+    data : mapping of str to str, int, float, bool, None or a list of numbers or words
         Keys carry units.
     """
 
@@ -51,14 +53,14 @@ class Event:
     t_s: float
     sequence: int
     message: str
-    data: Mapping[str, JsonScalar] = field(default_factory=dict)
+    data: Mapping[str, JsonValue] = field(default_factory=dict)
 
 
 def event_at(
     sample: Sample,
     kind: EventKind,
     message: str,
-    data: Mapping[str, JsonScalar] | None = None,
+    data: Mapping[str, JsonValue] | None = None,
 ) -> Event:
     """Return an event that belongs to a reading."""
     return Event(

@@ -85,6 +85,8 @@ class Step:
         again.
     polarity_probe : bool
         The voltage must move with this step's current, or the treatment ends here.
+    spectrum : bool
+        An impedance spectrum stands here, with set-points of its own (`controller.core.spectrum`).
     """
 
     name: str
@@ -104,6 +106,7 @@ class Step:
     closes_half_cycle: bool = False
     ocv_check: bool = False
     polarity_probe: bool = False
+    spectrum: bool = False
 
 
 __all__ = [

@@ -36,6 +36,7 @@ from controller.estimation.ends import (
 )
 from controller.estimation.forecast import ForecastState
 from controller.estimation.impedance.filter import R0, R1, SUM, circuit
+from controller.estimation.impedance.steps import I_1S, I_10S, finish_edge
 from controller.estimation.impedance.words import completed
 from controller.estimation.inventory import (
     ANODE_CERTAIN,
@@ -261,6 +262,38 @@ def take_resistances(state: EstimatorState) -> list[Resistance]:
     found = list(completed(s.steps, s.steps_found, state.cycle_number))
     s.steps_found = 0
     return found
+
+
+def gross_As(state: EstimatorState) -> list[float]:
+    """Return what was charged and discharged so far, by range and tag (A s), for `keep_net`."""
+    return [*state.running.bucket_charge_As, *state.running.bucket_discharge_As]
+
+
+def keep_net(state: EstimatorState, before_As: list[float]) -> None:
+    """Count only the net of what flowed since `gross_As` gave `before_As`.
+
+    An alternating current within one range adds as much to charge as to discharge: left there it
+    would pass for capacity.
+    """
+    charge_As, discharge_As = state.running.bucket_charge_As, state.running.bucket_discharge_As
+    count = len(charge_As)
+    for k in range(count):
+        both_As = min(charge_As[k] - before_As[k], discharge_As[k] - before_As[count + k])
+        charge_As[k] -= both_As
+        discharge_As[k] -= both_As
+
+
+def drop_resistances(state: EstimatorState) -> None:
+    """Forget the resistances found and the edge that is followed: no step from a steady current."""
+    finish_edge(state.running.steps)
+    state.running.steps_found = 0
+
+
+def step_resistance_Ohm(state: EstimatorState) -> float:
+    """Return what the last step of the current gave at its longest time up to 10 s; NaN if none."""
+    values_Ohm = state.running.steps.value_Ohm
+    told = (values_Ohm[index] for index in (I_10S, I_1S) if values_Ohm[index] > 0.0)
+    return next(told, state.running.resistance_Ohm)
 
 
 def end_of_discharge(state: EstimatorState, config: EstimatorConfig) -> tuple[DischargeEnd, float]:

@@ -288,8 +288,8 @@ def test_a_charge_is_one_line_and_its_confirmation() -> None:
 @pytest.mark.parametrize(
     ("current_A", "range_text"),
     [
-        (1.05e-3, b"0.001"),
-        (1.0501e-3, b"0.01"),
+        (1.047e-3, b"0.001"),
+        (1.049e-3, b"0.01"),  # 0.2 % more, which the output may give, would end the range
         (1e-4, b"0.0001"),
         (1.051e-2, b"0.1"),
         (0.5e-9, b"1e-08"),
@@ -310,6 +310,33 @@ def test_the_smallest_range_whose_105_percent_holds_the_current(
     )
     rig.driver.program(Command(DISCHARGE, -current_A, 2.5, 15.0, 60.0), 3.2)
     rig.line.assert_finished()
+
+
+def _set_to(rig: Rig, current_A: float, range_text: bytes) -> None:
+    rig.line.expect(
+        (
+            b":ABOR;*WAI;:SENS:CURR:RANG %b;:SOUR:VOLT 2.5;:SOUR:VOLT:ILIM %b;"
+            b":TRIG:BLOC:DEL:CONS 2,30;:INIT\n" % (range_text, f"{current_A:.9g}".encode()),
+            None,
+        ),
+        (golden.CONFIRM_LINE, golden.CONFIRMED),
+    )
+    rig.driver.program(Command(DISCHARGE, -current_A, 2.5, 15.0, 60.0), 3.2)
+    rig.line.assert_finished()
+
+
+def test_set_points_in_quick_succession_do_not_switch_the_range() -> None:
+    rig = Rig().cycling()
+    _set_to(rig, 3e-4, b"0.001")
+    rig.clock.t_s += 7.0
+    _set_to(rig, 2e-5, b"0.001")
+    _set_to(rig, 3e-3, b"0.01")  # never too small
+    rig.clock.t_s += 7.0
+    _set_to(rig, 2e-3, b"0.01")  # needed again: it counts from here
+    rig.clock.t_s += 7.0
+    _set_to(rig, 2e-5, b"0.01")
+    rig.clock.t_s += 1.0
+    _set_to(rig, 2e-5, b"0.0001")
 
 
 def test_hold_keeps_the_range_and_takes_the_last_voltage() -> None:

@@ -9,7 +9,6 @@ that cells behave so.
 from __future__ import annotations
 
 import cmath
-import math
 from dataclasses import replace
 
 import numpy as np
@@ -21,12 +20,10 @@ from controller.estimation.impedance.kramers_kronig import Consistency, kramers_
 from controller.estimation.impedance.spectrum import Readings, measure
 from hil.cell import LithiumMetalCell, anode_free_nmc811
 from tests.plants.equivalent_circuit import EquivalentCircuit
+from tests.plants.small_sine import AMBIENT_K, true_impedance
 from tests.unit.fake_cycler import CAPABILITIES
 
-AMBIENT_K = 298.15
 CHARGE_A, CHARGE_S, REST_S = 1e-3, 3600.0, 7200.0
-FINE_STEPS, TRUE_PERIODS = 60, 3
-SHARES = np.diff([0.0, *np.geomspace(1e-3, 1.0, 16)]).tolist()
 CYCLER: CyclerCapabilities = replace(CAPABILITIES, update_period_s=0.5)
 WANTED = Wanted(
     lowest_Hz=0.01, highest_Hz=0.2, resistance_Ohm=60.0, max_current_A=1e-3, response_V=6e-3
@@ -41,32 +38,6 @@ def charged(plant):
         for _ in range(int(seconds / 60.0)):
             plant.step(current_A, 60.0, AMBIENT_K)
     return plant
-
-
-def true_impedance(plant, frequency_Hz, amplitude_A):
-    """Return Z at one frequency from the last two periods; the cell is put back afterwards."""
-    before = plant.snapshot()
-    step_s = 1.0 / (frequency_Hz * FINE_STEPS)
-    current_A, voltage_V = [], []
-    for k in range(TRUE_PERIODS * FINE_STEPS):
-        set_A = amplitude_A * math.cos(2.0 * math.pi * (k + 0.5) / FINE_STEPS)
-        # Mean over the step by trapezoids that are short at first: double layers, then root of time.
-        last_V, mean_V = plant.terminal_voltage(set_A), 0.0
-        for share in SHARES:
-            next_V, _ = plant.step(set_A, share * step_s, AMBIENT_K)
-            mean_V += 0.5 * share * (last_V + next_V)
-            last_V = next_V
-        current_A.append(set_A)
-        voltage_V.append(mean_V)
-    plant.restore(before)
-    turns = np.arange(len(current_A)) / FINE_STEPS
-    keep = turns >= TRUE_PERIODS - 2
-    columns = np.column_stack(
-        [np.cos(2 * np.pi * turns), np.sin(2 * np.pi * turns), np.ones(turns.size), turns]
-    )[keep]
-    both = np.column_stack([current_A, voltage_V])[keep]
-    a, b = np.linalg.lstsq(columns, both, rcond=None)[0][:2]
-    return complex(a[1], -b[1]) / complex(a[0], -b[0])
 
 
 def record(plant):

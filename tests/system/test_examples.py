@@ -182,6 +182,26 @@ def test_excess_lithium_is_stripped_fast_and_claims_nothing(excess: Ran) -> None
     assert "cathode's" in excess.page
 
 
+def test_excess_lithium_has_its_spectrum_in_summary_and_report(excess: Ran) -> None:
+    (shown,) = excess.summary["spectra"]
+    (event,) = [one for one in excess.events if one.kind is EventKind.SPECTRUM]
+    assert shown["cycle"] == event.data["cycle"] == 3  # the test after two formation cycles
+    assert shown["real_Ohm"] == event.data["real_Ohm"]
+    assert len(shown["frequency_Hz"]) == len(shown["u_Ohm"]) == 8
+    assert shown["kramers_kronig"]["verdict"] == "valid"
+    assert all(one["identified"] for one in shown["parameters"])
+    assert '<section id="spectra"' in excess.page
+    assert shown["circuit"] in excess.page
+    assert 10.0 < shown["real_Ohm"][0] < 40.0
+    # what the staircase moved is diagnostic charge and comes out even
+    assert abs(event.data["charge_Ah"]) < 1e-8
+
+
+def test_where_none_is_asked_for_there_is_none(li_cu: Ran) -> None:
+    assert li_cu.summary["spectra"] == []
+    assert "spectra" not in li_cu.page
+
+
 @pytest.mark.parametrize("example", ["li_li", "li_cu", "excess"])
 def test_the_battery_data_file_has_the_signs_of_the_journal(
     example: str, request: pytest.FixtureRequest

@@ -70,6 +70,7 @@ def test_the_same_seed_gives_the_same_decisions_and_all_files(tmp_path: Path) ->
             "cycles",
             "decisions",
             "treatments",
+            "spectra",
             "lab_hours",
             "final_capacity_mAh",
             "stopped_because",

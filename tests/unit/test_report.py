@@ -7,6 +7,7 @@ import json
 import math
 import re
 import time
+from dataclasses import replace
 from html.parser import HTMLParser
 from pathlib import Path
 
@@ -15,14 +16,17 @@ import pytest
 from rich.console import Console
 
 from controller.app.report import REPORT_NAME, print_summary, summary, write_report
-from controller.app.reporting.charts import grouped_decisions
+from controller.app.reporting.charts import grouped_decisions, spectrum_chart
 from controller.app.reporting.facts import (
     WINDOWS,
+    SpectrumFacts,
     capacity_Ah,
     efficiency_trend,
     read_facts,
+    summary_of,
     treatment_windows,
 )
+from controller.app.reporting.page import page
 from controller.app.reporting.svg import decimate, robust_range, tick_words, ticks
 from controller.app.reporting.words import number, with_u
 from controller.domain.decision import Decision
@@ -132,6 +136,7 @@ def test_the_summary_has_the_agreed_keys_and_figures(run_dir: Path) -> None:
         "cycles",
         "decisions",
         "treatments",
+        "spectra",
         "lab_hours",
         "final_capacity_mAh",
         "stopped_because",
@@ -459,3 +464,77 @@ def test_a_long_run_is_reported_quickly_and_small(tmp_path: Path) -> None:
     assert read_facts(run).sample_count > 60_000
     assert path.stat().st_size < 2_000_000
     assert took_s < 4.0
+
+
+# --- impedance spectra ----------------------------------------------------------------------------
+
+
+def spectrum_facts(cycle: int, scale: float) -> SpectrumFacts:
+    return SpectrumFacts(
+        cycle=cycle,
+        frequency_Hz=(0.2, 0.05, 0.01),
+        real_Ohm=(20.0 * scale, 21.0 * scale, 26.0 * scale),
+        imaginary_Ohm=(-1.0, -3.0, -9.0),
+        u_Ohm=(0.1, 0.05, 0.02),
+        verdict="valid",
+        verdict_reason="residuals of 0.04 %",
+        circuit="R0-p(R1,C1)",
+        parameters=(
+            ("R0", "Ohm", 19.0, 0.1, True),
+            ("R1", "Ohm", 20.0, 5.0, True),
+            ("C1", "F", 1.0, math.nan, False),
+        ),
+        remarks=("the cell changed <meanwhile>",),
+    )
+
+
+def test_spectra_are_drawn_with_one_ohm_as_long_on_both_axes(run_dir: Path) -> None:
+    spectra = (*(spectrum_facts(c, 1.0 + 0.01 * c) for c in (3, 9, 15)), missing(21))
+    facts = replace(read_facts(run_dir), spectra=spectra)
+    chart = spectrum_chart(facts)
+    assert chart is not None
+    marks = [
+        (float(x), float(y))
+        for x, y in re.findall(
+            r'<circle class="dot end-anode" cx="([\d.]+)" cy="([\d.]+)"', chart.svg
+        )
+    ]
+    first = spectra[0]
+    across = (marks[2][0] - marks[0][0]) / (first.real_Ohm[2] - first.real_Ohm[0])
+    along = (marks[2][1] - marks[0][1]) / (first.imaginary_Ohm[2] - first.imaginary_Ohm[0])
+    assert across == pytest.approx(along, rel=0.01)
+    assert chart.svg.count("<circle") == 9
+    assert chart.svg.count('class="joined"') == 3
+    assert [words for _, words in chart.legend] == ["first", "in between", "last"]
+    assert "(cycle 3)" in chart.caption
+    assert "(cycle 15)" in chart.caption
+
+
+def missing(cycle: int) -> SpectrumFacts:
+    return SpectrumFacts(cycle=cycle, missing="interrupted")
+
+
+def test_the_table_of_spectra_tells_what_is_missing_and_what_is_not_identified(
+    run_dir: Path,
+) -> None:
+    facts = replace(read_facts(run_dir), spectra=(spectrum_facts(3, 1.0), missing(9)))
+    said = page(facts, (), 0)
+    section = said[said.index('<section id="spectra"') :]
+    section = section[: section.index("</section>")]
+    assert "none: interrupted" in section
+    assert "C1 not identified" in section
+    assert "R0 19.00 ± 0.10 Ω" in section
+    assert "changed &lt;meanwhile&gt;" in section
+    first, second = summary_of(facts)["spectra"]
+    assert second == {"cycle": 9, "reason": "interrupted"}
+    assert first["parameters"][2] == {
+        "name": "C1", "unit": "F", "value": 1.0, "u": None, "identified": False,
+    }  # fmt: skip
+    assert json.loads(json.dumps(first, allow_nan=False)) == first
+
+
+def test_a_run_that_asks_for_no_spectrum_has_no_section(run_dir: Path) -> None:
+    facts = read_facts(run_dir)
+    assert 'id="spectra"' not in page(facts, (), 0)
+    asked = replace(facts, configuration={**facts.configuration, "spectrum": {"lowest_Hz": 0.01}})
+    assert "No spectrum has been measured yet." in page(asked, (), 0)

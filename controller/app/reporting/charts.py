@@ -12,11 +12,15 @@ import numpy as np
 
 from controller.app.reporting.facts import (
     RunFacts,
+    SpectrumFacts,
     Window,
     capacity_Ah,
     opportunity_cycles,
 )
 from controller.app.reporting.svg import (
+    BOTTOM,
+    LEFT,
+    RIGHT,
     Plot,
     decimate,
     drawing,
@@ -26,6 +30,7 @@ from controller.app.reporting.svg import (
 )
 from controller.app.reporting.words import (
     K_95,
+    MINUS,
     cycle_span,
     known,
     number,
@@ -36,6 +41,7 @@ from controller.app.reporting.words import (
 from controller.domain.cell import CellFormat
 from controller.domain.decision import Decision
 from controller.domain.figures import CycleFigures, CycleKind, DischargeEnd, Label
+from controller.estimation.impedance.circuits import impedance, parse
 
 WIDTH: Final = 1040.0
 SMALL_BUCKETS: Final = 220
@@ -56,6 +62,10 @@ END_CSS: Final[dict[DischargeEnd, str]] = {
 }
 # Efficiencies closer than this are shown as one.
 SAME_CE: Final = 2e-4
+# The complex plane is drawn narrower than what runs over the cycles (SVG units).
+NYQUIST_WIDTH: Final = 620.0
+NYQUIST_HEIGHT: Final = 340.0
+NYQUIST_TOP: Final = 18.0
 # Strip under each chart per cycle in which treated and withheld opportunities stand (SVG units).
 STRIP: Final = 16.0
 
@@ -415,6 +425,99 @@ def resistance_chart(facts: RunFacts) -> Chart | None:
     if facts.resistance_kinds:
         sentence += f" What it holds: {', '.join(facts.resistance_kinds)}."
     return _finish(plot, beyond, sentence)
+
+
+# --- impedance spectra ----------------------------------------------------------------------------
+
+
+def spectrum_chart(facts: RunFacts) -> Chart | None:
+    """Return the spectra in the complex plane, one scale on both axes; None without any.
+
+    Points are measured, with 95 % bars both ways; lines are the fitted circuits.
+    """
+    spectra = [one for one in facts.spectra if not one.missing]
+    if not spectra:
+        return None
+    x_range, y_range = _alike(spectra)
+    plot = Plot(
+        x_range,
+        y_range,
+        "Re Z / Ω",
+        f"{MINUS}Im Z / Ω",
+        width=NYQUIST_WIDTH,
+        height=NYQUIST_HEIGHT,
+        top=NYQUIST_TOP,
+    )
+    coloured = list(zip(spectra, _in_turn(len(spectra)), strict=True))
+    # those in between below the first and the last
+    for one, css in [*coloured[1:-1], *coloured[:1], *coloured[1:][-1:]]:
+        if one.circuit:
+            plot.line(*_fitted(one), "joined")
+        for f_Hz, real, imaginary, u in zip(
+            one.frequency_Hz, one.real_Ohm, one.imaginary_Ohm, one.u_Ohm, strict=True
+        ):
+            plot.whisker(real, -imaginary - K_95 * u, -imaginary + K_95 * u, "whisker")
+            plot.line((real - K_95 * u, real + K_95 * u), (-imaginary, -imaginary), "whisker")
+            title = (
+                f"cycle {one.cycle}, {f_Hz:.3g} Hz: {with_u(real, u)} {_with_sign(imaginary)}j Ω"
+            )
+            plot.mark(real, -imaginary, "circle", f"dot {css}", title)
+    _simulated_note(plot, facts)
+    first, last = spectra[0], spectra[-1]
+    sentence = (
+        f"Impedance at rest; from right to left {first.frequency_Hz[-1]:.3g} to"
+        f" {first.frequency_Hz[0]:.3g} Hz;"
+        " bars are 95 % intervals, lines the fitted circuits."
+    )
+    if last is not first:
+        sentence += (
+            f" At {last.frequency_Hz[-1]:.3g} Hz |Z| went from {number(_size(first), 2)} Ω (cycle"
+            f" {first.cycle}) to {number(_size(last), 2)} Ω (cycle {last.cycle})."
+        )
+    words = {"end-anode": "first", "end-unknown": "in between", "end-cathode": "last"}
+    legend = tuple(
+        (shape_at("circle", 9, 8, f"dot {css}", r=5), words[css])
+        for css in dict.fromkeys(_in_turn(len(spectra)))
+    )
+    return Chart(
+        svg=drawing(plot.render(), plot.width, plot.height, sentence, css="chart narrow"),
+        legend=legend if len(spectra) > 1 else (),
+        caption=sentence,
+    )
+
+
+def _in_turn(count: int) -> list[str]:
+    """Return a colour for each spectrum: the first, those between, the last."""
+    return ["end-anode", *["end-unknown"] * (count - 2), *["end-cathode"] * (count > 1)]
+
+
+def _size(one: SpectrumFacts) -> float:
+    return math.hypot(one.real_Ohm[-1], one.imaginary_Ohm[-1])
+
+
+def _with_sign(value: float) -> str:
+    return f"{MINUS if value < 0.0 else '+'} {number(abs(value), 2)}"
+
+
+def _fitted(one: SpectrumFacts) -> tuple[list[float], list[float]]:
+    values = np.array([value for _, _, value, _, _ in one.parameters], dtype=np.float64)
+    f_Hz = np.geomspace(one.frequency_Hz[-1], one.frequency_Hz[0], 100)
+    z_Ohm = impedance(parse(one.circuit), values, f_Hz)
+    return z_Ohm.real.tolist(), (-z_Ohm.imag).tolist()
+
+
+def _alike(spectra: Sequence[SpectrumFacts]) -> tuple[tuple[float, float], tuple[float, float]]:
+    """Return ranges of x and y that hold every point and give an ohm one length on both."""
+    xs = [x for one in spectra for x in one.real_Ohm]
+    ys = [-y for one in spectra for y in one.imaginary_Ohm]
+    left, right = padded(min(xs), max(xs), 0.1)
+    low, high = padded(min(*ys, 0.0), max(ys), 0.1)
+    wide = NYQUIST_WIDTH - LEFT - RIGHT
+    tall = NYQUIST_HEIGHT - BOTTOM - NYQUIST_TOP
+    Ohm_per_unit = max((right - left) / wide, (high - low) / tall)
+    middle = 0.5 * (left + right)
+    half = 0.5 * wide * Ohm_per_unit
+    return (middle - half, middle + half), (low, low + tall * Ohm_per_unit)
 
 
 # --- inventory ------------------------------------------------------------------------------------

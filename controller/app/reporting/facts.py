@@ -68,6 +68,37 @@ class Window:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class SpectrumFacts:
+    """One impedance spectrum of the run, or why it is missing.
+
+    Attributes
+    ----------
+    missing : str
+        Why there is none; empty where there is one, and only then the others say something.
+    frequency_Hz, real_Ohm, imaginary_Ohm, u_Ohm : tuple of float
+        Highest frequency first; `u_Ohm` is one standard uncertainty of either part.
+    verdict, verdict_reason : str
+        Of the Kramers-Kronig test; "not tested" with fewer than seven tones.
+    circuit : str
+        Empty where none could be fitted.
+    parameters : tuple of (name, unit, value, standard uncertainty, identified)
+    remarks : tuple of str
+    """
+
+    cycle: int
+    missing: str = ""
+    frequency_Hz: tuple[float, ...] = ()
+    real_Ohm: tuple[float, ...] = ()
+    imaginary_Ohm: tuple[float, ...] = ()
+    u_Ohm: tuple[float, ...] = ()
+    verdict: str = ""
+    verdict_reason: str = ""
+    circuit: str = ""
+    parameters: tuple[tuple[str, str, float, float, bool], ...] = ()
+    remarks: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Trend:
     """Coulombic efficiency over undisturbed base cycles (`efficiency_trend` says which).
 
@@ -118,6 +149,7 @@ class RunFacts:
     hours: float
     stopped_because: str | None
     sample_count: int
+    spectra: tuple[SpectrumFacts, ...] = ()
 
     @property
     def simulated(self) -> bool:
@@ -174,13 +206,14 @@ def facts_of(reader: JournalReader, run_dir: Path) -> RunFacts:
     sessions = reader.sessions()
     opportunities = _opportunities(core)
     cycles = tuple(reader.cycles())
+    events = tuple(reader.events())
     return RunFacts(
         run_dir=run_dir,
         header=header,
         configuration=configuration,
         cycles=cycles,
         decisions=tuple(decisions),
-        events=tuple(reader.events()),
+        events=events,
         sessions=tuple(sessions),
         splits={cycle: figures for _, cycle, figures in reader.estimates()},
         resistance_kinds=tuple(sorted({one.kind for one in reader.resistances()})),
@@ -191,6 +224,34 @@ def facts_of(reader: JournalReader, run_dir: Path) -> RunFacts:
         hours=_hours(core, reader),
         stopped_because=_stopped_because(core, sessions),
         sample_count=reader.sample_count(),
+        spectra=tuple(_spectrum(one.data) for one in events if one.kind is EventKind.SPECTRUM),
+    )
+
+
+def _spectrum(data: Mapping[str, Any]) -> SpectrumFacts:
+    cycle = int(data["cycle"])
+    if "reason" in data:
+        return SpectrumFacts(cycle=cycle, missing=str(data["reason"]))
+    remarks = [f"left out {one}" for one in data["left_out"]]
+    remarks += ["the cell did not answer linearly"] if data["distorted"] else []
+    remarks += ["the cell changed meanwhile"] if data["drifted"] else []
+    parameters = zip(
+        data["parameters"], data["units"], data["values"], data["u_values"], strict=True
+    )
+    return SpectrumFacts(
+        cycle=cycle,
+        frequency_Hz=tuple(data["frequency_Hz"]),
+        real_Ohm=tuple(data["real_Ohm"]),
+        imaginary_Ohm=tuple(data["imaginary_Ohm"]),
+        u_Ohm=tuple(data["u_Ohm"]),
+        verdict=data["kramers_kronig"] or "not tested",
+        verdict_reason=data["kramers_kronig_reason"],
+        circuit=data["circuit"] or "",
+        parameters=tuple(
+            (name, unit, value, u, name not in data["not_identified"])
+            for name, unit, value, u in parameters
+        ),
+        remarks=tuple(remarks),
     )
 
 
@@ -305,10 +366,34 @@ def summary_of(facts: RunFacts) -> dict[str, Any]:
             for one in facts.decisions
         ],
         "treatments": [_treatment_json(one) for one in facts.treatments],
+        "spectra": [_spectrum_json(one) for one in facts.spectra],
         "lab_hours": round(facts.hours, 4),
         "final_capacity_mAh": _milli(capacity_Ah(last) if last else None),
         "stopped_because": facts.stopped_because,
     }
+
+
+def _spectrum_json(one: SpectrumFacts) -> dict[str, Any]:
+    if one.missing:
+        return {"cycle": one.cycle, "reason": one.missing}
+    return {
+        "cycle": one.cycle,
+        "frequency_Hz": list(one.frequency_Hz),
+        "real_Ohm": list(one.real_Ohm),
+        "imaginary_Ohm": list(one.imaginary_Ohm),
+        "u_Ohm": list(one.u_Ohm),
+        "kramers_kronig": {"verdict": one.verdict, "reason": one.verdict_reason},
+        "circuit": one.circuit or None,
+        "parameters": [
+            {"name": name, "unit": unit, "value": value, "u": _or_none(u), "identified": identified}
+            for name, unit, value, u, identified in one.parameters
+        ],
+        "remarks": list(one.remarks),
+    }
+
+
+def _or_none(value: float) -> float | None:
+    return value if math.isfinite(value) else None
 
 
 def _milli(value: float | None) -> float | None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable, Sequence
 from datetime import UTC, datetime
 from importlib import resources
@@ -11,6 +12,7 @@ from controller.app.reporting import charts
 from controller.app.reporting.charts import Chart, or_nan
 from controller.app.reporting.facts import (
     RunFacts,
+    SpectrumFacts,
     TreatmentFacts,
     Window,
     capacity_Ah,
@@ -39,6 +41,7 @@ SHOWN_EVENTS: Final = frozenset(
         EventKind.TREATMENT,
         EventKind.INVALID_TRANSITION,
         EventKind.BAD_SAMPLE,
+        EventKind.SPECTRUM,
     }
 )
 NO_CE: Final[dict[CellFormat, str]] = {
@@ -77,6 +80,7 @@ def page(facts: RunFacts, windows: Sequence[Window], window_total: int) -> str:
                 "No resistance has been measured yet.",
             ),
         ),
+        *_spectra(facts),
         (
             "inventory",
             "Lithium inventory",
@@ -327,6 +331,42 @@ def _cycle_charts(facts: RunFacts) -> str:
     )
 
 
+def _spectra(facts: RunFacts) -> tuple[tuple[str, str, str], ...]:
+    """Return the section of the impedance spectra, if the run measures any."""
+    if not (facts.spectra or facts.table("spectrum")):
+        return ()
+    content = _chart(charts.spectrum_chart(facts), "No spectrum has been measured yet.")
+    if facts.spectra:
+        rows = [_spectrum_row(one) for one in facts.spectra]
+        head = ("Cycle", "Hz", "|Z| / Ω", "Kramers-Kronig", "Circuit", "Its parameters", "Remarks")
+        content += f"<p>{SPECTRUM_WORDS}</p>" + _table(head, rows, label="Impedance spectra")
+    return (("spectra", "Impedance spectra", content),)
+
+
+def _spectrum_row(one: SpectrumFacts) -> tuple[str, ...]:
+    if one.missing:
+        return str(one.cycle), "-", "-", "-", "-", "-", safe(f"none: {one.missing}")
+    sizes = [math.hypot(*parts) for parts in zip(one.real_Ohm, one.imaginary_Ohm, strict=True)]
+    parameters = [
+        f"{name} {with_u(value, u, unit.replace('Ohm', 'Ω'))}" if told else f"{name} not identified"
+        for name, unit, value, u, told in one.parameters
+    ]
+    return (
+        str(one.cycle),
+        f"{one.frequency_Hz[0]:.3g}<br>{one.frequency_Hz[-1]:.3g}",
+        _whole(with_u(sizes[0], one.u_Ohm[0])) + "<br>" + _whole(with_u(sizes[-1], one.u_Ohm[-1])),
+        safe(f"{one.verdict}: {one.verdict_reason}"),
+        _whole(one.circuit or "-"),
+        "; ".join(map(_whole, parameters)) or "-",
+        safe("; ".join(one.remarks)) or "-",
+    )
+
+
+def _whole(words: str) -> str:
+    """Return words that stay on one line."""
+    return f'<span class="whole">{safe(words)}</span>'
+
+
 def _no_inventory(facts: RunFacts) -> str:
     if facts.cell_format in (CellFormat.EXCESS_LITHIUM, CellFormat.LI_LI):
         return (
@@ -515,6 +555,11 @@ GIVEN_BACK_WORDS: Final = (
     "Given back: difference in net charge between treated and randomly withheld opportunities,"
     " anchor to anchor, one cycle ahead, ± one standard uncertainty. Withheld opportunities run the"
     " protocol's control, whose own loss is part of the difference. It may be negative."
+)
+SPECTRUM_WORDS: Final = (
+    "Measured with small currents in each reference test, in the rest before its last discharge."
+    " Two lines in a row: highest and lowest frequency. ± is one standard uncertainty; a circuit's"
+    " holds if the circuit does. What answers faster is not known."
 )
 MEASURED_WORDS: Final = (
     "Charge, discharge, net charge, Coulombic efficiency, resistance and, after anode-limited"

@@ -55,8 +55,14 @@ class SpectrumAnalysis:
     others: tuple[Fit, ...]
 
 
-def analyse_spectrum(spectrum: Spectrum, circuits: Sequence[str] = CIRCUITS) -> SpectrumAnalysis:
-    """Test a spectrum and fit the circuits to it, modulus weights."""
+def analyse_spectrum(
+    spectrum: Spectrum, circuits: Sequence[str] = CIRCUITS, *, identified: bool = False
+) -> SpectrumAnalysis:
+    """Test a spectrum and fit the circuits to it, modulus weights.
+
+    `identified` chooses among circuits of which the data tell every parameter, where there is one:
+    over a narrow band the others follow the last digit and say nothing of the cell.
+    """
     test, reason = None, ""
     try:
         test = kramers_kronig(spectrum)
@@ -64,7 +70,9 @@ def analyse_spectrum(spectrum: Spectrum, circuits: Sequence[str] = CIRCUITS) -> 
         reason = error.faults[0].problem
     capacitive, inductive = without_inductive_top(spectrum)
     fits = compare(circuits, capacitive)
-    alike = [one for one in fits if one.aicc <= fits[0].aicc + ALIKE_WITHIN]
+    told = [one for one in fits if all(each.identified for each in one.estimates)]
+    among = told if identified and told else fits
+    alike = [one for one in among if one.aicc <= among[0].aicc + ALIKE_WITHIN]
     best = min(alike, key=lambda one: len(one.estimates), default=None)
     return SpectrumAnalysis(
         spectrum=spectrum,

@@ -63,6 +63,10 @@ _MIN_PULSE_S: Final = 0.01
 _STALE_AFTER_S: Final = 0.2
 # Just below the end of the range: there the reading no longer follows the current.
 _SATURATION: Final = 0.9995 * wire.OVER_RANGE
+# A range that a set-point needed so short a time ago is kept: those that follow each other quickly
+# do not switch it each time. Shorter than a 10 s pulse, as the range then stays for the whole step
+# after. Assumed, 3-10 s.
+_RANGE_STAYS_S: Final = 8.0
 _MAX_LATE_LINES: Final = 64
 _MAX_QUEUED_ERRORS: Final = 64
 
@@ -183,6 +187,7 @@ class Keithley2450:
         self._delay_s = NAN
         self._start_delay_s = NAN  # of the permission that an energised cell begins with
         self._range_A = self._ranges_A[-1]
+        self._range_needed_s = NAN
         self._source_range_V = NAN
         self._cell_V = NAN  # last valid voltage while cycling
         self._level_V = NAN
@@ -465,6 +470,7 @@ class Keithley2450:
         if self._mode == _CYCLING and self._range_of(limits) != self._source_range_V:
             self._change_voltage_range(limits)
         self._confirm_levels = True
+        self._range_needed_s = NAN  # a pulse's range does not outlive its envelope
 
     def _level_at_rest_V(self, limits: DeviceLimits) -> float:
         """Return the cell's last voltage, 0 where it is not known, within `limits` (V)."""
@@ -697,9 +703,24 @@ class Keithley2450:
         """Return the range of the voltage source that holds every level within `limits` (V)."""
         return self._voltage_range_V(self._voltage_limit_V(limits))
 
+    def _range_now(self, current_A: float) -> float:
+        """Return the measuring range of a set-point: the smallest, or one just now needed (A)."""
+        smallest_A = self._range_for(current_A)
+        now_s = self._clock.now_s()
+        if smallest_A < self._range_A and now_s - self._range_needed_s < _RANGE_STAYS_S:
+            return self._range_A
+        self._range_needed_s = now_s
+        return smallest_A
+
     def _range_for(self, current_A: float) -> float:
-        """Return the smallest measuring range that holds `current_A` (A)."""
+        """Return the smallest measuring range that holds `current_A` (A).
+
+        Where the output may miss it by so much that the reading ends the range, the next one.
+        """
+        wider_A = wire.range_holding(current_A * (1.0 + _RELATIVE_TOLERANCE), self._ranges_A)
         full_scale_A = wire.range_holding(current_A, self._ranges_A)
+        if not math.isnan(wider_A):
+            full_scale_A = wider_A
         if math.isnan(full_scale_A):
             raise CyclerRejectedError(
                 f"{current_A:g} A is beyond the largest measuring range ({self._ranges_A[-1]:g} A)"
@@ -743,7 +764,7 @@ class Keithley2450:
                 "output on; energise it at 0 A first"
             )
         level_V, limit_A = self._levels(command, last_voltage_V)
-        range_A = self._range_A if command.kind == HOLD_0A else self._range_for(limit_A)
+        range_A = self._range_A if command.kind == HOLD_0A else self._range_now(limit_A)
         self._send_set_point(command, level_V, limit_A, range_A)
         self._confirm_set_point(device_timed=self._device_timed)
 
