@@ -290,7 +290,7 @@ def display() -> Result:
 
 
 def report() -> Result:
-    """Write the report of a run of 20 cycles, beside reading one column of all its readings."""
+    """Write the report of a run of 20 cycles, against reading one column of all its readings."""
     folder = Path(tempfile.mkdtemp())
     try:
         run_dir = folder / "run"

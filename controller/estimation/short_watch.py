@@ -69,6 +69,9 @@ FALL_JUMPS: Final = 37
 FALL_COURSE: Final = 2.0
 FALL_SHARP: Final = 1.6
 FALL_BENT: Final = 4.0
+# ... and so much of what the course is steeper before than after: a peak in a charge is no
+# leak's fall. Assumed, 0.25-1.
+FALL_KINK: Final = 0.5
 # Window of a rest in which its decay is taken (s since the current ended). Assumed.
 REST_FROM_S: Final = 150.0
 REST_TO_S: Final = 600.0
@@ -439,7 +442,8 @@ def close_block(s: ShortWatch) -> None:
         if REST_FROM_S <= s.since_s <= REST_TO_S:
             observe_rest(s, mean_V, length_s)
         return
-    if math.fabs(current_A) >= POLARISED_SHARE * s.largest_A:
+    # Not in a block over an edge: there voltage and current may be of two pulses.
+    if s.since_s >= SETTLE_S and math.fabs(current_A) >= POLARISED_SHARE * s.largest_A:
         observe_polarisation(s, current_A, mean_V, length_s)
     s.charge_A = max(s.charge_A, current_A)
     s.discharge_A = max(s.discharge_A, -current_A)
@@ -569,6 +573,13 @@ def observe_fall(s: ShortWatch, i: int, mode: int, above_V: float, mean_V: float
         s.fall_sum_V[at + (n - 8) % FALL_SUMS],
         sum_V,
     )
+    # How much steeper the course is before than after: a peak falls, and goes on another way.
+    kink_V = (
+        (middle_V - s.fall_sum_V[at + (n - 24) % FALL_SUMS])
+        - (s.fall_sum_V[at + (n - 24) % FALL_SUMS] - s.fall_sum_V[at + (n - 32) % FALL_SUMS])
+        - (sum_V - s.fall_sum_V[at + (n - 8) % FALL_SUMS])
+        + (s.fall_sum_V[at + (n - 8) % FALL_SUMS] - middle_V)
+    )
     quick_V = jump_between(
         s.fall_sum_V[at + (n - 20) % FALL_SUMS],
         s.fall_sum_V[at + (n - 18) % FALL_SUMS],
@@ -582,6 +593,7 @@ def observe_fall(s: ShortWatch, i: int, mode: int, above_V: float, mean_V: float
         jump_V = -jump_V
         quick_V = -quick_V
     left_V = jump_V - FALL_BENT * max(jump_V - FALL_SHARP * quick_V, 0.0)
+    left_V -= FALL_KINK * math.fabs(kink_V) / 8.0
     at = i * FALL_JUMPS
     s.fall_jump_V[at + n % FALL_JUMPS] = jump_V
     s.fall_left_V[at + n % FALL_JUMPS] = left_V

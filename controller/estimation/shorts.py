@@ -81,7 +81,7 @@ DECAY_SHARE: Final = 0.04
 # at a rate that the cell has not had; and from so many times the largest one before on. Largest in
 # 7,000 sound cycles where the plant has none of its own: 6. Assumed, 5-7, 1-3 and 1.2-2.
 FALL_SIGMAS: Final = 6.0
-FALL_FULL_SIGMAS: Final = 10.0  # full cells have rare falls of their own: 7 in 20,000 sound cycles
+FALL_FULL_SIGMAS: Final = 6.0
 FALL_UNLIKE: Final = 2.5
 FALL_RATIO: Final = 1.4
 # A step shows over a quarter of the length with half as many standard deviations; so many times
@@ -521,7 +521,7 @@ WEIGHTS: Final[Mapping[str, Weight]] = MappingProxyType(
         "noise": Weight(1.8, 3.0, 14.0),
         "quick_returns": Weight(1.2, 4.0, 14.0),
         "slow_returns": Weight(2.0, 2.5, 12.0),
-        "slippage": Weight(0.003, 900.0, 9.0),
+        "slippage": Weight(0.004, 900.0, 9.0),
         "depth": Weight(0.003, 1000.0, 9.0),
         "imbalance": Weight(0.01, 500.0, 8.0),
         "decay_charged": Weight(1.0, 2.5, 4.5),
