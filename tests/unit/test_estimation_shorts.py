@@ -188,8 +188,27 @@ def test_a_hold_on_bare_copper_is_no_resistance():
     assert resistances[0] == pytest.approx(resistances[1], rel=1e-3)
 
 
-def falling_cycle(watch, t_s, seed, *, step_V=0.0, bend_V=0.0):
-    """Feed a cycle between two foils whose voltage steps down, or bends over an hour, in its charge."""
+def test_pulses_to_and_fro_are_no_resistance():
+    """A reading between two pulses may have the voltage of one and the current of the other."""
+    with_pulses, without = ShortWatch(), ShortWatch()
+    t_s = 0.0
+    for k in range(60):
+        sign = 1.0 if k // 10 % 2 else -1.0
+        observe(with_pulses, t_s + k, sign * (2e-3 if k % 10 == 0 else 18e-3), 1.8 * sign)
+    figures = [cycle(watch, 60.0, 1)[1] for watch in (with_pulses, without)]
+    assert figures[1].polarised_Ohm == pytest.approx(100.0, rel=1e-3)
+    assert not figures[0].polarised_Ohm > 101.0
+
+
+def peak(after_s):
+    """Rise to one for five minutes, fall by a twentieth within seconds, and go on falling slowly."""
+    if after_s < 0.0:
+        return max(after_s / 300.0 + 1.0, 0.0)
+    return 1.0 - 0.05 * (1.0 - math.exp(-after_s / 6.0)) - after_s / 2e4
+
+
+def falling_cycle(watch, t_s, seed, *, step_V=0.0, bend_V=0.0, peak_V=0.0):
+    """Feed a cycle between two foils whose voltage in charge steps down, bends, or has a peak."""
     random = np.random.default_rng(seed)
     for sign in (1.0, -1.0):
         for k in range(7200):
@@ -197,12 +216,19 @@ def falling_cycle(watch, t_s, seed, *, step_V=0.0, bend_V=0.0):
             voltage_V = 0.1
             if sign > 0.0:
                 voltage_V -= step_V * (k >= 3600) + bend_V * math.sin(math.pi * k / 7200.0)
+                voltage_V += peak_V * peak(k - 3600.0)
             observe(watch, t_s, sign * 1e-3, sign * voltage_V + 1e-4 * random.standard_normal())
     return t_s, close_cycle(watch, charge_Ah=2e-3, discharge_Ah=2e-3, temperature_K=298.15)
 
 
 @pytest.mark.parametrize(
-    ("changes", "found"), [({"step_V": 3e-4}, True), ({"bend_V": 0.02}, False), ({}, False)]
+    ("changes", "found"),
+    [
+        ({"step_V": 3e-4}, True),
+        ({"bend_V": 0.02}, False),
+        ({"peak_V": 0.2}, False),  # a cathode that is empty at the end of a charge
+        ({}, False),
+    ],
 )
 def test_a_fall_that_is_sudden_and_lasts_is_found_and_a_bend_is_not(changes, found):
     watch, t_s, history = ShortWatch(), 0.0, []
