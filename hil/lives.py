@@ -40,6 +40,7 @@ LOG_ROWS: Final = 4096
 EARLY_S = (1.0, 2.0, 5.0, 10.0)
 EARLY = 4
 HELD_STEP_S = 10.0
+DRIFT_OVER_S: Final = 30.0  # over which a rest's drift is taken
 HELD_SHARE = 0.01  # of the time held so far, between two readings that a movement asks for
 # What a reading is of, by column of the log.
 TIME, CURRENT, VOLTAGE, TEMPERATURE, LEG, HELD = range(6)
@@ -424,7 +425,10 @@ class Reader:
 
 
 def step_resistance_Ohm(plan: CyclePlan, rows: Numbers) -> float:
-    """Return the true resistance 10 s into the base discharge that follows a rest."""
+    """Return the true resistance 10 s into the base discharge that follows a rest.
+
+    What the voltage would have moved at rest is taken off: its slope over the rest's last minute.
+    """
     legs = rows[:, LEG].astype(int)
     for index, step in enumerate(plan.steps):
         if not (index and step.kind == DISCHARGE and step.tag == TAG_BASE):
@@ -439,7 +443,13 @@ def step_resistance_Ohm(plan: CyclePlan, rows: Numbers) -> float:
         change_A = float(rows[at, CURRENT] - edge[CURRENT])
         if abs(float(rows[at, TIME] - edge[TIME]) - 10.0) > 1.0 or change_A == 0.0:
             return NAN
-        return float(rows[at, VOLTAGE] - edge[VOLTAGE]) / change_A
+        resting = rows[before]
+        earlier = resting[edge[TIME] - resting[:, TIME] >= DRIFT_OVER_S]
+        if not earlier.size:
+            return NAN
+        slope = (edge[VOLTAGE] - earlier[-1, VOLTAGE]) / (edge[TIME] - earlier[-1, TIME])
+        drift_V = float(slope * (rows[at, TIME] - edge[TIME]))
+        return (float(rows[at, VOLTAGE] - edge[VOLTAGE]) - drift_V) / change_A
     return NAN
 
 
