@@ -237,3 +237,13 @@ def test_after_anything_wild_the_next_edge_is_as_good() -> None:
     times_s = np.round(np.arange(0.0, 18.0, 0.1), 6).tolist()
     found = all_of(s, cell(times_s), flags=lambda k: steps.UNKNOWN_BETWEEN if k == 0 else 0)
     assert found[steps.I_1S][0] == pytest.approx(answer_Ohm(1.0), rel=5e-3)
+
+
+def test_a_reading_a_little_early_stands_for_its_time() -> None:
+    """Where the next one comes a minute later; the time is not called missed, nor taken twice."""
+    times_s = [0.0, 1.0, 2.0, 3.0, 4.0, 5.0, 5.995, 7.0, 10.0, 14.999, 73.0, 133.0]
+    s = new()
+    found = [some for _, some in taken(s, cell(times_s)) if steps.I_10S in some]
+    assert len(found) == 1
+    assert found[0][steps.I_10S][0] == pytest.approx(answer_Ohm(10.0), rel=1e-6)
+    assert not s.status & steps.NO_10S

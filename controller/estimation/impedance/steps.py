@@ -69,6 +69,8 @@ EDGE_WITHIN_S: Final = 1.5
 STEADY_WITHIN: Final = 0.02
 # A reading stands for a time that it is at most this factor late for. Assumed, 1.2-2.
 LATE_FACTOR: Final = 1.6
+# ... and at most this one early for. Assumed, 1.001-1.02.
+EARLY_FACTOR: Final = 1.002
 # Rise of the answer per factor e of time, as a share, where no second reading tells it. Assumed,
 # 2-10 %.
 RISE_ASSUMED: Final = 0.05
@@ -473,7 +475,7 @@ def take_first(s: Steps, later_s: float, later_Ohm: float) -> int:
     for k in range(I_10MS, I_SUM):
         bit += bit
         wanted_s = HORIZONS_S[k]
-        if wanted_s <= s.first_s <= LATE_FACTOR * wanted_s:
+        if wanted_s <= EARLY_FACTOR * s.first_s and s.first_s <= LATE_FACTOR * wanted_s:
             back_Ohm = per_log_Ohm * safe_log(s.first_s / wanted_s)
             value_Ohm = s.first_Ohm - back_Ohm if known else s.first_Ohm
             take(s, k, wanted_s, value_Ohm, abs(back_Ohm))
@@ -535,7 +537,7 @@ def take_between(s: Steps, since_s: float, now_Ohm: float) -> int:
     for k in range(I_10MS, I_SUM):
         bit += bit
         wanted_s = HORIZONS_S[k]
-        if s.last_s < wanted_s <= since_s:
+        if EARLY_FACTOR * s.last_s < wanted_s <= EARLY_FACTOR * since_s:
             if since_s > WIDEST_FACTOR * s.last_s or (
                 s.status & LATE_VOLTAGE and s.last_s == s.first_s
             ):
@@ -543,7 +545,7 @@ def take_between(s: Steps, since_s: float, now_Ohm: float) -> int:
                     rise = (now_Ohm - s.last_Ohm) / (since_s - s.last_s)
                     if s.status & LATE_VOLTAGE and s.last_s == s.first_s:
                         rise = 0.0
-                    take(s, k, since_s, now_Ohm, abs(rise) * (since_s - wanted_s + s.edge_u_s))
+                    take(s, k, since_s, now_Ohm, abs(rise) * (abs(since_s - wanted_s) + s.edge_u_s))
                     done |= bit
                 else:
                     s.status |= NO_10MS << (k - I_10MS)
