@@ -103,15 +103,8 @@ def table(found: Sequence[Scored], cycles: Sequence[int]) -> list[str]:
     ]
     for kind in (*KINDS, "all"):
         for cycle in cycles:
-            pairs = []
-            for known in (False, True):
-                pairs.append(
-                    [
-                        one
-                        for one in found
-                        if one.cycle == cycle and one.known is known and kind in {one.kind, "all"}
-                    ]
-                )
+            of_kind = [o for o in found if o.cycle == cycle and kind in {o.kind, "all"}]
+            pairs = [[o for o in of_kind if o.known is known] for known in (False, True)]
             if not pairs[0]:
                 continue
             n = len(pairs[0])

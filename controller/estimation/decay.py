@@ -22,8 +22,9 @@ SECONDS_PER_HOUR: Final = 3600.0
 BLOCKS: Final = 24  # even
 # The first blocks' length (h): all of them together are an hour.
 BLOCK_H: Final = 1.0 / BLOCKS
-# A rest counts from this length on (h): by then relaxation is slow. Assumed, 1-2 h.
-LEAST_H: Final = 1.0
+# A rest counts from this length on (h), an hour but for a reading: by then relaxation is slow.
+# Assumed, 1-2 h.
+LEAST_H: Final = 0.95
 LEAST_BLOCKS: Final = 4  # with readings, in a third: a slope and what it leaves
 # The slope is taken over this share of nominal capacity to twice as much. Assumed, 1-5 %.
 SLOPE_SHARE: Final = 0.025
@@ -133,6 +134,7 @@ def new_rests(nominal_Ah: float) -> Rests:
     s.kept_n, s.kept_h, s.kept_v = [0.0] * BLOCKS, [0.0] * BLOCKS, [0.0] * BLOCKS
     s.kept_first_V = s.kept_slope_V_per_Ah = NAN
     s.kept_held = 0
+    s.block, s.block_h, s.first_V = 0, BLOCK_H, NAN
     s.nominal_Ah = nominal_Ah
     forget_rest(s)
     drop_kept(s)
@@ -189,7 +191,7 @@ def observe_rests(
     s.elapsed_h += dt_s / SECONDS_PER_HOUR
     if not -1e3 < voltage_V < 1e3:
         return
-    if not s.first_V == s.first_V:
+    if s.first_V != s.first_V:
         s.first_V = voltage_V
     if s.elapsed_h > s.block_h * BLOCKS:
         merge_blocks(s)
@@ -250,9 +252,7 @@ def end_rest(s: Rests) -> None:
     forget_rest(s)
 
 
-def follow_slope(
-    s: Rests, charge_Ah: float, current_A: float, voltage_V: float, held: int
-) -> None:
+def follow_slope(s: Rests, charge_Ah: float, current_A: float, voltage_V: float, held: int) -> None:
     """Follow voltage against charge at one current. Kernel.
 
     While a voltage is held the slope stays what it was at the hold's begin.
@@ -267,7 +267,7 @@ def follow_slope(
     if not -1e3 < voltage_V < 1e3:
         return
     s.voltage_V = voltage_V
-    if not s.middle_Ah == s.middle_Ah:
+    if s.middle_Ah != s.middle_Ah:
         s.middle_Ah = s.charge_Ah
         s.middle_V = voltage_V
     elif abs(s.charge_Ah - s.middle_Ah) >= SLOPE_SHARE * s.nominal_Ah:

@@ -79,8 +79,8 @@ ODD_IN_ROW: Final = 2
 _BELIEVED_LOG: Final = -14.0  # of a component's weight, beside the largest
 # A net charge above zero by this many standard uncertainties is lithium that came back.
 REVIVED_AT_U: Final = 2.0
-# That the voltage at rest falls for another reason than those counted. Assumed, 1-10 %.
-REST_MISLEADS: Final = 0.02
+# That the voltage at rest falls for another reason than those counted. Assumed, 0.5-5 %.
+REST_MISLEADS: Final = 0.01
 # The rule of prior domination.
 _SD_RATIO: Final = 0.7
 _SHIFT_SD: Final = 0.5
