@@ -1,10 +1,14 @@
 """What the decay of a charged rest adds to the lithium inventory, on simulated lives.
 
-    python scripts/rest_evidence.py --lives 60
+    python scripts/rest_evidence.py --lives 200 --seed fresh
+    python scripts/rest_evidence.py --told 12 [--after-charge-h 4]
 
 Each life is a cell drawn as in ``estimator_coverage.py`` (side currents by the prior), with one
 charged rest of 4 h at half charge, the control of the discharged rest. It is lived once and
-estimated twice: from all readings, and from the same without the voltages of that rest.
+estimated twice: from all readings, and from the same without the voltages of that rest. `--told`
+instead: the self-discharge that the rest tells, at half charge or so long after the charge, beside
+the shuttle and the oxidation that so many drawn cells were given (share of nominal capacity an
+hour).
 """
 
 from __future__ import annotations
@@ -21,6 +25,8 @@ from controller.domain.command import HOLD_0A, TAG_TREATMENT
 from controller.domain.figures import Label
 from controller.domain.sample import NAN
 from controller.estimation.inventory import Quantity
+from hil.cell.library import load_cell
+from hil.draws import draw_cell
 from hil.lives import Life, LivedCycle
 from hil.programmes import CHARGED_REST, largest_A, programme
 from hil.scoring import estimated, estimator_config
@@ -34,6 +40,8 @@ from scripts.estimator_coverage import (
     seed_of,
 )
 
+# Shuttle and oxidation of `told`.
+TOLD_PER_H = ((0.0, 0.0), (1e-4, 0.0), (1e-3, 0.0), (1e-2, 0.0), (0.0, 1e-3), (0.0, 1e-2))
 KINDS = ("none", "shuttle", "oxidation", "both")
 
 
@@ -125,6 +133,38 @@ def table(found: Sequence[Scored], cycles: Sequence[int]) -> list[str]:
     return out
 
 
+def told(cell: str, cells: int, after_charge_h: float) -> list[str]:
+    """Return the table of what rests tell of given side currents."""
+    out = ["| shuttle | oxidation | told | u | largest distance from the shuttle / u |", "|---|---|---|---|---|"]  # fmt: skip
+    for shuttle, oxidation in TOLD_PER_H:
+        values, us = [], []
+        for seed in range(cells):
+            p = draw_cell(load_cell(cell), seed)
+            density = p.nominal_capacity_mAh / p.area_cm2
+            p = replace(
+                p,
+                short_hazard_per_mAh_per_cm2=0.0,
+                shuttle_mA_per_cm2=density * shuttle,
+                oxidation_mA_per_cm2=density * oxidation,
+            )
+            plans = programme(cell, p, 4, {} if after_charge_h else {4: CHARGED_REST})
+            if after_charge_h:
+                charge, pause, *after = plans[3].steps
+                longer = replace(pause, max_s=3600.0 * after_charge_h)
+                plans[3] = replace(plans[3], steps=(charge, longer, *after))
+            reading = reading_of(Group(cell, cell), seed, largest_A(plans))
+            config = estimator_config(cell, p, gain_u=GAIN_U, offset_u_of_range=OFFSET_U_OF_RANGE)
+            *_, (figures, _) = estimated(config, Life(p, seed=seed, reading=reading).live(plans))
+            values.append(figures.self_discharge_A / config.nominal_capacity_Ah)
+            us.append(figures.u_self_discharge_A / config.nominal_capacity_Ah)
+        away = max(abs(value - shuttle) / u for value, u in zip(values, us, strict=True))
+        out.append(
+            f"| {shuttle:g} | {oxidation:g} | {min(values):.1e} to {max(values):.1e} "
+            f"| {min(us):.1e} to {max(us):.1e} | {away:.1f} |"
+        )
+    return out
+
+
 def main() -> None:
     """Run from the command line."""
     parser = argparse.ArgumentParser(description=__doc__.split("\n", maxsplit=1)[0])
@@ -133,7 +173,12 @@ def main() -> None:
     parser.add_argument("--rest-in", type=int, default=4, help="the cycle with the charged rest")
     parser.add_argument("--cycles", type=int, default=12)
     parser.add_argument("--seed", default="", help="in place of the commit's hash")
+    parser.add_argument("--told", type=int, default=0, help="cells of given side currents")
+    parser.add_argument("--after-charge-h", type=float, default=0.0, help="0: at half charge")
     given = parser.parse_args()
+    if given.told:
+        print("\n".join(told(given.cell, given.told, given.after_charge_h)))
+        return
     base = given.seed or commit_hash()
     found: list[Scored] = []
     for number in range(given.lives):

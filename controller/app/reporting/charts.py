@@ -580,7 +580,8 @@ def _inventory_sentence(facts: RunFacts) -> str:
     )
     return text + (
         f".{_decay_sentence(facts)} The split into inactive lithium and SEI is"
-        f" prior-dominated{prior}: voltage, current and time do not show it, and it is not measured."
+        f" prior-dominated{prior}: voltage, current and time do not show it, and it is not"
+        " measured."
     )
 
 
