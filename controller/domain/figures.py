@@ -79,6 +79,9 @@ class CycleFigures:
         What came back in this cycle at least; 0 where nothing is seen to.
     side_charge_low_Ah, side_charge_high_Ah : float
         95 % interval of the charge that shuttle, shorts and oxidation have taken since cycle 1.
+    self_discharge_A, u_self_discharge_A : float
+        Current that fills the cathode in a charged rest, from the decay of its voltage; NaN without
+        such a rest of an hour.
     soft_short_probability : float
         That the cycle shows a soft short; NaN while there is nothing to compare it with.
     soft_short_evidence : str
@@ -126,6 +129,8 @@ class CycleFigures:
     u_lithium_returned_Ah: float = NAN
     side_charge_low_Ah: float = NAN
     side_charge_high_Ah: float = NAN
+    self_discharge_A: float = NAN
+    u_self_discharge_A: float = NAN
     soft_short_probability: float = NAN
     soft_short_evidence: str = ""
     duration_s: float = NAN

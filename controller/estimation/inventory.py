@@ -39,6 +39,7 @@ from numpy.typing import NDArray
 from controller.domain.cell import CellFormat
 from controller.domain.figures import CycleFigures, CycleKind, DischargeEnd, Label
 from controller.domain.sample import NAN
+from controller.estimation.decay import SelfDischarge
 
 Numbers = NDArray[np.float64]
 
@@ -78,6 +79,8 @@ ODD_IN_ROW: Final = 2
 _BELIEVED_LOG: Final = -14.0  # of a component's weight, beside the largest
 # A net charge above zero by this many standard uncertainties is lithium that came back.
 REVIVED_AT_U: Final = 2.0
+# That the voltage at rest falls for another reason than those counted. Assumed, 0.5-5 %.
+REST_MISLEADS: Final = 0.01
 # The rule of prior domination.
 _SD_RATIO: Final = 0.7
 _SHIFT_SD: Final = 0.5
@@ -193,6 +196,7 @@ class InventoryState:
     # The charge that others are compared with, and the sums when it began.
     has_reference: int = 0
     odd_in_row: int = 0
+    rests: int = 0  # charged rests that told of the side currents
     odd_Ah: float = 0.0  # by what charges that were not comparable differed
     reference_charge_Ah: float = 0.0
     reference_missing_Ah: float = 0.0
@@ -285,8 +289,13 @@ def inventory_from(data: Mapping[str, Any]) -> Inventory:
 # -- one cycle ----------------------------------------------------------------------------------
 
 
-def close_cycle(state: InventoryState, config: InventoryConfig, figures: CycleFigures) -> Inventory:
-    """Take in a cycle's figures; return the inventory after it.
+def close_cycle(
+    state: InventoryState,
+    config: InventoryConfig,
+    figures: CycleFigures,
+    rest: SelfDischarge | None = None,
+) -> Inventory:
+    """Take in a cycle's figures and what a charged rest in it says; return the inventory after it.
 
     A cycle whose charge is not finite is passed over: its sums stay unknown, and nothing after it
     is called measured.
@@ -296,6 +305,8 @@ def close_cycle(state: InventoryState, config: InventoryConfig, figures: CycleFi
         state.starts_empty = 0
     else:
         _take_charge(state, config, figures)
+        if rest is not None:
+            _take_rest(state, config, rest)
         state.missing_Ah -= figures.net_charge_Ah
         state.u_missing_Ah += figures.u_net_charge_Ah
         state.throughput_Ah += figures.charge_Ah
@@ -393,12 +404,49 @@ def _take_charge(state: InventoryState, config: InventoryConfig, figures: CycleF
         if state.odd_in_row >= ODD_IN_ROW:
             mean, cov, log_weight = _components(config)
             state.mean, state.cov, state.log_weight = mean.copy(), cov.copy(), log_weight.copy()
+            state.rests = 0
             _refer_to(state, figures)
         return
     state.odd_in_row = 0
     state.log_weight -= 0.5 * (surprise * surprise / variance + np.log(variance))
     # A component that is out by more than this stays ready to come back.
     state.log_weight = np.maximum(state.log_weight - np.max(state.log_weight), -700.0)
+    share = gain / variance[:, None]
+    state.mean += share * surprise[:, None]
+    cov = state.cov - share[:, :, None] * gain[:, None, :]
+    state.cov = 0.5 * (cov + cov.transpose(0, 2, 1))
+
+
+def _take_rest(state: InventoryState, config: InventoryConfig, rest: SelfDischarge) -> None:
+    """Update the side currents by what fills the cathode at rest: a shuttle, oxidation in part.
+
+    What is wrong with a rest (the slope, a drift) is so in the next as well: the n-th counts
+    1/n^2, all of them together less than two.
+    """
+    if config.cell_format not in {CellFormat.ANODE_FREE, CellFormat.EXCESS_LITHIUM}:
+        return
+    part = 0.5 * rest.oxidation_most
+    design = np.array([0.0, 1.0, part, 0.0, 0.0, 0.0])
+    gain = state.cov @ design
+    expected_A = state.mean @ design
+    own_A2 = (
+        rest.u_A**2
+        + (rest.slope_u * expected_A) ** 2
+        + (rest.oxidation_most * state.mean[:, _O]) ** 2 / 12.0
+    )
+    variance = gain @ design + own_A2 * (state.rests + 1) ** 2
+    surprise = rest.current_A - expected_A
+    believed = state.log_weight > np.max(state.log_weight) + _BELIEVED_LOG
+    if not np.any(np.abs(surprise[believed]) <= ODD_AT_U * np.sqrt(variance[believed])):
+        return
+    state.rests += 1
+    log = -0.5 * (surprise * surprise / variance + np.log(variance))
+    best = float(np.max(log[believed]))
+    log = np.minimum(log, best)
+    state.log_weight += np.logaddexp(
+        math.log1p(-REST_MISLEADS) + log, math.log(REST_MISLEADS) + best
+    )
+    state.log_weight -= np.max(state.log_weight)
     share = gain / variance[:, None]
     state.mean += share * surprise[:, None]
     cov = state.cov - share[:, :, None] * gain[:, None, :]

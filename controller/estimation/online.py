@@ -25,6 +25,7 @@ from controller.estimation.charge import (
     propagate,
     uniform_u,
 )
+from controller.estimation.decay import self_discharge
 from controller.estimation.ends import (
     EndMemory,
     EndProbabilities,
@@ -470,7 +471,14 @@ def close_cycle(
         flags=flags,
     )
     figures = _with_shorts(state, config, figures)
-    state.lithium = inventory.close_cycle(state.inventory, config.of_inventory, figures)
+    rest = self_discharge(s.rests, config.upper_cut_off_V)
+    if rest is not None:
+        figures = replace(
+            figures,
+            self_discharge_A=rest.current_A,
+            u_self_discharge_A=math.hypot(rest.u_A, rest.slope_u * rest.current_A),
+        )
+    state.lithium = inventory.close_cycle(state.inventory, config.of_inventory, figures, rest)
     if not state.counts_lithium and end is DischargeEnd.ANODE and probability >= ANODE_CERTAIN:
         # All lithium is off: what went before had no beginning to count from.
         state.inventory = new_inventory(config.of_inventory)

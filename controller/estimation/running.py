@@ -34,6 +34,13 @@ from controller.estimation.charge import (
     interval_charge,
 )
 from controller.estimation.curve import Curve, begin_curve, new_curve, observe_curve
+from controller.estimation.decay import (
+    Rests,
+    drop_kept,
+    forget_rest,
+    new_rests,
+    observe_rests,
+)
 from controller.estimation.ending import Ending, begin_ending, new_ending, observe_ending
 from controller.estimation.impedance.filter import TwoPairs, observe_two
 from controller.estimation.impedance.steps import (
@@ -170,6 +177,7 @@ class Running:
         "ranges_A",
         "resistance_Ohm",
         "resistance_u_Ohm",
+        "rests",
         "right_way",
         "saturated",
         "shorts",
@@ -233,6 +241,7 @@ class Running:
     comparable: int  # the running edge leads from rest into the base discharge
     circuit: TwoPairs
     shorts: ShortWatch
+    rests: Rests
     resistance_Ohm: float  # the cycle's, from rest into the base discharge
     resistance_u_Ohm: float
     discharge_new: int  # the next base discharge is another one
@@ -268,6 +277,7 @@ class Running:
         self.bucket_rest_As = [0.0] * BUCKETS
         self.bucket_s = [0.0] * BUCKETS
         self.shorts = ShortWatch()
+        self.rests = new_rests(cell.nominal_capacity_Ah)
         self.curve = new_curve(cell.lower_cut_off_V, cell.upper_cut_off_V, cell.nominal_capacity_Ah)
         self.ending = new_ending(cell.lower_cut_off_V, cell.nominal_capacity_Ah)
         self.spent = 1
@@ -312,6 +322,7 @@ def observe(s: Running, cell: CellNumbers, sample: Sample, kind: int, tag: int) 
         s.dt_before_s = NAN
         s.comparable = 0
         follow_answer(s, cell, reading, 1.0, UNKNOWN_BETWEEN)
+        forget_rest(s.rests)
         interrupt(s.shorts)
     if outcome == USED_AFTER_TIME_RESET:
         interrupt(s.shorts)
@@ -360,6 +371,7 @@ def take_interval(
     charge = charge_of(s, sample, reading.current_A, dt_s, shape, kind)
     add_charge(s, sample.current_range_A, charge, dt_s, kind, tag)
     count_time(s, cell, status, reading.voltage_V, charge.charge_As, dt_s, kind)
+    follow_rest(s, status, reading.voltage_V, charge.charge_As, dt_s, kind)
     if kind == DISCHARGE and tag != TAG_TREATMENT and not charge.charge_As > 0.0:
         follow_discharge(s, cell, status, reading.voltage_V, charge.charge_As, dt_s)
     if sample.temperature_K - sample.temperature_K == 0.0:
@@ -518,6 +530,18 @@ def count_time(
         s.high_s += dt_s
 
 
+def follow_rest(
+    s: Running, limit_status: int, voltage_V: float, charge_As: float, dt_s: float, kind: int
+) -> None:
+    """Follow how the voltage falls while lithium is on the anode and no current flows. Kernel."""
+    resting = 1 if kind <= HOLD_0A else 0
+    if dt_s > GAP_S or s.missed_change == 1 or (resting == 1 and s.spent == 1):
+        forget_rest(s.rests)
+        return
+    held = 1 if limit_status == LIMIT_VOLTAGE and resting == 0 else 0
+    observe_rests(s.rests, dt_s, charge_As / SECONDS_PER_HOUR, voltage_V, resting, held)
+
+
 def take_bucket(s: Running, range_A: float, tag: int) -> None:
     """Find the sums of this range and tag; an unknown range is one range, 0. Kernel."""
     found = 0
@@ -620,6 +644,7 @@ def new_cycle(s: Running) -> None:
     s.charging_s = 0.0
     s.spent_s = 0.0
     s.high_s = 0.0
+    drop_kept(s.rests)
     s.temperature_K_s = 0.0
     s.temperature_s = 0.0
     s.gaps = 0

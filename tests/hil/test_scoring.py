@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import replace
 
 import pytest
@@ -11,10 +12,10 @@ from hil.cell.library import load_cell
 from hil.cell.parameters import CellParameters
 from hil.compiled import available
 from hil.lives import Life
-from hil.programmes import SHORT_STRIP, programme
+from hil.programmes import CHARGED_REST, DISCHARGED_REST, SHORT_STRIP, programme
 from hil.readings import specified_reading
 from hil.scoring import binomial_band, estimator_config, interval_score, score_life
-from scripts import effects_against_twins
+from scripts import effects_against_twins, rest_evidence
 from scripts.estimator_coverage import GROUPS, Group, Score, scores, seed_of, summary, tables
 
 needs_numba = pytest.mark.skipif(not available(), reason="no numba: extra [fast]")
@@ -154,3 +155,40 @@ def test_effects_agree_with_their_twins() -> None:
         assert abs(one.said - one.true) <= 2.6 * one.u
     assert contrasts[0].true > 5.0
     assert len(effects_against_twins.table(rows)) == 2 + 6
+
+
+@needs_numba
+@pytest.mark.parametrize("rate_per_h", [0.0, 1e-3, 5e-3])
+def test_a_charged_rest_tells_a_shuttle_from_oxidation(rate_per_h: float) -> None:
+    """On the plant, with a side current of that share of nominal capacity: either of the two."""
+    p = replace(load_cell("anode-free").parameters(0), short_hazard_per_mAh_per_cm2=0.0)
+    density = rate_per_h * p.nominal_capacity_mAh / p.area_cm2
+    plans = programme("anode-free", p, 5, {4: CHARGED_REST, 5: DISCHARGED_REST})
+    config = estimator_config("anode-free", p, **ERRORS)
+    for shuttle, oxidation in ((density, 0.0), (0.0, density)):
+        cell = replace(p, shuttle_mA_per_cm2=shuttle, oxidation_mA_per_cm2=oxidation)
+        figures = [row.figures for row in score_life(read(cell), config, plans)]
+        told, u = figures[3].self_discharge_A, figures[3].u_self_discharge_A
+        true_A = 1e-3 * shuttle * p.area_cm2
+        assert abs(told - true_A) < 2.5 * u
+        assert u < 0.4 * true_A or u < 5e-4 * config.nominal_capacity_Ah
+        others = [one.self_discharge_A for one in (*figures[:3], figures[4])]
+        assert all(math.isnan(one) for one in others)
+
+
+@needs_numba
+def test_a_charged_rest_makes_lithium_lost_measured_a_cycle_sooner() -> None:
+    found = [
+        one
+        for number in range(12)
+        for one in rest_evidence.scores(
+            "anode-free", seed_of("rest", "a test", number), rest_in=4, cycles=4
+        )
+        if one.cycle == 4
+    ]
+    known, blind = ([one for one in found if one.known is told] for told in (True, False))
+    assert len(known) == len(blind) == 12
+    assert not any(one.label is Label.MEASURED for one in blind)
+    assert sum(one.label is Label.MEASURED for one in known) >= 1
+    assert sum(one.side_width for one in known) < 0.5 * sum(one.side_width for one in blind)
+    assert sum(one.covered for one in known) >= 10

@@ -26,6 +26,7 @@ from controller.domain.total_math import safe_divide, safe_exp, safe_log, safe_s
 from controller.estimation import running, short_watch
 from controller.estimation.charge import interval_charge
 from controller.estimation.curve import Curve, begin_curve, new_curve, observe_curve
+from controller.estimation.decay import Rests, new_rests, observe_rests
 from controller.estimation.ending import Ending, begin_ending, new_ending, observe_ending
 from controller.estimation.impedance import filter as circuit_filter
 from controller.estimation.impedance import steps
@@ -43,7 +44,7 @@ from tests.safety.test_fuzz import CURRENTS, SENSIBLE, near
 pytestmark = needs_numba
 
 NO_PULSES = changed(pulses=())
-INNER = ("steps", "circuit", "curve", "ending", "shorts")  # records within the record
+INNER = ("steps", "circuit", "curve", "ending", "shorts", "rests")  # records within the record
 CELL = running.CellNumbers(3e-3, 3.0, 4.3)
 WHOLE = st.integers(-(2**40), 2**40)
 SPECIAL = [0.0, -0.0, 5e-324, -5e-324, 2.3e-308, 1.7e308, -1.7e308, math.inf, -math.inf, math.nan]
@@ -332,6 +333,35 @@ def test_the_end_of_a_discharge_is_the_same(series: list[Any]) -> None:
                 assert one == pytest.approx(other, rel=1e-9, abs=1e-6)
             else:
                 assert exact(one) == exact(other)
+
+
+@functools.cache
+def compiled_rests() -> Callable[..., Any]:
+    arguments = (record_of(new_rests(3e-3)), float, float, float, int, int)
+    return build([Entry(function=observe_rests, arguments=arguments)], compiled=True, cache=CACHE)[0]  # fmt: skip
+
+
+@settings(max_examples=400, deadline=None)
+@given(
+    st.lists(
+        st.tuples(
+            st.one_of(st.floats(0.1, 1e5), ANY),
+            STEPS_AH,
+            VOLTAGES,
+            st.sampled_from([0, 1, 1, 1]),
+            st.integers(0, 1),
+        ),
+        max_size=40,
+    )
+)
+def test_the_decay_of_rests_is_the_same(series: list[Any]) -> None:
+    observe = compiled_rests()
+    plain = new_rests(3e-3)
+    row = records.records(plain)[0]
+    for reading in series:
+        observe(row, *reading)
+        observe_rests(plain, *reading)
+    assert contents(records.from_record(Rests, row)) == contents(plain)
 
 
 @functools.cache

@@ -9,6 +9,7 @@ import pytest
 
 from controller.domain.cell import CellFormat
 from controller.domain.figures import CycleFigures, CycleKind, DischargeEnd, Label
+from controller.estimation.decay import SelfDischarge
 from controller.estimation.inventory import (
     Inventory,
     InventoryConfig,
@@ -270,6 +271,106 @@ def test_the_state_is_small_constant_and_goes_to_json_and_back() -> None:
         assert close_cycle(again, CONFIG, one) == close_cycle(state, CONFIG, one)
         assert len(text) < 64 * 1024
     assert len(set(sizes)) == 1
+
+
+# -- the decay of charged rests -------------------------------------------------------------------
+
+SHUTTLE, OXIDATION = 1, 2  # of a component's numbers
+
+
+def said(current_A: float, *, u_A: float = 0.6 * UAH, slope_u: float = 0.25, **of: float) -> SelfDischarge:  # fmt: skip
+    return SelfDischarge(current_A, u_A, slope_u, of.get("oxidation_most", 0.0))
+
+
+def test_of_one_component_a_rest_makes_the_mean_of_two_gaussians() -> None:
+    state = new_inventory(CONFIG)
+    k = 4 * 7  # a shuttle, no oxidation
+    state.log_weight[:] = -700.0
+    state.log_weight[k] = 0.0
+    before_A, width_A2 = state.mean[k, SHUTTLE], state.cov[k, SHUTTLE, SHUTTLE]
+    close_cycle(state, CONFIG, figures(1, NOMINAL_AH, -20 * UAH), said(2e-6, u_A=1e-6, slope_u=0.0))
+    # the cycle's hours add what the current may have changed meanwhile, not its mean
+    expected = (before_A / width_A2 + 2e-6 / 1e-12) / (1.0 / width_A2 + 1.0 / 1e-12)
+    assert state.mean[k, SHUTTLE] == pytest.approx(expected, rel=1e-9)
+
+
+@pytest.mark.parametrize("oxidation_most", [0.0, 0.005])
+def test_a_rest_parts_what_the_charge_cannot(oxidation_most: float) -> None:
+    """25 uAh a cycle go missing and no charge fades: a shuttle, or oxidation and lithium lost."""
+    rate_A = 25 * UAH / 6.5
+
+    def after(rest: SelfDischarge | None) -> Inventory:
+        state = new_inventory(CONFIG)
+        for cycle in range(1, 7):
+            one = figures(cycle, NOMINAL_AH, -25 * UAH, high_s=6.5 * 3600.0)  # the same hours
+            last = close_cycle(state, CONFIG, one, rest if cycle == 4 else None)
+        return last
+
+    blind = after(None).lost
+    shuttled = after(said(rate_A, oxidation_most=oxidation_most)).lost
+    oxidised = after(said(0.0, oxidation_most=oxidation_most)).lost
+    total_Ah = 6 * 25 * UAH
+    assert blind.low_Ah < 0.1 * total_Ah
+    assert blind.high_Ah > 0.9 * total_Ah
+    assert shuttled.high_Ah < 0.7 * total_Ah
+    assert oxidised.low_Ah > 0.5 * total_Ah
+    assert oxidised.high_Ah > total_Ah
+
+
+def test_near_the_upper_cut_off_a_rest_cannot_tell_a_shuttle_from_oxidation() -> None:
+    rate_A = 25 * UAH / 6.5
+    state = new_inventory(CONFIG)
+    close_cycle(state, CONFIG, figures(1, NOMINAL_AH, -25 * UAH), said(rate_A, oxidation_most=1.0))
+    weight = [math.exp(one) for one in state.log_weight]
+    shuttles = sum(w for w, m in zip(weight, state.mean, strict=True) if m[SHUTTLE] > 0.4 * rate_A)
+    oxidises = sum(w for w, m in zip(weight, state.mean, strict=True) if m[OXIDATION] > 0.4 * rate_A)  # fmt: skip
+    assert shuttles > 0.2 * sum(weight)
+    assert oxidises > 0.2 * sum(weight)
+
+
+def test_many_rests_that_say_the_same_count_less_than_two() -> None:
+    state = new_inventory(CONFIG)
+    k = 4 * 7
+    width_A2 = float(state.cov[k, SHUTTLE, SHUTTLE])
+    current_A = float(state.mean[k, SHUTTLE])
+    for cycle in range(1, 60):
+        close_cycle(
+            state,
+            CONFIG,
+            figures(cycle, NOMINAL_AH, -20 * UAH, duration_s=0.0, kind=CycleKind.REFERENCE),
+            said(current_A, u_A=1e-6, slope_u=0.0),
+        )
+    assert state.cov[k, SHUTTLE, SHUTTLE] > 1.0 / (1.0 / width_A2 + 1.65 / 1e-12)
+    assert state.cov[k, SHUTTLE, SHUTTLE] < 1.0 / (1.0 / width_A2 + 1.55 / 1e-12)
+    assert state.rests == 59
+
+
+def test_a_rest_that_nothing_explains_changes_nothing() -> None:
+    seen, blind = new_inventory(CONFIG), new_inventory(CONFIG)
+    one = figures(1, NOMINAL_AH, -20 * UAH)
+    close_cycle(seen, CONFIG, one, said(-100.0 * UAH))  # a voltage that rises
+    close_cycle(blind, CONFIG, one)
+    assert to_dict(seen) == to_dict(blind)
+
+
+def test_a_rest_that_misleads_is_outvoted_by_the_charges() -> None:
+    """The voltage stood still for another reason; what is missing fades like lithium lost."""
+    state = new_inventory(CONFIG)
+    for cycle in range(1, 31):
+        charge_Ah = NOMINAL_AH - (cycle - 1) * 25 * UAH
+        rest = said(6.0 * UAH) if cycle == 2 else None  # it fell, though there is no shuttle
+        last = close_cycle(state, CONFIG, figures(cycle, charge_Ah, -25 * UAH), rest)
+    assert last.lost.low_Ah < 750 * UAH < last.lost.high_Ah
+    assert last.lost.label is Label.MEASURED
+
+
+@pytest.mark.parametrize("cell_format", [CellFormat.LI_CU, CellFormat.LI_LI])
+def test_two_foils_have_no_decay(cell_format: CellFormat) -> None:
+    config = InventoryConfig(cell_format=cell_format, nominal_capacity_Ah=NOMINAL_AH)
+    seen, blind = new_inventory(config), new_inventory(config)
+    one = figures(1, NOMINAL_AH, -20 * UAH)
+    assert close_cycle(seen, config, one, said(UAH)) == close_cycle(blind, config, one)
+    assert to_dict(seen) == to_dict(blind)
 
 
 def test_the_rule_of_prior_domination_at_its_bounds() -> None:

@@ -253,6 +253,25 @@ def test_one_cycle_with_nothing_known_is_reported(tmp_path: Path) -> None:
     assert re.search(r"\bnan\b", text) is None
 
 
+@pytest.mark.parametrize("told", [True, False])
+def test_the_decay_of_a_charged_rest_stands_beside_the_inventory(
+    tmp_path: Path, told: bool
+) -> None:
+    journal = Journal.create(
+        tmp_path, {"configuration": "", "program_version": "0", "seed": 1, "utc_s": EPOCH_S}
+    )
+    for cycle in (1, 2, 3):
+        one = figures(cycle, CycleKind.BASE, np.random.default_rng(0), 5e-5, 0.0)
+        if told and cycle == 2:
+            one = replace(one, self_discharge_A=2.4e-6, u_self_discharge_A=6e-7)
+        journal.cycle(one)
+    journal.close("done", utc_s=EPOCH_S)
+    text = write_report(tmp_path).read_text("utf-8")
+    words = "In the charged rest of cycle 2 the voltage fell as with 2.40 ± 0.60 µA"
+    assert (words in text) is told
+    assert ("charged rest" in text) is told
+
+
 def test_a_symmetric_cell_has_no_efficiency_and_says_so(tmp_path: Path) -> None:
     run = make_run(tmp_path, base_cycles=3, cell_format="li-li")
     assert "has no Coulombic efficiency" in write_report(run).read_text("utf-8")

@@ -682,8 +682,22 @@ def _inventory_sentence(facts: RunFacts) -> str:
         else ""
     )
     return text + (
-        f". The split into inactive lithium and SEI is prior-dominated{prior}: voltage, current and"
-        " time do not show it, and it is not measured."
+        f".{_decay_sentence(facts)} The split into inactive lithium and SEI is"
+        f" prior-dominated{prior}: voltage, current and time do not show it, and it is not"
+        " measured."
+    )
+
+
+def _decay_sentence(facts: RunFacts) -> str:
+    """Return what the last charged rest long enough to tell said of a shuttle."""
+    told = [one for one in facts.cycles if known(one.self_discharge_A)]
+    if not told:
+        return ""
+    last = told[-1]
+    current = with_u(last.self_discharge_A * 1e6, last.u_self_discharge_A * 1e6, "\N{MICRO SIGN}A")
+    return (
+        f" In the charged rest of cycle {last.cycle} the voltage fell as with {current} of"
+        " self-discharge (standard uncertainty)."
     )
 
 
