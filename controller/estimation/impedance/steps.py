@@ -18,7 +18,7 @@ from __future__ import annotations
 
 from typing import Final
 
-from controller.domain.total_math import safe_divide, safe_log, safe_sqrt
+from controller.domain.total_math import safe_log, safe_sqrt
 
 # Values, by place in the record's lists, and their bits in what `observe` returns.
 I_FIRST: Final = 0
@@ -439,7 +439,9 @@ def take(s: Steps, index: int, since_s: float, value_Ohm: float, rest_u_Ohm: flo
     line_V2 = s.base_noise_V2 * (s.base_t0 + since_s * (s.base_t1 + since_s * s.base_t2))
     # a slope that is more than its noise may bend
     bend = max(s.base_slope * s.base_slope - 4.0 * s.base_noise_V2 * s.base_t2, 0.0)
-    bend_s = safe_divide(since_s * since_s, since_s + BENDS_AFTER * s.base_steady_s)
+    bend_s = 0.0
+    if since_s > 0.0:
+        bend_s = since_s * since_s / (since_s + BENDS_AFTER * s.base_steady_s)
     bend *= bend_s * bend_s
     voltage_V2 = s.base_noise_V2 + line_V2 + s.floor_u_V * s.floor_u_V + bend
     gain_Ohm = s.ratio_u * value_Ohm
