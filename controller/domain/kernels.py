@@ -108,7 +108,6 @@ KERNELS: Final[tuple[str, ...]] = (
     "controller.estimation.short_watch:observe_rest",
     "controller.estimation.short_watch:single_jump",
     "controller.estimation.short_watch:spend",
-    "controller.estimation.short_watch:stand",
     "controller.safety.supervisor:_longest_s",
     "controller.safety.supervisor:advance_time",
     "controller.safety.supervisor:cell_current_A",

@@ -23,7 +23,6 @@ from controller.domain.total_math import safe_divide
 BLOCK_S: Final = 1.0
 LEVELS: Final = 8  # means of 1, 2, 4 ... 128 s
 BINS: Final = 32  # of the size of a jump, half an octave each, from `LEAST_JUMP_V` on
-BISECTIONS: Final = 5
 LEAST_JUMP_V: Final = 1e-6
 # Single jumps are told between means of 4 s and of 16 s.
 SINGLES: Final = 2
@@ -40,6 +39,7 @@ REST_SHARE: Final = 0.003
 # Below this share of the largest current voltage over current is no polarisation: what is left on
 # bare Cu while its cut-off is held makes megohms of it. Assumed, 0.05-0.3.
 POLARISED_SHARE: Final = 0.1
+FOILS_V: Final = 2.0  # between two foils, at most. Assumed, 1.5-2.5 V
 # A reading that stands longer than this (s) hides what a telegraph does in between, and a logger
 # that writes when the voltage moved makes a noise of its own: jumps count where so much of a cycle
 # was read more densely. Assumed, 1-2 s and 0.8-0.99.
@@ -383,13 +383,21 @@ def spend(s: ShortWatch, dt_s: float) -> None:
         forget_means(s)
         forget_hold(s)
         forget_course(s)
-        stand(s, dt_s)
+        s.block_s += dt_s
+        s.block_As += s.last_A * dt_s
+        s.block_Vs += s.last_V * dt_s
+        s.since_s += dt_s
+        s.cycle_s += dt_s
         close_block(s)
         return
     left_s = dt_s
     for _ in range(MOST_BLOCKS):
         part_s = min(left_s, BLOCK_S - s.block_s)
-        stand(s, part_s)
+        s.block_s += part_s
+        s.block_As += s.last_A * part_s
+        s.block_Vs += s.last_V * part_s
+        s.since_s += part_s
+        s.cycle_s += part_s
         left_s -= part_s
         if s.block_s >= BLOCK_S - 1e-6:
             close_block(s)
@@ -402,15 +410,6 @@ def spend(s: ShortWatch, dt_s: float) -> None:
                 forget_course(s)
         if not left_s > 1e-9:
             return
-
-
-def stand(s: ShortWatch, part_s: float) -> None:
-    """Add the last reading to the running block. Kernel."""
-    s.block_s += part_s
-    s.block_As += s.last_A * part_s
-    s.block_Vs += s.last_V * part_s
-    s.since_s += part_s
-    s.cycle_s += part_s
 
 
 def close_block(s: ShortWatch) -> None:
@@ -442,8 +441,13 @@ def close_block(s: ShortWatch) -> None:
         if REST_FROM_S <= s.since_s <= REST_TO_S:
             observe_rest(s, mean_V, length_s)
         return
-    # Not in a block over an edge: there voltage and current may be of two pulses.
-    if s.since_s >= SETTLE_S and math.fabs(current_A) >= POLARISED_SHARE * s.largest_A:
+    # Not in a block over an edge: there voltage and current may be of two pulses. Nor of a full
+    # cell, whose voltage is no polarisation.
+    if (
+        s.since_s >= SETTLE_S
+        and -FOILS_V < mean_V < FOILS_V
+        and math.fabs(current_A) >= POLARISED_SHARE * s.largest_A
+    ):
         observe_polarisation(s, current_A, mean_V, length_s)
     s.charge_A = max(s.charge_A, current_A)
     s.discharge_A = max(s.discharge_A, -current_A)
@@ -534,21 +538,21 @@ def observe_course(s: ShortWatch, current_A: float, mean_V: float) -> None:
     if s.fall_base_V != s.fall_base_V:
         s.fall_base_V = course_V
     above_V = course_V - s.fall_base_V
-    at = FALLS * CHARGED_REST if s.rest_after_A > 0.0 else -1
-    if current_A > REST_SHARE * s.largest_A:
-        at = FALLS * CHARGED
-    elif current_A < -REST_SHARE * s.largest_A:
-        at = FALLS * DISCHARGED
+    each_s = BLOCK_S
     for i in range(FALLS):
         s.fall_part_V[i] += above_V
         s.fall_part_n[i] += 1
-        if s.fall_part_n[i] * FALL_MEANS * BLOCK_S >= FALL_S[i]:
-            observe_fall(s, i, at, s.fall_part_V[i] / s.fall_part_n[i], mean_V)
-            s.fall_part_V[i] = 0.0
-            s.fall_part_n[i] = 0
+        if s.fall_part_n[i] * FALL_MEANS * each_s < FALL_S[i]:
+            break
+        # Means of a length are those of which the next one's are made.
+        above_V = s.fall_part_V[i] / s.fall_part_n[i]
+        each_s = FALL_S[i] / FALL_MEANS
+        observe_fall(s, i, current_A, above_V, mean_V)
+        s.fall_part_V[i] = 0.0
+        s.fall_part_n[i] = 0
 
 
-def observe_fall(s: ShortWatch, i: int, mode: int, above_V: float, mean_V: float) -> None:
+def observe_fall(s: ShortWatch, i: int, current_A: float, above_V: float, mean_V: float) -> None:
     """Look for a fall of the voltage's magnitude that is sudden and lasts. Kernel.
 
     The jump between eight means and the next eight, blind to a straight and a parabolic course,
@@ -565,27 +569,22 @@ def observe_fall(s: ShortWatch, i: int, mode: int, above_V: float, mean_V: float
         s.fall_sum_V[at] = 0.0
     if n < 4 * FALL_MEANS:
         return
-    middle_V = s.fall_sum_V[at + (n - 16) % FALL_SUMS]
-    jump_V = jump_between(
-        s.fall_sum_V[at + (n - 32) % FALL_SUMS],
-        s.fall_sum_V[at + (n - 24) % FALL_SUMS],
-        middle_V,
-        s.fall_sum_V[at + (n - 8) % FALL_SUMS],
-        sum_V,
-    )
+    sums_V = s.fall_sum_V
+    first_V = sums_V[at + (n - 32) % FALL_SUMS]
+    before_V = sums_V[at + (n - 24) % FALL_SUMS]
+    middle_V = sums_V[at + (n - 16) % FALL_SUMS]
+    after_V = sums_V[at + (n - 8) % FALL_SUMS]
+    rise_V = middle_V - before_V - (before_V - first_V)
+    goes_on_V = sum_V - after_V - (after_V - middle_V)
+    jump_V = jump_between(first_V, before_V, middle_V, after_V, sum_V)
     # How much steeper the course is before than after: a peak falls, and goes on another way.
-    kink_V = (
-        (middle_V - s.fall_sum_V[at + (n - 24) % FALL_SUMS])
-        - (s.fall_sum_V[at + (n - 24) % FALL_SUMS] - s.fall_sum_V[at + (n - 32) % FALL_SUMS])
-        - (sum_V - s.fall_sum_V[at + (n - 8) % FALL_SUMS])
-        + (s.fall_sum_V[at + (n - 8) % FALL_SUMS] - middle_V)
-    )
+    kink_V = rise_V - goes_on_V
     quick_V = jump_between(
-        s.fall_sum_V[at + (n - 20) % FALL_SUMS],
-        s.fall_sum_V[at + (n - 18) % FALL_SUMS],
+        sums_V[at + (n - 20) % FALL_SUMS],
+        sums_V[at + (n - 18) % FALL_SUMS],
         middle_V,
-        s.fall_sum_V[at + (n - 14) % FALL_SUMS],
-        s.fall_sum_V[at + (n - 12) % FALL_SUMS],
+        sums_V[at + (n - 14) % FALL_SUMS],
+        sums_V[at + (n - 12) % FALL_SUMS],
     )
     jump_V /= 8.0
     quick_V /= 2.0
@@ -603,6 +602,11 @@ def observe_fall(s: ShortWatch, i: int, mode: int, above_V: float, mean_V: float
         math.fabs(s.fall_jump_V[at + (n - 2 * FALL_BESIDE) % FALL_JUMPS]), math.fabs(jump_V)
     )
     fall_V = s.fall_left_V[at + (n - FALL_BESIDE) % FALL_JUMPS] - FALL_COURSE * beside_V
+    mode = FALLS * CHARGED_REST if s.rest_after_A > 0.0 else -1
+    if current_A > REST_SHARE * s.largest_A:
+        mode = FALLS * CHARGED
+    elif current_A < -REST_SHARE * s.largest_A:
+        mode = FALLS * DISCHARGED
     if mode >= 0 and not fall_V <= s.fall_V[mode + i]:
         s.fall_V[mode + i] = fall_V
 
@@ -626,14 +630,16 @@ def forget_course(s: ShortWatch) -> None:
 def count_jump(s: ShortWatch, level: int, jump_V: float) -> None:
     """Add a jump to the histogram of its level. Kernel."""
     size_V = math.fabs(jump_V)
-    low = 0
-    high = BINS - 1
-    for _ in range(BISECTIONS):
-        middle = (low + high) // 2
-        if size_V > EDGES_V[middle]:
-            low = min(middle + 1, high)
-        else:
-            high = middle
+    # By halves: 32 bins, written out because this runs twice a second.
+    low = 16 if size_V > EDGES_V[15] else 0
+    if size_V > EDGES_V[low + 7]:
+        low += 8
+    if size_V > EDGES_V[low + 3]:
+        low += 4
+    if size_V > EDGES_V[low + 1]:
+        low += 2
+    if size_V > EDGES_V[low]:
+        low += 1
     s.bins[level * BINS + low] += 1
 
 
