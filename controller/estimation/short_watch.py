@@ -242,7 +242,7 @@ class ShortWatch:
     step_from_rest: int
     step_s: float
 
-    def __init__(self) -> None:  # noqa: PLR0915  one line a field
+    def __init__(self) -> None:  # noqa: PLR0915 -- a record: one line a field
         self.active_s = 0.0
         self.before_A = NAN
         self.before_V = NAN
