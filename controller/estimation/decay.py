@@ -58,8 +58,6 @@ class Rests:
     block : int
         The last one begun.
     block_h, elapsed_h, first_V : float
-    idle : int
-        1 in a discharge: nothing is followed.
     resting : int
     anchor_Ah, anchor_V, middle_Ah, middle_V : float
         Where the slope is taken from, and the next such place; charge counts from the start of the
@@ -86,7 +84,6 @@ class Rests:
         "first_V",
         "h",
         "held",
-        "idle",
         "kept_elapsed_h",
         "kept_first_V",
         "kept_h",
@@ -124,7 +121,6 @@ class Rests:
     middle_V: float
     n: list[float]
     nominal_Ah: float
-    idle: int
     resting: int
     slope_V_per_Ah: float
     v: list[float]
@@ -138,7 +134,6 @@ def new_rests(nominal_Ah: float) -> Rests:
     s.kept_n, s.kept_h, s.kept_v = [0.0] * BLOCKS, [0.0] * BLOCKS, [0.0] * BLOCKS
     s.kept_first_V = s.kept_slope_V_per_Ah = NAN
     s.kept_held = 0
-    s.idle = 0
     s.block, s.block_h, s.first_V = 0, BLOCK_H, NAN
     s.nominal_Ah = nominal_Ah
     forget_rest(s)

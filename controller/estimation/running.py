@@ -37,7 +37,7 @@ from controller.estimation.curve import Curve, begin_curve, new_curve, observe_c
 from controller.estimation.decay import (
     Rests,
     drop_kept,
-    end_rest,
+    follow_slope,
     forget_rest,
     new_rests,
     observe_rests,
@@ -372,8 +372,7 @@ def take_interval(
     charge = charge_of(s, sample, reading.current_A, dt_s, shape, kind)
     add_charge(s, sample.current_range_A, charge, dt_s, kind, tag)
     count_time(s, cell, status, reading.voltage_V, charge.charge_As, dt_s, kind)
-    if kind <= HOLD_0A or charge.charge_As > 0.0 or s.rests.idle == 0:
-        follow_rest(s, status, reading.voltage_V, charge.charge_As, dt_s, kind)
+    follow_rest(s, status, reading.voltage_V, charge.charge_As, dt_s, kind)
     if kind == DISCHARGE and tag != TAG_TREATMENT and not charge.charge_As > 0.0:
         follow_discharge(s, cell, status, reading.voltage_V, charge.charge_As, dt_s)
     if sample.temperature_K - sample.temperature_K == 0.0:
@@ -540,16 +539,12 @@ def follow_rest(
     if dt_s > GAP_S or s.missed_change == 1 or (resting == 1 and s.spent == 1):
         forget_rest(s.rests)
         return
-    if resting == 0 and not charge_As > 0.0:
-        # What a discharge's slope says is not asked: a rest's is that of the charge before it.
-        if s.rests.resting == 1:
-            end_rest(s.rests)
-        forget_rest(s.rests)
-        s.rests.idle = 1
-        return
-    s.rests.idle = 0
     held = 1 if limit_status == LIMIT_VOLTAGE and resting == 0 else 0
-    observe_rests(s.rests, dt_s, charge_As / SECONDS_PER_HOUR, voltage_V, resting, held)
+    charge_Ah = charge_As / SECONDS_PER_HOUR
+    if resting == 0 and s.rests.resting == 0:
+        follow_slope(s.rests, charge_Ah, charge_Ah * (SECONDS_PER_HOUR / dt_s), voltage_V, held)
+        return
+    observe_rests(s.rests, dt_s, charge_Ah, voltage_V, resting, held)
 
 
 def take_bucket(s: Running, range_A: float, tag: int) -> None:

@@ -8,6 +8,9 @@ from collections.abc import Callable
 import numpy as np
 import pytest
 
+from controller.domain.command import CHARGE, DISCHARGE, HOLD_0A, TAG_BASE
+from controller.domain.sample import LIMIT_CURRENT, OUTPUT_ON, Sample
+from controller.estimation import running
 from controller.estimation.decay import (
     BLOCKS,
     DRIFT_V_PER_H,
@@ -180,3 +183,27 @@ def test_blocks_hold_every_reading_however_long_the_rest() -> None:
     assert sum(s.kept_n) == 6000.0
     used = [n for n in s.kept_n if n > 0.0]
     assert BLOCKS / 2 <= len(used) <= BLOCKS
+
+
+def test_a_rest_in_mid_discharge_has_the_slope_of_the_discharge_before_it() -> None:
+    """As in a reference test, whose hour at open circuit comes after half of a discharge."""
+    cell = running.CellNumbers(NOMINAL_AH, 3.0, 4.3)
+    s = running.Running(cell)
+    t_s, charge_Ah = 0.0, 0.0
+    for kind, current_A, hours in (
+        (CHARGE, 1e-3, 3.0),
+        (DISCHARGE, -1e-3, 1.5),
+        (HOLD_0A, 0.0, 1.5),
+        (DISCHARGE, -1e-3, 0.1),
+    ):
+        for _ in range(int(hours * 3600.0 / PERIOD_S)):
+            t_s += PERIOD_S
+            charge_Ah += current_A * PERIOD_S / 3600.0
+            voltage_V = 3.4 + 0.8 * charge_Ah / NOMINAL_AH
+            sample = Sample(
+                0, 0, t_s, t_s, 0.0, voltage_V, current_A, 298.15, OUTPUT_ON, LIMIT_CURRENT, 1e-2,
+                0.02, 0,
+            )  # fmt: skip
+            running.observe(s, cell, sample, kind, TAG_BASE)
+    assert s.rests.kept_elapsed_h == pytest.approx(1.5, abs=0.02)
+    assert s.rests.kept_slope_V_per_Ah * NOMINAL_AH == pytest.approx(0.8, rel=0.02)
