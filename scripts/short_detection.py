@@ -22,8 +22,7 @@ from typing import Any, Final
 import numpy as np
 from scipy.stats import beta
 
-from controller.estimation.short_watch import ShortFigures
-from controller.estimation.shorts import ShortEvidence, judge, learn
+from controller.estimation.shorts import ShortEvidence, ShortMemory, follow
 from hil.shorted import FORMATS, Short, WatchedCycle, drawn_cell, watched_life
 
 SEED: Final = 50_000
@@ -41,15 +40,8 @@ def judged(
     cycles: Sequence[WatchedCycle], name: str, nominal_Ah: float
 ) -> list[tuple[WatchedCycle, ShortEvidence]]:
     """Run the detector over a life."""
-    history: list[ShortFigures] = []
-    last_new = 0.0
-    out = []
-    for cycle in cycles:
-        evidence = judge(history, cycle.figures, FORMATS[name], nominal_Ah, last_new)
-        learn(history, cycle.figures, evidence)
-        last_new = evidence.new
-        out.append((cycle, evidence))
-    return out
+    memory = ShortMemory()
+    return [(one, follow(memory, one.figures, FORMATS[name], nominal_Ah)) for one in cycles]
 
 
 def lower_bound(hits: int, tried: int) -> float:

@@ -16,7 +16,7 @@ from controller.estimation.diagnosis import Diagnosis, diagnose
 from controller.estimation.features import Feature, HalfCycle, cycle_features
 from controller.estimation.intervals import BoolArray, Intervals
 from controller.estimation.short_watch import ShortFigures, ShortWatch, close_cycle, observe
-from controller.estimation.shorts import ShortEvidence, judge, learn
+from controller.estimation.shorts import ShortEvidence, ShortMemory, follow
 from controller.estimation.table import FloatArray
 
 _HOUR_S: Final = 3600.0
@@ -76,15 +76,12 @@ def course_of(
     nominal_Ah = max((max(f.charge_Ah, f.discharge_Ah) for _, f in watched), default=0.0)
     if not watched or nominal_Ah <= 0.0:
         return Course(reason="no charge flows")
-    history: list[ShortFigures] = []
-    last_new = 0.0
+    memory = ShortMemory()
     cycles = []
     for number, figures in watched:
         evidence = None
         if cell_format is not None:
-            evidence = judge(history, figures, cell_format, nominal_Ah, last_new)
-            last_new = evidence.new
-        learn(history, figures, evidence)
+            evidence = follow(memory, figures, cell_format, nominal_Ah)
         cycles.append(
             CycleCourse(
                 cycle=number,

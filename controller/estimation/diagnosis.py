@@ -25,7 +25,7 @@ from typing import Final, NamedTuple
 from controller.domain.cell import CellFormat
 from controller.domain.sample import NAN
 from controller.estimation.short_watch import ShortFigures
-from controller.estimation.shorts import judge, learn
+from controller.estimation.shorts import ShortMemory, follow
 
 
 class Mode(StrEnum):
@@ -147,14 +147,8 @@ def symptoms(
 def _short(
     cycles: Sequence[ShortFigures], cell_format: CellFormat, nominal_capacity_Ah: float
 ) -> float:
-    history: list[ShortFigures] = []
-    found = []
-    new = 0.0
-    for one in cycles:
-        evidence = judge(history, one, cell_format, nominal_capacity_Ah, new)
-        learn(history, one, evidence)
-        new = evidence.new
-        found.append(evidence.log_odds)
+    memory = ShortMemory()
+    found = [follow(memory, one, cell_format, nominal_capacity_Ah).log_odds for one in cycles]
     known = [one for one in found[-3:] if one == one]
     return min(max(known), 10.0) if known else NAN
 

@@ -63,7 +63,7 @@ from controller.estimation.running import (
     CellNumbers,
     Running,
 )
-from controller.estimation.short_watch import ShortFigures
+from controller.estimation.shorts import ShortMemory
 
 # A cycle that charges more than this many nominal capacities was read in other units. Assumed.
 IMPLAUSIBLE_CAPACITIES: Final = 20.0
@@ -181,16 +181,13 @@ class EstimatorState:
     end_share: float = NAN
     ends: EndMemory = field(default_factory=EndMemory)
     forecast: ForecastState = field(default_factory=ForecastState)
-    short_history: list[ShortFigures] = field(default_factory=list)  # at most MOST_CYCLES
-    short_last_new: float = 0.0
+    shorts: ShortMemory = field(default_factory=ShortMemory)
     counts_lithium: int = 1  # since assembly, or since the first end with no lithium left
     inventory: InventoryState = field(kw_only=True)
     lithium: Inventory | None = None  # after the last cycle
 
 
-_CONTAINERS: Final = frozenset(
-    {"ends", "forecast", "inventory", "lithium", "running", "short_history"}
-)
+_CONTAINERS: Final = frozenset({"ends", "forecast", "inventory", "lithium", "running", "shorts"})
 _NUMBERS: Final = tuple(f.name for f in fields(EstimatorState) if f.name not in _CONTAINERS)
 
 
@@ -209,7 +206,7 @@ def to_dict(state: EstimatorState) -> dict[str, Any]:
     out: dict[str, Any] = {name: getattr(state, name) for name in _NUMBERS}
     out["running"] = record_to_dict(state.running)
     out["ends"] = asdict(state.ends)
-    out["short_history"] = [asdict(one) for one in state.short_history]
+    out["shorts"] = asdict(state.shorts)
     out["forecast"] = forecast.to_dict(state.forecast)
     out["inventory"] = inventory.to_dict(state.inventory)
     out["lithium"] = None if state.lithium is None else asdict(state.lithium)
@@ -234,7 +231,7 @@ def from_dict(data: Mapping[str, Any]) -> EstimatorState:
     ends = data["ends"]
     state.ends = EndMemory(anode=ends["anode"], best=tuple((r, q) for r, q in ends["best"]))
     state.forecast = forecast.from_dict(data["forecast"])
-    state.short_history = [short_watch.figures_from(one) for one in data["short_history"]]
+    state.shorts = shorts.memory_from(data["shorts"])
     lithium = data["lithium"]
     state.lithium = None if lithium is None else inventory_from(lithium)
     return state
@@ -497,15 +494,7 @@ def _with_shorts(
         discharge_Ah=figures.discharge_Ah,
         temperature_K=figures.mean_temperature_K,
     )
-    evidence = shorts.judge(
-        state.short_history,
-        seen,
-        config.cell_format,
-        config.nominal_capacity_Ah,
-        state.short_last_new,
-    )
-    shorts.learn(state.short_history, seen, evidence)
-    state.short_last_new = evidence.new
+    evidence = shorts.follow(state.shorts, seen, config.cell_format, config.nominal_capacity_Ah)
     return replace(
         figures,
         soft_short_probability=evidence.probability,

@@ -108,7 +108,6 @@ class ShortWatch:
     """
 
     __slots__ = (
-        "active_s",
         "before_A",
         "before_V",
         "bins",
@@ -116,9 +115,12 @@ class ShortWatch:
         "block_Vs",
         "block_s",
         "charge_A",
+        "charge_s",
+        "charged_rest_s",
         "cycle_s",
         "decay_charged_V_per_h",
         "discharge_A",
+        "discharge_s",
         "fall_V",
         "fall_base_V",
         "fall_jump_V",
@@ -175,7 +177,6 @@ class ShortWatch:
         "step_from_rest",
         "step_s",
     )
-    active_s: float
     before_A: float
     before_V: float
     bins: list[int]
@@ -183,9 +184,12 @@ class ShortWatch:
     block_Vs: float
     block_s: float
     charge_A: float
+    charge_s: float
+    charged_rest_s: float
     cycle_s: float
     decay_charged_V_per_h: float
     discharge_A: float
+    discharge_s: float
     fall_V: list[float]
     fall_base_V: float
     fall_jump_V: list[float]
@@ -243,7 +247,6 @@ class ShortWatch:
     step_s: float
 
     def __init__(self) -> None:  # noqa: PLR0915 -- a record: one line a field
-        self.active_s = 0.0
         self.before_A = NAN
         self.before_V = NAN
         self.bins = [0] * (LEVELS * BINS)
@@ -251,9 +254,12 @@ class ShortWatch:
         self.block_Vs = 0.0
         self.block_s = 0.0
         self.charge_A = 0.0
+        self.charge_s = 0.0
+        self.charged_rest_s = 0.0
         self.cycle_s = 0.0
         self.decay_charged_V_per_h = NAN
         self.discharge_A = 0.0
+        self.discharge_s = 0.0
         self.fall_V = [NAN] * (MODES * FALLS)
         self.fall_base_V = NAN
         self.fall_jump_V = [0.0] * (FALLS * FALL_JUMPS)
@@ -440,6 +446,8 @@ def close_block(s: ShortWatch) -> None:
     if math.fabs(current_A) <= REST_SHARE * s.largest_A:
         if REST_FROM_S <= s.since_s <= REST_TO_S:
             observe_rest(s, mean_V, length_s)
+        if s.rest_after_A > 0.0:
+            s.charged_rest_s += length_s
         return
     # Not in a block over an edge: there voltage and current may be of two pulses. Nor of a full
     # cell, whose voltage is no polarisation.
@@ -449,9 +457,12 @@ def close_block(s: ShortWatch) -> None:
         and math.fabs(current_A) >= POLARISED_SHARE * s.largest_A
     ):
         observe_polarisation(s, current_A, mean_V, length_s)
-    s.charge_A = max(s.charge_A, current_A)
-    s.discharge_A = max(s.discharge_A, -current_A)
-    s.active_s += length_s
+    if current_A > 0.0:
+        s.charge_A = max(s.charge_A, current_A)
+        s.charge_s += length_s
+    else:
+        s.discharge_A = max(s.discharge_A, -current_A)
+        s.discharge_s += length_s
 
 
 def observe_rest(s: ShortWatch, mean_V: float, length_s: float) -> None:
@@ -736,6 +747,8 @@ class ShortFigures:
         Largest means of a second; 0 where the cycle has no charge or no discharge.
     hours, rest_h : float
         Time of the cycle, and of it at rest.
+    charge_h, charged_rest_h, discharge_h : float
+        Time of its charge, of rests after charge, of its discharge.
     steady_h : float
         Time in which the current stood still and the voltage was looked at.
     dense_share : float
@@ -772,6 +785,9 @@ class ShortFigures:
     discharge_A: float
     hours: float
     rest_h: float
+    charge_h: float
+    charged_rest_h: float
+    discharge_h: float
     steady_h: float
     dense_share: float
     temperature_K: float
@@ -809,7 +825,10 @@ def close_cycle(
         charge_A=s.charge_A,
         discharge_A=s.discharge_A,
         hours=s.cycle_s / 3600.0,
-        rest_h=(s.cycle_s - s.active_s) / 3600.0,
+        rest_h=(s.cycle_s - s.charge_s - s.discharge_s) / 3600.0,
+        charge_h=s.charge_s / 3600.0,
+        charged_rest_h=s.charged_rest_s / 3600.0,
+        discharge_h=s.discharge_s / 3600.0,
         steady_h=s.steady_s / 3600.0,
         dense_share=1.0 - s.sparse_s / s.cycle_s if s.cycle_s > 0.0 else 0.0,
         temperature_K=temperature_K,
@@ -838,7 +857,8 @@ def close_cycle(
         s.bins[k] = 0
     for i in range(MODES * FALLS):
         s.fall_V[i] = NAN
-    s.charge_A = s.discharge_A = s.active_s = 0.0
+    s.charge_A = s.discharge_A = 0.0
+    s.charge_s = s.charged_rest_s = s.discharge_s = 0.0
     s.number += 1
     s.steady_s = s.cycle_s = s.sparse_s = 0.0
     s.polarised_As = s.polarised_Vs = s.start_As = s.start_Vs = 0.0

@@ -9,15 +9,12 @@ rectangular. Each is held against the same cell's cycles before.
 
 Usage, once per reading and once per cycle::
 
-    watch = ShortWatch()
-    history: list[ShortFigures] = []
+    watch, memory = ShortWatch(), ShortMemory()
     ...
     observe(watch, t_s, current_A, voltage_V)                    # plain floats, any rate
     ...
     figures = close_cycle(watch, charge_Ah=..., discharge_Ah=...)  # at the end of a cycle
-    evidence = judge(history, figures, cell_format, nominal_capacity_Ah, last_new)
-    learn(history, figures, evidence)
-    last_new = evidence.new
+    evidence = follow(memory, figures, cell_format, nominal_capacity_Ah)
 
 (`short_watch` has the kernel.) After a resume call `interrupt(watch)`: what happened in between is
 not known.
@@ -30,15 +27,16 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from itertools import pairwise
 from statistics import median
 from types import MappingProxyType
-from typing import Final, NamedTuple
+from typing import Any, Final, NamedTuple
 
 from controller.domain.cell import CellFormat
 from controller.domain.sample import NAN
 from controller.domain.total_math import safe_divide
+from controller.estimation.charge_balance import slippage, strip_over_plate
 from controller.estimation.short_watch import (
     CHARGED,
     CHARGED_REST,
@@ -48,6 +46,7 @@ from controller.estimation.short_watch import (
     QUARTILE_SIGMAS,
     SINGLES,
     ShortFigures,
+    figures_from,
 )
 
 # Cycles to compare with, and how many are remembered. Assumed, 3 to 5 and 8 to 20.
@@ -96,6 +95,10 @@ STRIP_END_V: Final = -1.0
 # Below this (V) the lithium on Cu has gone: a strip goes on to its cut-off unless the current has
 # another way. Assumed, 0.05-0.3 V.
 STRIPPED_V: Final = -0.1
+# A charge exceeds what is foretold of it from this share of nominal capacity on, and from so many
+# standard uncertainties of that. Assumed, 0.003-0.005 and 3-4.
+LEAST_SLIPPAGE: Final = 0.003
+BALANCE_SIGMAS: Final = 3.0
 # More of nominal capacity in a cycle is more than a soft short takes: then another sign must agree.
 # Assumed, 0.1-0.2.
 MOST_SLIPPAGE: Final = 0.15
@@ -116,11 +119,13 @@ class Signs:
         How many more jumps were undone by the next than in any cycle before, between means of 4 s
         and of 16 s.
     slippage : float
-        Charge taken beyond what was given before, more than usual, as a share of nominal capacity.
+        Charge taken beyond what was given before, more than the cell's own cycles foretell by some
+        standard uncertainties, as a share of nominal capacity (`slippage`).
     depth : float
         By what share the lowest voltage fell short of any before, at the end of a strip (Li||Cu).
     imbalance : float
-        Change of strip over plate, where the reservoir is on one side only (Li||Cu).
+        How far strip over plate lies beyond the usual and some standard uncertainties of it, where
+        the reservoir is on one side only (Li||Cu).
     decay_charged : float
         How much faster than usual the voltage falls at rest after charge, in units of its usual
         scatter.
@@ -146,15 +151,16 @@ class Signs:
 
 
 def signs(
-    history: Sequence[ShortFigures],
+    memory: ShortMemory,
     figures: ShortFigures,
     cell_format: CellFormat,
     nominal_capacity_Ah: float,
 ) -> Signs:
     """Compare a cycle with those before it that were run alike."""
+    history = memory.sound
     alike = [one for one in history if _alike(one, figures)]
     two_foils = cell_format in TWO_FOILS
-    noise = quick_returns = slow_returns = slippage = imbalance = depth = NAN
+    noise = quick_returns = slow_returns = more = imbalance = depth = NAN
     enough = len(alike) >= LEAST_CYCLES
     as_large = [one for one in alike if _dense(one) and _as_large(one, figures)]
     compared = [one for one in (alike if enough else history) if _dense(one)]
@@ -167,17 +173,18 @@ def signs(
             float(figures.returns[i] - max(one.returns[i] for one in compared))
             for i in range(SINGLES)
         )
-    settled = len(history) > 1 and _undisturbed(history[-2], history[-1])
-    if settled and not two_foils:
-        slippage = _slippage(history, figures) / nominal_capacity_Ah
+    if not two_foils:
+        found = slippage(history, memory.last, figures, nominal_capacity_Ah)
+        more = found.more - max(LEAST_SLIPPAGE, BALANCE_SIGMAS * found.u)
     if cell_format is CellFormat.LI_CU:
-        imbalance = _imbalance(history, figures)
+        strip = strip_over_plate(history, memory.last, figures)
+        imbalance = strip.more - BALANCE_SIGMAS * strip.u
         depth = _depth(history, figures)
     return Signs(
         noise=noise,
         quick_returns=quick_returns,
         slow_returns=slow_returns,
-        slippage=slippage,
+        slippage=more,
         depth=depth,
         imbalance=imbalance,
         decay_charged=_above(
@@ -227,36 +234,6 @@ def _noise(history: Sequence[ShortFigures], figures: ShortFigures, longest: int)
     return max((sum(grown[k : k + 3]) / 3.0 for k in range(len(grown) - 2)), default=NAN)
 
 
-def _slippage(history: Sequence[ShortFigures], figures: ShortFigures) -> float:
-    """Return charge beyond the discharge before it, less what is usual (Ah)."""
-    usual = [
-        b.charge_Ah - a.discharge_Ah
-        for a, b in pairwise(history)
-        if _alike(a, figures) and _alike(b, figures) and _undisturbed(a, b)
-    ]
-    before = history[-1]
-    if len(usual) < LEAST_CYCLES or not _undisturbed(before, figures):
-        return NAN
-    return figures.charge_Ah - before.discharge_Ah - median(usual)
-
-
-def _imbalance(history: Sequence[ShortFigures], figures: ShortFigures) -> float:
-    """Return how far discharge over charge lies from what is usual after an undisturbed cycle."""
-    usual = [
-        b.discharge_Ah / b.charge_Ah
-        for a, b in pairwise(history)
-        if _alike(b, figures) and _undisturbed(a, b) and b.charge_Ah > 0.0
-    ]
-    if (
-        len(usual) < LEAST_CYCLES
-        or not figures.charge_Ah > 0.0
-        or not _undisturbed(history[-2], history[-1])
-        or not _undisturbed(history[-1], figures)
-    ):
-        return NAN
-    return figures.discharge_Ah / figures.charge_Ah - median(usual)
-
-
 def _depth(history: Sequence[ShortFigures], figures: ShortFigures) -> float:
     """Return by what share a strip that had taken the lithium fell short of its cut-off.
 
@@ -266,16 +243,6 @@ def _depth(history: Sequence[ShortFigures], figures: ShortFigures) -> float:
         return NAN
     ends_V = [max(one.lowest_V, STRIP_END_V) for one in history]
     return 1.0 - safe_divide(figures.lowest_V + min(ends_V) - max(ends_V), max(ends_V))
-
-
-def _undisturbed(before: ShortFigures, after: ShortFigures) -> bool:
-    """Return whether a cycle follows at once, with the same currents, rests and temperature."""
-    return (
-        after.number == before.number + 1
-        and _alike(before, after)
-        and abs(before.rest_h - after.rest_h) < SAME_REST_H + SAME_RATE * before.rest_h
-        and not abs(before.temperature_K - after.temperature_K) > SAME_TEMPERATURE_K
-    )
 
 
 def _above(before: Sequence[float], now: float) -> float:
@@ -440,27 +407,70 @@ class ShortEvidence:
         return self.probability > 0.5
 
 
-def judge(
-    history: Sequence[ShortFigures],
+@dataclass(slots=True)
+class ShortMemory:
+    """What a cell's cycles showed; changed by `follow`.
+
+    Attributes
+    ----------
+    sound : list of ShortFigures
+        Cycles that showed no short, oldest first, at most `MOST_CYCLES`: others are held against
+        them.
+    last : ShortFigures or None
+        The last cycle, suspect or not.
+    last_new : float
+        Its evidence's `new`: a leak that goes on shows twice.
+    """
+
+    sound: list[ShortFigures] = field(default_factory=list)
+    last: ShortFigures | None = None
+    last_new: float = 0.0
+
+
+def memory_from(data: Mapping[str, Any]) -> ShortMemory:
+    """Return the memory that `dataclasses.asdict` gave, also after JSON."""
+    last = data["last"]
+    return ShortMemory(
+        [figures_from(one) for one in data["sound"]],
+        None if last is None else figures_from(last),
+        data["last_new"],
+    )
+
+
+def follow(
+    memory: ShortMemory,
     figures: ShortFigures,
     cell_format: CellFormat,
     nominal_capacity_Ah: float,
-    last_new: float = 0.0,
+) -> ShortEvidence:
+    """Judge a cycle and remember it; a suspect one is not learnt from."""
+    evidence = judge(memory, figures, cell_format, nominal_capacity_Ah)
+    if not evidence.log_odds > SUSPECT_LOG_ODDS:
+        memory.sound.append(figures)
+        del memory.sound[:-MOST_CYCLES]
+    memory.last = figures
+    memory.last_new = evidence.new
+    return evidence
+
+
+def judge(
+    memory: ShortMemory,
+    figures: ShortFigures,
+    cell_format: CellFormat,
+    nominal_capacity_Ah: float,
 ) -> ShortEvidence:
     """Weigh a cycle's signs of a soft short.
 
     Parameters
     ----------
-    history : sequence of ShortFigures
-        Cycles before that showed no short, oldest first (`learn`).
+    memory : ShortMemory
+        Of the cycles before.
     figures : ShortFigures
     cell_format : CellFormat
     nominal_capacity_Ah : float
-    last_new : float
-        The `new` of the cycle before: a leak that goes on shows twice.
     """
-    found = signs(history, figures, cell_format, nominal_capacity_Ah)
-    if math.isnan(found.noise) and math.isnan(found.resistance):
+    found = signs(memory, figures, cell_format, nominal_capacity_Ah)
+    if all(math.isnan(one) for one in (found.noise, found.resistance, found.slippage)):
         words = (f"{found.compared} cycles alike to compare with, {LEAST_CYCLES} are needed",)
         return ShortEvidence(probability=NAN, log_odds=NAN, new=0.0, signs=found, words=words)
     parts = {name: weight.of(getattr(found, name)) for name, weight in WEIGHTS.items()}
@@ -470,7 +480,7 @@ def judge(
         parts["slippage"] = min(parts["slippage"], SLIPPAGE_ALONE)
     telegraph = max(parts["noise"], parts["quick_returns"], parts["slow_returns"])
     new = telegraph + sum(part for name, part in parts.items() if name not in TELEGRAPH)
-    log_odds = PRIOR_LOG_ODDS + new + min(CARRIED * last_new, MOST_CARRIED)
+    log_odds = PRIOR_LOG_ODDS + new + min(CARRIED * memory.last_new, MOST_CARRIED)
     return ShortEvidence(
         probability=1.0 / (1.0 + math.exp(-log_odds)),
         log_odds=log_odds,
@@ -478,15 +488,6 @@ def judge(
         signs=found,
         words=_words(found, figures, parts),
     )
-
-
-def learn(
-    history: list[ShortFigures], figures: ShortFigures, evidence: ShortEvidence | None
-) -> None:
-    """Add a cycle to what others are compared with, unless it is suspect; newest last."""
-    if evidence is None or not evidence.log_odds > SUSPECT_LOG_ODDS:
-        history.append(figures)
-        del history[:-MOST_CYCLES]
 
 
 def _words(found: Signs, figures: ShortFigures, parts: Mapping[str, float]) -> tuple[str, ...]:
@@ -499,10 +500,11 @@ def _words(found: Signs, figures: ShortFigures, parts: Mapping[str, float]) -> t
         "slow_returns": f"{slow} times {1e3 * figures.jump_V[1]:.2g} mV and back between means "
         "of 16 s",
         "slippage": f"charge exceeds the discharge before by {100 * found.slippage:.2g} % of "
-        "nominal capacity more than usual",
+        "nominal capacity more than the cell's own cycles can explain",
         "depth": f"the strip ended at {figures.lowest_V:.2g} V, {100 * found.depth:.0f} % short of "
         "any before",
-        "imbalance": f"strip over plate moved by {100 * found.imbalance:+.2g} pp",
+        "imbalance": f"strip over plate is {100 * found.imbalance:.2g} pp more than the cell's own "
+        "cycles can explain",
         "decay_charged": f"falls {1e3 * figures.decay_charged_V_per_h:.3g} mV/h at charged rest, "
         f"{found.decay_charged:.1f} times its scatter beyond any before",
         "fall": f"the voltage fell at once and for good, {found.fall:.1f} sigma beyond any before",
@@ -521,7 +523,7 @@ WEIGHTS: Final[Mapping[str, Weight]] = MappingProxyType(
         "noise": Weight(1.8, 3.0, 14.0),
         "quick_returns": Weight(1.2, 4.0, 14.0),
         "slow_returns": Weight(2.0, 2.5, 12.0),
-        "slippage": Weight(0.004, 900.0, 9.0),
+        "slippage": Weight(0.0, 1000.0, 9.0),
         "depth": Weight(0.003, 1000.0, 9.0),
         "imbalance": Weight(0.01, 500.0, 8.0),
         "decay_charged": Weight(1.0, 2.5, 4.5),

@@ -7,7 +7,7 @@ import itertools
 import pytest
 
 from controller.domain.cell import CellFormat
-from controller.estimation.shorts import judge, learn
+from controller.estimation.shorts import ShortMemory, follow
 from hil.shunt import Shunted, cycled
 from tests.plants import equivalent_circuit, two_foils
 
@@ -44,13 +44,11 @@ def life(name: str, seed: int, leak: float, cycles: int = 7):
     )
     leaks.append(plant.leaked_mAh)
     shares = [(b - a) / (1e3 * nominal_Ah) for a, b in itertools.pairwise(leaks)]
-    history, new, out = [], 0.0, []
-    for share, one in zip(shares, figures, strict=True):
-        evidence = judge(history, one, cell_format, nominal_Ah, new)
-        learn(history, one, evidence)
-        new = evidence.new
-        out.append((share, evidence))
-    return out
+    memory = ShortMemory()
+    return [
+        (share, follow(memory, one, cell_format, nominal_Ah))
+        for share, one in zip(shares, figures, strict=True)
+    ]
 
 
 @pytest.mark.parametrize("name", CELLS)

@@ -17,7 +17,7 @@ from controller.estimation.short_watch import (
     interrupt,
     observe,
 )
-from controller.estimation.shorts import judge, learn
+from controller.estimation.shorts import ShortMemory, follow, judge
 from hil import records
 
 NOMINAL_AH = 1e-3
@@ -43,13 +43,10 @@ def cycle(watch, t_s, seed, **kwargs):
 
 def life(*cycles, cell_format=CellFormat.LI_LI):
     """Judge cycles given by their keywords."""
-    watch, history, t_s, new, out = ShortWatch(), [], 0.0, 0.0, []
+    watch, memory, t_s, out = ShortWatch(), ShortMemory(), 0.0, []
     for seed, kwargs in enumerate(cycles):
         t_s, figures = cycle(watch, t_s, seed, **kwargs)
-        evidence = judge(history, figures, cell_format, NOMINAL_AH, new)
-        learn(history, figures, evidence)
-        new = evidence.new
-        out.append(evidence)
+        out.append(follow(memory, figures, cell_format, NOMINAL_AH))
     return out
 
 
@@ -155,6 +152,11 @@ def figures_like(one: ShortFigures, **changes):
     return ShortFigures(**{**values, **changes})
 
 
+def after(history):
+    """Return the memory of sound cycles."""
+    return ShortMemory(list(history), history[-1])
+
+
 def test_charge_beyond_the_discharge_before_counts_as_leakage():
     watch = ShortWatch()
     _, plain = cycle(watch, 0.0, 1)
@@ -162,16 +164,16 @@ def test_charge_beyond_the_discharge_before_counts_as_leakage():
     history = [figures_like(plain, number=k) for k in range(5)]
     plain = figures_like(plain, number=5)
     leaky = figures_like(plain, charge_Ah=1.02e-3)
-    evidence = judge(history, leaky, CellFormat.ANODE_FREE, NOMINAL_AH)
+    evidence = judge(after(history), leaky, CellFormat.ANODE_FREE, NOMINAL_AH)
     assert evidence.flagged
     assert "charge exceeds" in evidence.words[0]
-    assert not judge(history, plain, CellFormat.ANODE_FREE, NOMINAL_AH).flagged
+    assert not judge(after(history), plain, CellFormat.ANODE_FREE, NOMINAL_AH).flagged
     # a cycle at another rate moves the ends of charge by itself
     slower = figures_like(leaky, charge_A=plain.charge_A / 3.0)
-    assert not judge(history, slower, CellFormat.ANODE_FREE, NOMINAL_AH).flagged
+    assert not judge(after(history), slower, CellFormat.ANODE_FREE, NOMINAL_AH).flagged
     # nor is one that does not follow at once compared with a discharge of long ago
     later = figures_like(leaky, number=7)
-    assert not judge(history, later, CellFormat.ANODE_FREE, NOMINAL_AH).flagged
+    assert not judge(after(history), later, CellFormat.ANODE_FREE, NOMINAL_AH).flagged
 
 
 def test_a_hold_on_bare_copper_is_no_resistance():
@@ -236,7 +238,7 @@ def test_a_fall_that_is_sudden_and_lasts_is_found_and_a_bend_is_not(changes, fou
         t_s, figures = falling_cycle(watch, t_s, seed)
         history.append(figures)
     t_s, figures = falling_cycle(watch, t_s, 9, **changes)
-    evidence = judge(history, figures, CellFormat.LI_LI, NOMINAL_AH)
+    evidence = judge(after(history), figures, CellFormat.LI_LI, NOMINAL_AH)
     assert (evidence.signs.fall > 0.0) is found
     assert evidence.flagged is found
     if found:
@@ -249,8 +251,8 @@ def test_a_strip_that_ends_short_of_its_cut_off_has_another_way():
     history = [figures_like(plain, number=k, lowest_V=-1.0 - 0.1 * k) for k in range(5)]
     for lowest_V, flagged in ((-0.95, True), (-1.05, False), (-0.02, False)):
         now = figures_like(plain, number=5, lowest_V=lowest_V)
-        assert judge(history, now, CellFormat.LI_CU, NOMINAL_AH).flagged is flagged
+        assert judge(after(history), now, CellFormat.LI_CU, NOMINAL_AH).flagged is flagged
     # where the last reading lies anywhere, nothing is said
     scattered = [figures_like(one, lowest_V=-0.5 - 0.2 * one.number) for one in history]
     now = figures_like(plain, number=5, lowest_V=-0.45)
-    assert not judge(scattered, now, CellFormat.LI_CU, NOMINAL_AH).flagged
+    assert not judge(after(scattered), now, CellFormat.LI_CU, NOMINAL_AH).flagged
