@@ -208,6 +208,7 @@ def run_cycle(  # noqa: PLR0913, PLR0917 -- a loop's whole world
         place = (at + 2 * index) % (count - 1)
         read_V = voltage_V + plan.noise_V * noises[place + 1]
         read_V += plan.wander_V * wave((start_s + t_s) / WANDER_S)
+        w.temperature_K = s.temperature_K
         observe(w, start_s + t_s, current_A + plan.noise_A * noises[place], read_V)
         if phase == HOLD:
             slope_Ohm = 2.0 * (s.resistance_Ohm + s.film_Ohm)

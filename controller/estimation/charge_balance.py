@@ -1,20 +1,16 @@
 """Charge balance of a cycle against the cell's own: what does not add up has another way.
 
-In a full cell a charge brings the cathode back to where the charge before it ended. It therefore takes what the
-discharge before it gave, and what went through the cell without the circuit since: self-discharge,
-and a short. The cell's own cycles tell how much is usual, each by how long it charged, rested and
-discharged::
+In a full cell a charge brings the cathode back to where the charge before it ended. It therefore
+takes what the discharge before it gave, and what went through the cell without the circuit since:
+self-discharge, and a short. The cell's own cycles tell how much is usual, each by how long it
+charged, rested and discharged::
 
     slippage = base + charge h x a + charged rest h x b + discharge h x c + discharged rest h x d
                + ln(charging rate over that before) x e + (T - usual T) x hours x f
 
-A line through at most a dozen pairs of cycles with six slopes is no matter of least squares alone:
-each slope has a prior, and the uncertainty of what is foretold says which of them the cell has not
-yet shown. A pair that stands out weighs less (Student's weights).
-
 In Li||Cu a leak takes charge from the plating and gives it to the strip, which ends when the
-lithium has gone, or, past that, not at all: then strip over plate rises beyond what the cell does by
-itself.
+lithium has gone, or, past that, not at all: then strip over plate rises beyond what the cell does
+by itself.
 
 What cannot be known: a leak that has been there from the first cycle on.
 """
@@ -28,12 +24,9 @@ from statistics import median
 from typing import Final, NamedTuple
 
 import numpy as np
-from numpy.typing import NDArray
 
-from controller.domain.sample import NAN
+from controller.estimation.foretelling import MAD_PER_SIGMA, UNKNOWN, Beyond, Prior, beyond
 from controller.estimation.short_watch import ShortFigures
-
-Vector = NDArray[np.floating]
 
 LEAST_PAIRS: Final = 3
 # Prior of the slopes, in shares of nominal capacity: base; an hour of self-discharge (all four have
@@ -45,14 +38,18 @@ HOUR_SD: Final = 0.006
 HOUR_OWN_SD: Final = 0.004
 RATE_SD: Final = 0.012
 WARMTH_SD: Final = 0.02
-TIMES: Final = slice(1, 5)
-# Scatter of a pair (share of nominal capacity) before the cell has shown its own, and for how many
-# pairs that counts. Assumed, 3e-4 to 1e-3 and 3 to 6.
+# Scatter of a pair (share of nominal capacity) before the cell has shown its own. Assumed, 3e-4 to
+# 1e-3.
 SCATTER: Final = 6e-4
-SCATTER_PAIRS: Final = 4
-STUDENT: Final = 2.0  # standard deviations at which a pair's weight is halved
-ROUNDS: Final = 4
-MAD_PER_SIGMA: Final = 0.6745
+
+
+def _prior() -> Prior:
+    own = np.diag([BASE_SD, *[HOUR_OWN_SD] * 4, RATE_SD, WARMTH_SD]) ** 2
+    own[1:5, 1:5] += HOUR_SD**2
+    return Prior(np.array([0.0, *[HOUR_MEAN] * 4, 0.0, 0.0]), own, SCATTER)
+
+
+PRIOR: Final = _prior()
 # What a line does not tell, as standard deviations: a change of the charging rate (each e times)
 # and of the discharging one, each K beyond so many between two cycles up to a most, each hour of
 # rest beyond the usual. Assumed, within a factor of two; set on 5,000 sound cycles of drawn cells.
@@ -64,24 +61,9 @@ MOST_WARMTH_SCATTER: Final = 0.012
 CHARGED_REST_SCATTER: Final = 0.002
 DISCHARGED_REST_SCATTER: Final = 0.004
 FREE_H: Final = 0.1
-
-
-class Balance(NamedTuple):
-    """How far a cycle's charge lies from what the cycles before it foretell.
-
-    Attributes
-    ----------
-    more : float
-        Than was foretold; NaN where there are too few cycles to tell.
-    u : float
-        Standard uncertainty of what was foretold.
-    """
-
-    more: float
-    u: float
-
-
-UNKNOWN: Final = Balance(NAN, NAN)
+# After a longer rest in the discharged state than usual inactive lithium comes back, in one cycle
+# or two, as a share of what is plated. Assumed, 0.02-0.04.
+REVIVED_SCATTER: Final = 0.03
 
 
 class _Pair(NamedTuple):
@@ -105,7 +87,7 @@ def slippage(
     last: ShortFigures | None,
     figures: ShortFigures,
     nominal_capacity_Ah: float,
-) -> Balance:
+) -> Beyond:
     """Return how much more than foretold a full cell's charge exceeded the discharge before it.
 
     As a share of nominal capacity.
@@ -124,16 +106,18 @@ def slippage(
         return UNKNOWN
     pairs.append(newest)
     usual = _usual(history)
-    rows = np.array([_row(pair, usual) for pair in pairs])
-    variances = np.array([_variance(pair, usual) for pair in pairs])
-    taken = np.array([p.after.charge_Ah - p.before.discharge_Ah for p in pairs])
-    foretold, u = _foretold(rows, taken / nominal_capacity_Ah, variances)
-    return Balance(float(taken[-1] / nominal_capacity_Ah) - foretold, u)
+    taken = [p.after.charge_Ah - p.before.discharge_Ah for p in pairs]
+    return beyond(
+        np.array([_row(pair, usual) for pair in pairs]),
+        np.array(taken) / nominal_capacity_Ah,
+        np.array([_variance(pair, usual) for pair in pairs]),
+        PRIOR,
+    )
 
 
 def strip_over_plate(
     history: Sequence[ShortFigures], last: ShortFigures | None, figures: ShortFigures
-) -> Balance:
+) -> Beyond:
     """Return how much more than foretold the strip of a cycle on Cu is of what was plated.
 
     As a share of what was plated; parameters as in `slippage`.
@@ -144,8 +128,11 @@ def strip_over_plate(
         return UNKNOWN
     middle = median(shares)
     own = median(abs(one - middle) for one in shares) / MAD_PER_SIGMA
-    variance = own**2 + _variance(newest, _usual(history))
-    return Balance(figures.discharge_Ah / figures.charge_Ah - middle, math.sqrt(variance))
+    usual = _usual(history)
+    rested_h = max(_discharged_rest_h(newest.earlier), _discharged_rest_h(newest.before))
+    revived = REVIVED_SCATTER if rested_h > usual.discharged_rest_h + FREE_H else 0.0
+    variance = own**2 + revived**2 + _variance(newest, usual)
+    return Beyond(figures.discharge_Ah / figures.charge_Ah - middle, math.sqrt(variance))
 
 
 def _newest(
@@ -225,34 +212,3 @@ def _variance(pair: _Pair, usual: _Usual) -> float:
         beyond_K = abs(_warmer_K(one.temperature_K, other.temperature_K)) - FREE_K
         parts.append(min(KELVIN_SCATTER * max(beyond_K, 0.0), MOST_WARMTH_SCATTER))
     return math.fsum(part * part for part in parts)
-
-
-def _foretold(rows: Vector, shares: Vector, variances: Vector) -> tuple[float, float]:
-    """Return what the last pair should have taken, by those before it, and its uncertainty."""
-    mean = np.zeros(rows.shape[1])
-    mean[TIMES] = HOUR_MEAN
-    prior = np.diag([BASE_SD, *[HOUR_OWN_SD] * 4, RATE_SD, WARMTH_SD]) ** 2
-    prior[TIMES, TIMES] += HOUR_SD**2
-    known, last = rows[:-1], rows[-1]
-    beyond = shares[:-1] - known @ mean
-    scatter = SCATTER
-    gain = _gain(known, prior, scatter**2 + variances[:-1])
-    for _ in range(ROUNDS):
-        left = beyond - known @ (gain @ beyond)
-        sigma = np.sqrt(scatter**2 + variances[:-1])
-        own = float(np.median(np.abs(left) / sigma)) * scatter / MAD_PER_SIGMA
-        weights = 1.0 / (1.0 + (left / (STUDENT * sigma)) ** 2)
-        scatter = math.sqrt(
-            (SCATTER_PAIRS * SCATTER**2 + len(known) * own**2) / (SCATTER_PAIRS + len(known))
-        )
-        gain = _gain(known, prior, scatter**2 / weights + variances[:-1])
-    posterior = prior - gain @ known @ prior
-    u = math.sqrt(float(last @ posterior @ last) + scatter**2 + float(variances[-1]))
-    return float(last @ (mean + gain @ beyond)), u
-
-
-def _gain(known: Vector, prior: Vector, variances: Vector) -> Vector:
-    """Return how the slopes follow from what the pairs took beyond the prior's mean."""
-    covariance = known @ prior @ known.T + np.diag(variances)
-    gain: Vector = np.linalg.solve(covariance, known @ prior).T
-    return gain

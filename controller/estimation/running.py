@@ -327,6 +327,8 @@ def observe(s: Running, cell: CellNumbers, sample: Sample, kind: int, tag: int) 
         interrupt(s.shorts)
     if outcome == USED_AFTER_TIME_RESET:
         interrupt(s.shorts)
+    if sample.temperature_K == sample.temperature_K:
+        s.shorts.temperature_K = sample.temperature_K
     observe_short(s.shorts, reading.t_s, reading.current_A, reading.voltage_V)
     s.has_last = 1
     s.t_s = reading.t_s

@@ -15,6 +15,7 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from statistics import quantiles
 from typing import Any, Final
 
 from controller.domain.sample import NAN
@@ -72,6 +73,13 @@ FALL_BENT: Final = 4.0
 # ... and so much of what the course is steeper before than after: a peak in a charge is no
 # leak's fall. Assumed, 0.25-1.
 FALL_KINK: Final = 0.5
+# Means of voltage over current in each half of a cycle, of equal lengths; when all are taken, each
+# two become one. What the first ones of a half show is its beginning. Assumed.
+HALVES: Final = 2
+HALF_MEANS: Final = 64
+HALF_MEAN_S: Final = 16.0
+HALF_BEGINS: Final = 8  # one part in so many is left out
+LEAST_HALF_MEANS: Final = 12
 # Window of a rest in which its decay is taken (s since the current ended). Assumed.
 REST_FROM_S: Final = 150.0
 REST_TO_S: Final = 600.0
@@ -105,6 +113,8 @@ class ShortWatch:
     jump_V : list of float
         From this size on a jump between means of 4 s and of 16 s is counted by itself; NaN:
         none is. `close_cycle` sets it from the cell's own noise.
+    temperature_K : float
+        Of the cell, set by whoever calls `observe` where it is measured.
     """
 
     __slots__ = (
@@ -131,6 +141,14 @@ class ShortWatch:
         "fall_sum_V",
         "first_Ohm",
         "first_V",
+        "half_As",
+        "half_K",
+        "half_Ks",
+        "half_Ohm",
+        "half_Vs",
+        "half_each_s",
+        "half_n",
+        "half_part_s",
         "has_last",
         "held_V",
         "held_s",
@@ -176,6 +194,7 @@ class ShortWatch:
         "step_Vs",
         "step_from_rest",
         "step_s",
+        "temperature_K",
     )
     before_A: float
     before_V: float
@@ -200,6 +219,14 @@ class ShortWatch:
     fall_sum_V: list[float]
     first_Ohm: float
     first_V: float
+    half_As: list[float]
+    half_K: list[float]
+    half_Ks: list[float]
+    half_Ohm: list[float]
+    half_Vs: list[float]
+    half_each_s: list[float]
+    half_n: list[int]
+    half_part_s: list[float]
     has_last: int
     held_V: float
     held_s: float
@@ -245,6 +272,7 @@ class ShortWatch:
     step_Vs: float
     step_from_rest: int
     step_s: float
+    temperature_K: float
 
     def __init__(self) -> None:  # noqa: PLR0915 -- a record: one line a field
         self.before_A = NAN
@@ -270,6 +298,14 @@ class ShortWatch:
         self.fall_sum_V = [0.0] * (FALLS * FALL_SUMS)
         self.first_Ohm = NAN
         self.first_V = NAN
+        self.half_As = [0.0] * HALVES
+        self.half_K = [0.0] * (HALVES * HALF_MEANS)
+        self.half_Ks = [0.0] * HALVES
+        self.half_Ohm = [0.0] * (HALVES * HALF_MEANS)
+        self.half_Vs = [0.0] * HALVES
+        self.half_each_s = [HALF_MEAN_S] * HALVES
+        self.half_n = [0] * HALVES
+        self.half_part_s = [0.0] * HALVES
         self.has_last = 0
         self.held_V = NAN
         self.held_s = 0.0
@@ -315,6 +351,7 @@ class ShortWatch:
         self.step_Vs = 0.0
         self.step_from_rest = 0
         self.step_s = 0.0
+        self.temperature_K = NAN
 
 
 def observe(s: ShortWatch, t_s: float, current_A: float, voltage_V: float) -> None:
@@ -457,6 +494,7 @@ def close_block(s: ShortWatch) -> None:
         and math.fabs(current_A) >= POLARISED_SHARE * s.largest_A
     ):
         observe_polarisation(s, current_A, mean_V, length_s)
+        observe_half(s, current_A, mean_V, length_s)
     if current_A > 0.0:
         s.charge_A = max(s.charge_A, current_A)
         s.charge_s += length_s
@@ -495,6 +533,33 @@ def observe_polarisation(s: ShortWatch, current_A: float, mean_V: float, length_
     s.smooth_Ohm += (now_Ohm - s.smooth_Ohm) * min(length_s / 30.0, 1.0)
     s.polarised_As += math.fabs(current_A) * length_s
     s.polarised_Vs += now_Ohm * math.fabs(current_A) * length_s
+
+
+def observe_half(s: ShortWatch, current_A: float, mean_V: float, length_s: float) -> None:
+    """Add a block to the means of voltage over current of its half of the cycle. Kernel."""
+    half = 0 if current_A > 0.0 else 1
+    s.half_As[half] += math.fabs(current_A) * length_s
+    s.half_Vs[half] += math.fabs(mean_V) * length_s
+    s.half_Ks[half] += s.temperature_K * length_s
+    s.half_part_s[half] += length_s
+    if s.half_part_s[half] < s.half_each_s[half]:
+        return
+    at = half * HALF_MEANS
+    n = s.half_n[half]
+    s.half_Ohm[at + n] = safe_divide(s.half_Vs[half], s.half_As[half])
+    s.half_K[at + n] = safe_divide(s.half_Ks[half], s.half_part_s[half])
+    s.half_As[half] = 0.0
+    s.half_Ks[half] = 0.0
+    s.half_Vs[half] = 0.0
+    s.half_part_s[half] = 0.0
+    n += 1
+    if n == HALF_MEANS:
+        n = HALF_MEANS // 2
+        for i in range(n):
+            s.half_Ohm[at + i] = 0.5 * (s.half_Ohm[at + 2 * i] + s.half_Ohm[at + 2 * i + 1])
+            s.half_K[at + i] = 0.5 * (s.half_K[at + 2 * i] + s.half_K[at + 2 * i + 1])
+        s.half_each_s[half] *= 2.0
+    s.half_n[half] = n
 
 
 def observe_hold(s: ShortWatch, mean_V: float) -> None:
@@ -776,6 +841,13 @@ class ShortFigures:
         voltage is polarisation alone.
     start_Ohm : float
         The same in the first minute of the cycle.
+    half_Ohm : tuple of float
+        The same in the charge and in the discharge: the median of its parts, so that neither a
+        beginning, an end nor a strip of another current counts.
+    half_K : tuple of float
+        Median temperature of each half; NaN where it is not measured.
+    half_moved_K : tuple of float
+        Between its quartiles.
     """
 
     number: int
@@ -803,6 +875,9 @@ class ShortFigures:
     late_Ohm: float
     polarised_Ohm: float
     start_Ohm: float
+    half_Ohm: tuple[float, ...]
+    half_K: tuple[float, ...]
+    half_moved_K: tuple[float, ...]
 
 
 def figures_from(data: Mapping[str, Any]) -> ShortFigures:
@@ -818,6 +893,7 @@ def close_cycle(
 ) -> ShortFigures:
     """Return the cycle's figures and begin the next; single jumps are then told by this noise."""
     sizes = tuple(_quantile_V(s.bins[k * BINS : (k + 1) * BINS], QUARTILE) for k in range(LEVELS))
+    warmth = [_quartiles(_of_half(s, s.half_K, half)) for half in range(HALVES)]
     figures = ShortFigures(
         number=s.number,
         charge_Ah=charge_Ah,
@@ -844,6 +920,9 @@ def close_cycle(
         late_Ohm=s.late_Ohm,
         polarised_Ohm=s.polarised_Vs / s.polarised_As if s.polarised_As > 0.0 else NAN,
         start_Ohm=s.start_Vs / s.start_As if s.start_As > 0.0 else NAN,
+        half_Ohm=tuple(_quartiles(_of_half(s, s.half_Ohm, half))[1] for half in range(HALVES)),
+        half_K=tuple(warm[1] for warm in warmth),
+        half_moved_K=tuple(warm[2] - warm[0] for warm in warmth),
     )
     for i, level in enumerate((QUICK_LEVEL, SLOW_LEVEL)):
         if math.isfinite(sizes[level]):
@@ -857,6 +936,11 @@ def close_cycle(
         s.bins[k] = 0
     for i in range(MODES * FALLS):
         s.fall_V[i] = NAN
+    for half in range(HALVES):
+        s.half_As[half] = s.half_Vs[half] = s.half_Ks[half] = 0.0
+        s.half_part_s[half] = 0.0
+        s.half_n[half] = 0
+        s.half_each_s[half] = HALF_MEAN_S
     s.charge_A = s.discharge_A = 0.0
     s.charge_s = s.charged_rest_s = s.discharge_s = 0.0
     s.number += 1
@@ -865,6 +949,17 @@ def close_cycle(
     s.decay_charged_V_per_h = s.step_Ohm = s.lowest_V = NAN
     s.first_Ohm = s.late_Ohm = NAN
     return figures
+
+
+def _of_half(s: ShortWatch, means: Sequence[float], half: int) -> Sequence[float]:
+    """Return the means of a half cycle, its first ones left out."""
+    n = s.half_n[half]
+    return means[half * HALF_MEANS + n // HALF_BEGINS : half * HALF_MEANS + n]
+
+
+def _quartiles(values: Sequence[float]) -> list[float]:
+    """Return the quartiles, NaN of too few."""
+    return quantiles(values) if len(values) >= LEAST_HALF_MEANS else [NAN] * 3
 
 
 def _quantile_V(counts: Sequence[int], share: float) -> float:

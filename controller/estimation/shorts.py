@@ -28,7 +28,6 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from itertools import pairwise
 from statistics import median
 from types import MappingProxyType
 from typing import Any, Final, NamedTuple
@@ -37,6 +36,7 @@ from controller.domain.cell import CellFormat
 from controller.domain.sample import NAN
 from controller.domain.total_math import safe_divide
 from controller.estimation.charge_balance import slippage, strip_over_plate
+from controller.estimation.half_cycles import later_half
 from controller.estimation.short_watch import (
     CHARGED,
     CHARGED_REST,
@@ -132,6 +132,9 @@ class Signs:
     fall : float
         How far the largest sudden and lasting fall of the voltage stands beyond those of the cycles
         before, in units of what the readings' noise makes of it.
+    half : float
+        How much more than foretold, and some standard uncertainties of it, the resistance of one
+        half cycle lies below that of the half before (logarithm; `half_cycles`).
     resistance : float
         Logarithm of the usual resistance over this cycle's: positive when it fell.
     compared : int
@@ -146,6 +149,7 @@ class Signs:
     imbalance: float
     decay_charged: float
     fall: float
+    half: float
     resistance: float
     compared: int
 
@@ -160,7 +164,7 @@ def signs(
     history = memory.sound
     alike = [one for one in history if _alike(one, figures)]
     two_foils = cell_format in TWO_FOILS
-    noise = quick_returns = slow_returns = more = imbalance = depth = NAN
+    noise = quick_returns = slow_returns = more = imbalance = depth = half = NAN
     enough = len(alike) >= LEAST_CYCLES
     as_large = [one for one in alike if _dense(one) and _as_large(one, figures)]
     compared = [one for one in (alike if enough else history) if _dense(one)]
@@ -176,6 +180,9 @@ def signs(
     if not two_foils:
         found = slippage(history, memory.last, figures, nominal_capacity_Ah)
         more = found.more - max(LEAST_SLIPPAGE, BALANCE_SIGMAS * found.u)
+    elif cell_format is CellFormat.LI_LI:
+        later = later_half(history, memory.last, figures)
+        half = later.more - BALANCE_SIGMAS * later.u
     if cell_format is CellFormat.LI_CU:
         strip = strip_over_plate(history, memory.last, figures)
         imbalance = strip.more - BALANCE_SIGMAS * strip.u
@@ -191,6 +198,7 @@ def signs(
             [one.decay_charged_V_per_h for one in alike], figures.decay_charged_V_per_h
         ),
         fall=_sudden_fall(history, figures, cell_format),
+        half=half,
         resistance=_fallen(alike, figures) if two_foils else NAN,
         compared=len(alike),
     )
@@ -508,6 +516,8 @@ def _words(found: Signs, figures: ShortFigures, parts: Mapping[str, float]) -> t
         "decay_charged": f"falls {1e3 * figures.decay_charged_V_per_h:.3g} mV/h at charged rest, "
         f"{found.decay_charged:.1f} times its scatter beyond any before",
         "fall": f"the voltage fell at once and for good, {found.fall:.1f} sigma beyond any before",
+        "half": "a half cycle's resistance fell below that of the half before by "
+        f"{100 * found.half:.2g} % more than the cell's own cycles can explain",
         "resistance": f"resistance {100 * (1 - math.exp(-found.resistance)):.0f} % below the "
         "cell's own",
     }
@@ -527,6 +537,7 @@ WEIGHTS: Final[Mapping[str, Weight]] = MappingProxyType(
         "depth": Weight(0.003, 1000.0, 9.0),
         "imbalance": Weight(0.01, 500.0, 8.0),
         "decay_charged": Weight(1.0, 2.5, 4.5),
+        "half": Weight(0.002, 3000.0, 9.0),
         "resistance": Weight(0.1, 30.0, 9.0),
     }
 )

@@ -1,0 +1,167 @@
+"""The resistance of one half of a cycle between two foils against that of the half before it.
+
+A leak takes its share of the current past both electrodes: from when it begins, voltage over
+current is lower by about that share, one to three per cent, less than the temperature of a room or
+the cell's own drift moves it in a day. Between neighbouring halves both hardly count::
+
+    ln R(charge) - ln R(discharge) of a cycle, and
+    ln R(discharge) - ln R(charge) of the cycle after
+
+are held against the same differences in the cycles before, as a line over the difference of
+temperature. They rise when the later half has fallen.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from itertools import pairwise
+from typing import Final, NamedTuple
+
+import numpy as np
+
+from controller.domain.sample import NAN
+from controller.estimation.foretelling import UNKNOWN, Beyond, Prior, beyond
+from controller.estimation.short_watch import ShortFigures
+
+LEAST_ALIKE: Final = 3
+# Currents within this (logarithm) are the same. Assumed, 0.05-0.15.
+SAME_CURRENT: Final = 0.1
+# Prior: the difference of a sound cell's halves; how much a resistance falls with each K, mean and
+# standard deviation (activation of 15 to 50 kJ/mol). Assumed.
+DIFFERENCE_SD: Final = 0.2
+PER_K_MEAN: Final = 0.04
+PER_K_SD: Final = 0.02
+# Scatter of a difference before the cell has shown its own. Assumed, 5e-4 to 2e-3.
+SCATTER: Final = 1e-3
+# What a line does not tell, as standard deviations: where the cycle before ran e times as fast or
+# slow; each K between the halves; each cycle since. Assumed, within a factor of two.
+DRIFT_PER_RATE: Final = 0.006
+DRIFT_PER_K: Final = 0.005
+DRIFT_PER_CYCLE: Final = 7e-4
+# Where the temperature moved by more within a half, its median is no half's; halves further apart
+# are not compared. Assumed, 0.3-1 K and 1-3 K.
+MOST_MOVED_K: Final = 0.5
+MOST_APART_K: Final = 2.0
+# Without a thermometer the room may have moved by so much. Assumed, 0.5-2 K.
+UNMEASURED_K: Final = 1.0
+PRIOR: Final = Prior(np.array([0.0, PER_K_MEAN]), np.diag([DIFFERENCE_SD, PER_K_SD]) ** 2, SCATTER)
+
+
+class _Halves(NamedTuple):
+    """Two halves that follow each other.
+
+    Attributes
+    ----------
+    number : int
+        Of the cycle that the later one is of.
+    fallen : float
+        Logarithm of the earlier one's resistance over the later one's.
+    warmer_K : float
+        By how much the later one was warmer.
+    drift : float
+        Standard deviation of what a line does not tell.
+    """
+
+    number: int
+    fallen: float
+    warmer_K: float
+    drift: float
+
+
+def later_half(
+    history: Sequence[ShortFigures], last: ShortFigures | None, figures: ShortFigures
+) -> Beyond:
+    """Return by how much more than usual a half cycle's resistance fell below that before it.
+
+    The logarithm of their ratio; the more telling one of the two halves that end in the cycle.
+
+    Parameters
+    ----------
+    history : sequence of ShortFigures
+        Sound cycles before, oldest first.
+    last : ShortFigures or None
+        The cycle before, sound or not.
+    figures : ShortFigures
+    """
+    within = [_within(_before(history, one), one) for one in history if _alike(one, figures)]
+    across = [_across(a, b) for a, b in pairwise(history) if _follow(a, b, figures)]
+    found = [_beyond(within, _within(last, figures))]
+    if last is not None and _follow(last, figures, figures):
+        found.append(_beyond(across, _across(last, figures)))
+    return max(found, key=lambda one: one.more / one.u if one.more == one.more else -math.inf)
+
+
+def _before(history: Sequence[ShortFigures], figures: ShortFigures) -> ShortFigures | None:
+    """Return the cycle before one, where it is known."""
+    return next((one for one in history if one.number == figures.number - 1), None)
+
+
+def _alike(one: ShortFigures, other: ShortFigures) -> bool:
+    return _apart(one, other) < SAME_CURRENT
+
+
+def _apart(one: ShortFigures, other: ShortFigures) -> float:
+    """Return by how much the currents of two cycles differ (logarithm)."""
+    pairs = ((one.charge_A, other.charge_A), (one.discharge_A, other.discharge_A))
+    if not all(a > 0.0 and b > 0.0 for a, b in pairs):
+        return math.inf
+    return max(abs(math.log(a / b)) for a, b in pairs)
+
+
+def _follow(before: ShortFigures, after: ShortFigures, like: ShortFigures) -> bool:
+    return after.number == before.number + 1 and _alike(before, like) and _alike(after, like)
+
+
+def _within(before: ShortFigures | None, figures: ShortFigures) -> _Halves:
+    """Return a cycle's halves; one after another rate, or after nothing known, drifts."""
+    follows = before is not None and before.number == figures.number - 1
+    apart = _apart(before, figures) if before is not None and follows else 1.0
+    drift = DRIFT_PER_RATE * apart if apart > SAME_CURRENT else 0.0
+    return _halves(figures, 0, figures, 1, drift)
+
+
+def _across(before: ShortFigures, after: ShortFigures) -> _Halves:
+    return _halves(before, 1, after, 0, 0.0)
+
+
+def _halves(
+    before: ShortFigures, before_half: int, after: ShortFigures, after_half: int, drift: float
+) -> _Halves:
+    """Return two halves; a difference of NaN where the temperature moved within one of them."""
+    warmer_K = after.half_K[after_half] - before.half_K[before_half]
+    steady = not (
+        before.half_moved_K[before_half] > MOST_MOVED_K
+        or after.half_moved_K[after_half] > MOST_MOVED_K
+        or abs(warmer_K) > MOST_APART_K
+    )
+    before_Ohm, after_Ohm = before.half_Ohm[before_half], after.half_Ohm[after_half]
+    known = steady and before_Ohm > 0.0 and after_Ohm > 0.0
+    return _Halves(
+        after.number,
+        math.log(before_Ohm / after_Ohm) if known else NAN,
+        warmer_K,
+        drift,
+    )
+
+
+def _beyond(known: Sequence[_Halves], newest: _Halves) -> Beyond:
+    """Return how far the newest difference lies from the line through the known ones."""
+    usable = [one for one in known if one.fallen == one.fallen]
+    if len(usable) < LEAST_ALIKE or newest.fallen != newest.fallen:
+        return UNKNOWN
+    halves = [*usable, newest]
+    warmer_K = [one.warmer_K for one in halves]
+    measured = all(one == one for one in warmer_K)
+    moved_K = [one if measured else UNMEASURED_K for one in warmer_K]
+    per_K = DRIFT_PER_K if measured else PER_K_MEAN
+    variances = [
+        one.drift**2 + (per_K * moved) ** 2 + (DRIFT_PER_CYCLE * (newest.number - one.number)) ** 2
+        for one, moved in zip(halves, moved_K, strict=True)
+    ]
+    return beyond(
+        np.array([[1.0, one if measured else 0.0] for one in moved_K]),
+        np.array([one.fallen for one in halves]),
+        np.array(variances),
+        PRIOR,
+    )
