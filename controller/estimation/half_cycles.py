@@ -7,8 +7,9 @@ the cell's own drift moves it in a day. Between neighbouring halves both hardly 
     ln R(charge) - ln R(discharge) of a cycle, and
     ln R(discharge) - ln R(charge) of the cycle after
 
-are held against the same differences in the cycles before, as a line over the difference of
-temperature. They rise when the later half has fallen.
+are held against the same differences in the cycles before, as a line over the differences of
+temperature and of the logarithm of current (at a higher current a resistance is smaller). They rise
+when the later half has fallen.
 """
 
 from __future__ import annotations
@@ -24,28 +25,37 @@ from controller.domain.sample import NAN
 from controller.estimation.foretelling import UNKNOWN, Beyond, Prior, beyond
 from controller.estimation.short_watch import ShortFigures
 
-LEAST_ALIKE: Final = 3
+LEAST_KNOWN: Final = 3
 # Currents within this (logarithm) are the same. Assumed, 0.05-0.15.
 SAME_CURRENT: Final = 0.1
 # Prior: the difference of a sound cell's halves; how much a resistance falls with each K, mean and
 # standard deviation (activation of 15 to 50 kJ/mol). Assumed.
-DIFFERENCE_SD: Final = 0.2
+DIFFERENCE_SD: Final = 0.02
 PER_K_MEAN: Final = 0.04
 PER_K_SD: Final = 0.02
+# ... and how much it falls with the logarithm of current.
+PER_RATE_MEAN: Final = 0.2
+PER_RATE_SD: Final = 0.2
 # Scatter of a difference before the cell has shown its own. Assumed, 5e-4 to 2e-3.
 SCATTER: Final = 1e-3
 # What a line does not tell, as standard deviations: where the cycle before ran e times as fast or
-# slow; each K between the halves; each cycle since. Assumed, within a factor of two.
+# slow; each K between the halves; each cycle since; each e times by which currents differ from
+# those of the cycle looked at (the line bends). Assumed, within a factor of two.
 DRIFT_PER_RATE: Final = 0.006
 DRIFT_PER_K: Final = 0.005
 DRIFT_PER_CYCLE: Final = 7e-4
+UNLIKE_PER_RATE: Final = 0.06
 # Where the temperature moved by more within a half, its median is no half's; halves further apart
 # are not compared. Assumed, 0.3-1 K and 1-3 K.
 MOST_MOVED_K: Final = 0.5
 MOST_APART_K: Final = 2.0
 # Without a thermometer the room may have moved by so much. Assumed, 0.5-2 K.
 UNMEASURED_K: Final = 1.0
-PRIOR: Final = Prior(np.array([0.0, PER_K_MEAN]), np.diag([DIFFERENCE_SD, PER_K_SD]) ** 2, SCATTER)
+PRIOR: Final = Prior(
+    np.array([0.0, PER_K_MEAN, PER_RATE_MEAN]),
+    np.diag([DIFFERENCE_SD, PER_K_SD, PER_RATE_SD]) ** 2,
+    SCATTER,
+)
 
 
 class _Halves(NamedTuple):
@@ -59,6 +69,8 @@ class _Halves(NamedTuple):
         Logarithm of the earlier one's resistance over the later one's.
     warmer_K : float
         By how much the later one was warmer.
+    currents_A : tuple of float
+        Of the earlier and of the later one.
     drift : float
         Standard deviation of what a line does not tell.
     """
@@ -66,6 +78,7 @@ class _Halves(NamedTuple):
     number: int
     fallen: float
     warmer_K: float
+    currents_A: tuple[float, float]
     drift: float
 
 
@@ -84,10 +97,10 @@ def later_half(
         The cycle before, sound or not.
     figures : ShortFigures
     """
-    within = [_within(_before(history, one), one) for one in history if _alike(one, figures)]
-    across = [_across(a, b) for a, b in pairwise(history) if _follow(a, b, figures)]
+    within = [_within(_before(history, one), one) for one in history]
+    across = [_across(a, b) for a, b in pairwise(history) if b.number == a.number + 1]
     found = [_beyond(within, _within(last, figures))]
-    if last is not None and _follow(last, figures, figures):
+    if last is not None and figures.number == last.number + 1:
         found.append(_beyond(across, _across(last, figures)))
     return max(found, key=lambda one: one.more / one.u if one.more == one.more else -math.inf)
 
@@ -97,20 +110,12 @@ def _before(history: Sequence[ShortFigures], figures: ShortFigures) -> ShortFigu
     return next((one for one in history if one.number == figures.number - 1), None)
 
 
-def _alike(one: ShortFigures, other: ShortFigures) -> bool:
-    return _apart(one, other) < SAME_CURRENT
-
-
 def _apart(one: ShortFigures, other: ShortFigures) -> float:
     """Return by how much the currents of two cycles differ (logarithm)."""
-    pairs = ((one.charge_A, other.charge_A), (one.discharge_A, other.discharge_A))
-    if not all(a > 0.0 and b > 0.0 for a, b in pairs):
-        return math.inf
-    return max(abs(math.log(a / b)) for a, b in pairs)
-
-
-def _follow(before: ShortFigures, after: ShortFigures, like: ShortFigures) -> bool:
-    return after.number == before.number + 1 and _alike(before, like) and _alike(after, like)
+    return max(
+        abs(_between(one.charge_A, other.charge_A)),
+        abs(_between(one.discharge_A, other.discharge_A)),
+    )
 
 
 def _within(before: ShortFigures | None, figures: ShortFigures) -> _Halves:
@@ -141,27 +146,42 @@ def _halves(
         after.number,
         math.log(before_Ohm / after_Ohm) if known else NAN,
         warmer_K,
+        (_current_A(before, before_half), _current_A(after, after_half)),
         drift,
     )
+
+
+def _current_A(one: ShortFigures, half: int) -> float:
+    return one.charge_A if half == 0 else one.discharge_A
+
+
+def _between(a: float, b: float) -> float:
+    """Return ln(b / a) of two currents, infinite where one of them did not flow."""
+    return math.log(b / a) if a > 0.0 and b > 0.0 else math.inf
 
 
 def _beyond(known: Sequence[_Halves], newest: _Halves) -> Beyond:
     """Return how far the newest difference lies from the line through the known ones."""
     usable = [one for one in known if one.fallen == one.fallen]
-    if len(usable) < LEAST_ALIKE or newest.fallen != newest.fallen:
+    if len(usable) < LEAST_KNOWN or newest.fallen != newest.fallen:
         return UNKNOWN
     halves = [*usable, newest]
-    warmer_K = [one.warmer_K for one in halves]
-    measured = all(one == one for one in warmer_K)
-    moved_K = [one if measured else UNMEASURED_K for one in warmer_K]
+    measured = all(one.warmer_K == one.warmer_K for one in halves)
     per_K = DRIFT_PER_K if measured else PER_K_MEAN
-    variances = [
-        one.drift**2 + (per_K * moved) ** 2 + (DRIFT_PER_CYCLE * (newest.number - one.number)) ** 2
-        for one, moved in zip(halves, moved_K, strict=True)
-    ]
+    rows, variances = [], []
+    for one in halves:
+        warmer_K = one.warmer_K if measured else 0.0
+        moved_K = one.warmer_K if measured else UNMEASURED_K
+        unlike = max(
+            abs(_between(a, b)) for a, b in zip(one.currents_A, newest.currents_A, strict=True)
+        )
+        rows.append([1.0, warmer_K, _between(*one.currents_A)])
+        variances.append(
+            one.drift**2
+            + (per_K * moved_K) ** 2
+            + (DRIFT_PER_CYCLE * (newest.number - one.number)) ** 2
+            + (UNLIKE_PER_RATE * unlike) ** 2
+        )
     return beyond(
-        np.array([[1.0, one if measured else 0.0] for one in moved_K]),
-        np.array([one.fallen for one in halves]),
-        np.array(variances),
-        PRIOR,
+        np.array(rows), np.array([one.fallen for one in halves]), np.array(variances), PRIOR
     )
