@@ -95,13 +95,12 @@ STRIP_END_V: Final = -1.0
 # Below this (V) the lithium on Cu has gone: a strip goes on to its cut-off unless the current has
 # another way. Assumed, 0.05-0.3 V.
 STRIPPED_V: Final = -0.1
-# A charge exceeds what is foretold of it from this share of nominal capacity on, and from so many
-# standard uncertainties of that. Assumed, 0.003-0.005 and 3-4.
-LEAST_SLIPPAGE: Final = 0.003
+# From so many standard uncertainties on a figure lies beyond what is foretold of it. Assumed, 2-4.
+SLIPPAGE_SIGMAS: Final = 2.0
 BALANCE_SIGMAS: Final = 3.0
 # More of nominal capacity in a cycle is more than a soft short takes: then another sign must agree.
-# Assumed, 0.1-0.2.
-MOST_SLIPPAGE: Final = 0.15
+# Assumed, 0.08-0.2.
+MOST_SLIPPAGE: Final = 0.1
 SLIPPAGE_ALONE: Final = 6.5  # log-odds
 TWO_FOILS: Final = (CellFormat.LI_CU, CellFormat.LI_LI)
 
@@ -179,7 +178,7 @@ def signs(
         )
     if not two_foils:
         found = slippage(history, memory.last, figures, nominal_capacity_Ah)
-        more = found.more - max(LEAST_SLIPPAGE, BALANCE_SIGMAS * found.u)
+        more = found.more - SLIPPAGE_SIGMAS * found.u
     elif cell_format is CellFormat.LI_LI:
         later = later_half(history, memory.last, figures)
         half = later.more - BALANCE_SIGMAS * later.u
@@ -533,9 +532,9 @@ WEIGHTS: Final[Mapping[str, Weight]] = MappingProxyType(
         "noise": Weight(1.8, 3.0, 14.0),
         "quick_returns": Weight(1.2, 4.0, 14.0),
         "slow_returns": Weight(2.0, 2.5, 12.0),
-        "slippage": Weight(0.0, 1000.0, 9.0),
+        "slippage": Weight(0.0015, 2500.0, 9.0),
         "depth": Weight(0.003, 1000.0, 9.0),
-        "imbalance": Weight(0.01, 500.0, 8.0),
+        "imbalance": Weight(0.001, 1750.0, 8.0),
         "decay_charged": Weight(1.0, 2.5, 4.5),
         "half": Weight(0.002, 3000.0, 9.0),
         "resistance": Weight(0.1, 30.0, 9.0),
