@@ -39,9 +39,11 @@ PER_RATE_SD: Final = 0.2
 # Scatter of a difference before the cell has shown its own. Assumed, 5e-4 to 2e-3.
 SCATTER: Final = 1e-3
 # What a line does not tell, as standard deviations: where the cycle before ran e times as fast or
-# slow; each K between the halves; each cycle since; each e times by which currents differ from
-# those of the cycle looked at (the line bends). Assumed, within a factor of two.
+# slow; where none is known before; each K between the halves; each cycle since; each e times by
+# which currents differ from those of the cycle looked at (the line bends). Assumed, within a factor
+# of two.
 DRIFT_PER_RATE: Final = 0.006
+DRIFT_AFTER_NOTHING: Final = 0.05
 DRIFT_PER_K: Final = 0.005
 DRIFT_PER_CYCLE: Final = 7e-4
 UNLIKE_PER_RATE: Final = 0.06
@@ -112,22 +114,24 @@ def _before(history: Sequence[ShortFigures], figures: ShortFigures) -> ShortFigu
 
 def _apart(one: ShortFigures, other: ShortFigures) -> float:
     """Return by how much the currents of two cycles differ (logarithm)."""
-    return max(
-        abs(_between(one.charge_A, other.charge_A)),
-        abs(_between(one.discharge_A, other.discharge_A)),
-    )
+    return max(abs(_between(a, b)) for a, b in zip(one.half_A, other.half_A, strict=True))
 
 
 def _within(before: ShortFigures | None, figures: ShortFigures) -> _Halves:
     """Return a cycle's halves; one after another rate, or after nothing known, drifts."""
     follows = before is not None and before.number == figures.number - 1
-    apart = _apart(before, figures) if before is not None and follows else 1.0
-    drift = DRIFT_PER_RATE * apart if apart > SAME_CURRENT else 0.0
+    drift = _drift(before, figures) if before is not None and follows else DRIFT_AFTER_NOTHING
     return _halves(figures, 0, figures, 1, drift)
 
 
 def _across(before: ShortFigures, after: ShortFigures) -> _Halves:
-    return _halves(before, 1, after, 0, 0.0)
+    return _halves(before, 1, after, 0, _drift(before, after))
+
+
+def _drift(before: ShortFigures, after: ShortFigures) -> float:
+    """Return how far a cell drifts after a cycle of another rate."""
+    apart = _apart(before, after)
+    return DRIFT_PER_RATE * apart if apart > SAME_CURRENT else 0.0
 
 
 def _halves(
@@ -146,13 +150,16 @@ def _halves(
         after.number,
         math.log(before_Ohm / after_Ohm) if known else NAN,
         warmer_K,
-        (_current_A(before, before_half), _current_A(after, after_half)),
-        drift,
+        (before.half_A[before_half], after.half_A[after_half]),
+        math.hypot(drift, _strip_drift(before, before_half), _strip_drift(after, after_half)),
     )
 
 
-def _current_A(one: ShortFigures, half: int) -> float:
-    return one.charge_A if half == 0 else one.discharge_A
+def _strip_drift(one: ShortFigures, half: int) -> float:
+    """Return how far a half drifts of which a part ran at a higher current."""
+    largest_A = one.charge_A if half == 0 else one.discharge_A
+    apart = _between(one.half_A[half], largest_A)
+    return DRIFT_PER_RATE * apart if apart > SAME_CURRENT else 0.0
 
 
 def _between(a: float, b: float) -> float:

@@ -141,6 +141,7 @@ class ShortWatch:
         "fall_sum_V",
         "first_Ohm",
         "first_V",
+        "half_A",
         "half_As",
         "half_K",
         "half_Ks",
@@ -219,6 +220,7 @@ class ShortWatch:
     fall_sum_V: list[float]
     first_Ohm: float
     first_V: float
+    half_A: list[float]
     half_As: list[float]
     half_K: list[float]
     half_Ks: list[float]
@@ -298,6 +300,7 @@ class ShortWatch:
         self.fall_sum_V = [0.0] * (FALLS * FALL_SUMS)
         self.first_Ohm = NAN
         self.first_V = NAN
+        self.half_A = [0.0] * (HALVES * HALF_MEANS)
         self.half_As = [0.0] * HALVES
         self.half_K = [0.0] * (HALVES * HALF_MEANS)
         self.half_Ks = [0.0] * HALVES
@@ -488,13 +491,10 @@ def close_block(s: ShortWatch) -> None:
         return
     # Not in a block over an edge: there voltage and current may be of two pulses. Nor of a full
     # cell, whose voltage is no polarisation.
-    if (
-        s.since_s >= SETTLE_S
-        and -FOILS_V < mean_V < FOILS_V
-        and math.fabs(current_A) >= POLARISED_SHARE * s.largest_A
-    ):
-        observe_polarisation(s, current_A, mean_V, length_s)
+    if s.since_s >= SETTLE_S and -FOILS_V < mean_V < FOILS_V:
         observe_half(s, current_A, mean_V, length_s)
+        if math.fabs(current_A) >= POLARISED_SHARE * s.largest_A:
+            observe_polarisation(s, current_A, mean_V, length_s)
     if current_A > 0.0:
         s.charge_A = max(s.charge_A, current_A)
         s.charge_s += length_s
@@ -546,8 +546,9 @@ def observe_half(s: ShortWatch, current_A: float, mean_V: float, length_s: float
         return
     at = half * HALF_MEANS
     n = s.half_n[half]
-    s.half_Ohm[at + n] = safe_divide(s.half_Vs[half], s.half_As[half])
+    s.half_A[at + n] = safe_divide(s.half_As[half], s.half_part_s[half])
     s.half_K[at + n] = safe_divide(s.half_Ks[half], s.half_part_s[half])
+    s.half_Ohm[at + n] = safe_divide(s.half_Vs[half], s.half_As[half])
     s.half_As[half] = 0.0
     s.half_Ks[half] = 0.0
     s.half_Vs[half] = 0.0
@@ -556,6 +557,7 @@ def observe_half(s: ShortWatch, current_A: float, mean_V: float, length_s: float
     if n == HALF_MEANS:
         n = HALF_MEANS // 2
         for i in range(n):
+            s.half_A[at + i] = 0.5 * (s.half_A[at + 2 * i] + s.half_A[at + 2 * i + 1])
             s.half_Ohm[at + i] = 0.5 * (s.half_Ohm[at + 2 * i] + s.half_Ohm[at + 2 * i + 1])
             s.half_K[at + i] = 0.5 * (s.half_K[at + 2 * i] + s.half_K[at + 2 * i + 1])
         s.half_each_s[half] *= 2.0
@@ -841,9 +843,9 @@ class ShortFigures:
         voltage is polarisation alone.
     start_Ohm : float
         The same in the first minute of the cycle.
-    half_Ohm : tuple of float
-        The same in the charge and in the discharge: the median of its parts, so that neither a
-        beginning, an end nor a strip of another current counts.
+    half_A, half_Ohm : tuple of float
+        Current and voltage over current in the charge and in the discharge: medians of their parts,
+        so that neither a beginning, an end nor a strip of another current counts.
     half_K : tuple of float
         Median temperature of each half; NaN where it is not measured.
     half_moved_K : tuple of float
@@ -875,6 +877,7 @@ class ShortFigures:
     late_Ohm: float
     polarised_Ohm: float
     start_Ohm: float
+    half_A: tuple[float, ...]
     half_Ohm: tuple[float, ...]
     half_K: tuple[float, ...]
     half_moved_K: tuple[float, ...]
@@ -920,6 +923,7 @@ def close_cycle(
         late_Ohm=s.late_Ohm,
         polarised_Ohm=s.polarised_Vs / s.polarised_As if s.polarised_As > 0.0 else NAN,
         start_Ohm=s.start_Vs / s.start_As if s.start_As > 0.0 else NAN,
+        half_A=tuple(_quartiles(_of_half(s, s.half_A, half))[1] for half in range(HALVES)),
         half_Ohm=tuple(_quartiles(_of_half(s, s.half_Ohm, half))[1] for half in range(HALVES)),
         half_K=tuple(warm[1] for warm in warmth),
         half_moved_K=tuple(warm[2] - warm[0] for warm in warmth),

@@ -98,6 +98,7 @@ STRIPPED_V: Final = -0.1
 # From so many standard uncertainties on a figure lies beyond what is foretold of it. Assumed, 2-4.
 SLIPPAGE_SIGMAS: Final = 2.0
 BALANCE_SIGMAS: Final = 3.0
+HALF_SIGMAS: Final = 4.0
 # More of nominal capacity in a cycle is more than a soft short takes: then another sign must agree.
 # Assumed, 0.08-0.2.
 MOST_SLIPPAGE: Final = 0.1
@@ -181,7 +182,7 @@ def signs(
         more = found.more - SLIPPAGE_SIGMAS * found.u
     elif cell_format is CellFormat.LI_LI:
         later = later_half(history, memory.last, figures)
-        half = later.more - BALANCE_SIGMAS * later.u
+        half = later.more - HALF_SIGMAS * later.u
     if cell_format is CellFormat.LI_CU:
         strip = strip_over_plate(history, memory.last, figures)
         imbalance = strip.more - BALANCE_SIGMAS * strip.u
@@ -536,7 +537,7 @@ WEIGHTS: Final[Mapping[str, Weight]] = MappingProxyType(
         "depth": Weight(0.003, 1000.0, 9.0),
         "imbalance": Weight(0.001, 1750.0, 8.0),
         "decay_charged": Weight(1.0, 2.5, 4.5),
-        "half": Weight(0.002, 3000.0, 9.0),
+        "half": Weight(0.0005, 3000.0, 9.0),
         "resistance": Weight(0.1, 30.0, 9.0),
     }
 )
