@@ -104,6 +104,8 @@ KERNELS: Final[tuple[str, ...]] = (
     "controller.estimation.short_watch:observe_fall",
     "controller.estimation.short_watch:observe_hold",
     "controller.estimation.short_watch:observe_mean",
+    "controller.estimation.short_watch:observe_foils",
+    "controller.estimation.short_watch:observe_half",
     "controller.estimation.short_watch:observe_polarisation",
     "controller.estimation.short_watch:observe_rest",
     "controller.estimation.short_watch:single_jump",

@@ -492,9 +492,7 @@ def close_block(s: ShortWatch) -> None:
     # Not in a block over an edge: there voltage and current may be of two pulses. Nor of a full
     # cell, whose voltage is no polarisation.
     if s.since_s >= SETTLE_S and -FOILS_V < mean_V < FOILS_V:
-        observe_half(s, current_A, mean_V, length_s)
-        if math.fabs(current_A) >= POLARISED_SHARE * s.largest_A:
-            observe_polarisation(s, current_A, mean_V, length_s)
+        observe_foils(s, current_A, mean_V, length_s)
     if current_A > 0.0:
         s.charge_A = max(s.charge_A, current_A)
         s.charge_s += length_s
@@ -518,6 +516,13 @@ def observe_rest(s: ShortWatch, mean_V: float, length_s: float) -> None:
     s.rest_sum_t2 += t_h * t_h * length_s
     s.rest_sum_tV += t_h * v * length_s
     s.rest_sum_v += v * length_s
+
+
+def observe_foils(s: ShortWatch, current_A: float, mean_V: float, length_s: float) -> None:
+    """Take in a block of a cell whose voltage is polarisation alone. Kernel."""
+    observe_half(s, current_A, mean_V, length_s)
+    if math.fabs(current_A) >= POLARISED_SHARE * s.largest_A:
+        observe_polarisation(s, current_A, mean_V, length_s)
 
 
 def observe_polarisation(s: ShortWatch, current_A: float, mean_V: float, length_s: float) -> None:

@@ -56,8 +56,6 @@ LAST_CYCLES: Final = 5  # of them, for a resistance
 # Currents within this (logarithm) are the same rate; rests within it and this time the same rest.
 SAME_RATE: Final = 0.15
 SAME_REST_H: Final = 0.1
-# ... and within this (logarithm) not so far that a charge looks another. Assumed, 0.7-1.5.
-NEAR_RATE: Final = 1.0
 # Cycles of about the same charge (logarithm). Assumed, 0.1-0.3.
 SAME_CHARGE: Final = 0.2
 # Resistances are compared at the same temperature (K): 1 K is worth about 7 %. Assumed, 1-3 K.
@@ -80,7 +78,6 @@ DECAY_SHARE: Final = 0.04
 # at a rate that the cell has not had; and from so many times the largest one before on. Largest in
 # 7,000 sound cycles where the plant has none of its own: 6. Assumed, 5-7, 1-3 and 1.2-2.
 FALL_SIGMAS: Final = 6.0
-FALL_FULL_SIGMAS: Final = 6.0
 FALL_UNLIKE: Final = 2.5
 FALL_RATIO: Final = 1.4
 # A step shows over a quarter of the length with half as many standard deviations; so many times
@@ -95,13 +92,14 @@ STRIP_END_V: Final = -1.0
 # Below this (V) the lithium on Cu has gone: a strip goes on to its cut-off unless the current has
 # another way. Assumed, 0.05-0.3 V.
 STRIPPED_V: Final = -0.1
-# From so many standard uncertainties on a figure lies beyond what is foretold of it. Assumed, 2-4.
-SLIPPAGE_SIGMAS: Final = 2.0
+# From so many standard uncertainties on a figure lies beyond what is foretold of it. Those of the
+# slippage are wide for the plant's own sound cells (a fifth of them is used). Assumed, 1-4.
+SLIPPAGE_SIGMAS: Final = 1.0
 BALANCE_SIGMAS: Final = 3.0
 HALF_SIGMAS: Final = 4.0
 # More of nominal capacity in a cycle is more than a soft short takes: then another sign must agree.
 # Assumed, 0.08-0.2.
-MOST_SLIPPAGE: Final = 0.1
+MOST_SLIPPAGE: Final = 0.12
 SLIPPAGE_ALONE: Final = 6.5  # log-odds
 TWO_FOILS: Final = (CellFormat.LI_CU, CellFormat.LI_LI)
 
@@ -180,7 +178,7 @@ def signs(
     if not two_foils:
         found = slippage(history, memory.last, figures, nominal_capacity_Ah)
         more = found.more - SLIPPAGE_SIGMAS * found.u
-    elif cell_format is CellFormat.LI_LI:
+    else:
         later = later_half(history, memory.last, figures)
         half = later.more - HALF_SIGMAS * later.u
     if cell_format is CellFormat.LI_CU:
@@ -334,13 +332,10 @@ def _sudden_fall(
             else beside.beyond(dense, figures, mode, start + FALL_UNLIKE, alone=alone)
             for mode, alike in ((CHARGED, charged), (DISCHARGED, discharged))
         )
-    start = FALL_FULL_SIGMAS
-    charge_from = start
-    if len(charged) < LEAST_CYCLES:
-        charged = _at_rate(dense, figures, CHARGED, NEAR_RATE)
-        charge_from += FALL_UNLIKE
     return max(
-        beside.beyond(charged, figures, CHARGED, charge_from, alone=True),
+        beside.beyond(charged, figures, CHARGED, start, alone=True)
+        if len(charged) >= LEAST_CYCLES
+        else beside.beyond(dense, figures, CHARGED, start + FALL_UNLIKE, alone=True),
         beside.beyond(dense, figures, CHARGED_REST, start, alone=True),
         beside.beyond(discharged, figures, DISCHARGED, start, alone=False),
     )
@@ -533,7 +528,7 @@ WEIGHTS: Final[Mapping[str, Weight]] = MappingProxyType(
         "noise": Weight(1.8, 3.0, 14.0),
         "quick_returns": Weight(1.2, 4.0, 14.0),
         "slow_returns": Weight(2.0, 2.5, 12.0),
-        "slippage": Weight(0.0015, 2500.0, 9.0),
+        "slippage": Weight(0.003, 2800.0, 9.0),
         "depth": Weight(0.003, 1000.0, 9.0),
         "imbalance": Weight(0.001, 1750.0, 8.0),
         "decay_charged": Weight(1.0, 2.5, 4.5),

@@ -6,7 +6,14 @@ import pytest
 
 from controller.domain.cell import CellFormat
 from controller.estimation.diagnosis import TABLE, Mode, Symptoms, diagnose
-from controller.estimation.short_watch import FALLS, LEVELS, MODES, SINGLES, ShortFigures
+from controller.estimation.short_watch import (
+    FALLS,
+    HALVES,
+    LEVELS,
+    MODES,
+    SINGLES,
+    ShortFigures,
+)
 
 NOMINAL_AH = 3e-3
 
@@ -39,6 +46,10 @@ def cycle(capacity=0.95, *, ohm=10.0, slow=30.0, efficiency=0.98, noise=1.0, ret
         late_Ohm=ohm + slow,
         polarised_Ohm=3.8e3,
         start_Ohm=3.5e3,
+        half_A=(1e-3,) * HALVES,
+        half_Ohm=(3.8e3,) * HALVES,
+        half_K=(298.15,) * HALVES,
+        half_moved_K=(0.0,) * HALVES,
     )
 
 

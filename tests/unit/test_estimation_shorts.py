@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import json
 import math
+from dataclasses import asdict
 
 import numpy as np
 import pytest
 
 from controller.domain.cell import CellFormat
+from controller.estimation.charge_balance import slippage
+from controller.estimation.half_cycles import later_half
 from controller.estimation.short_watch import (
     BINS,
     LEVELS,
@@ -17,7 +21,7 @@ from controller.estimation.short_watch import (
     interrupt,
     observe,
 )
-from controller.estimation.shorts import ShortMemory, follow, judge
+from controller.estimation.shorts import ShortMemory, follow, judge, memory_from
 from hil import records
 
 NOMINAL_AH = 1e-3
@@ -133,7 +137,7 @@ def test_memory_does_not_grow():
     before = records.record_dtype(ShortWatch, records.lengths_of(watch)).itemsize
     half_cycle(watch, 0.0, 1e-3, hours=2.0)
     after = records.record_dtype(ShortWatch, records.lengths_of(watch)).itemsize
-    assert before == after < 8192
+    assert before == after < 16384
     assert len(watch.bins) == LEVELS * BINS
 
 
@@ -174,6 +178,165 @@ def test_charge_beyond_the_discharge_before_counts_as_leakage():
     # nor is one that does not follow at once compared with a discharge of long ago
     later = figures_like(leaky, number=7)
     assert not judge(after(history), later, CellFormat.ANODE_FREE, NOMINAL_AH).flagged
+
+
+def sound_cycles(random, plain, count, first=0, **hours):
+    """Return cycles of a full cell that discharges itself by 0.2 % of nominal capacity an hour."""
+    out, given_Ah, before = [], 0.98e-3, None
+    for k in range(first, first + count):
+        one = figures_like(
+            plain,
+            number=k,
+            charge_h=3.0,
+            discharge_h=3.0,
+            charged_rest_h=float(random.choice(hours.get("rests_h", [0.5, 4.0]))),
+            temperature_K=298.15 + 0.3 * float(random.standard_normal()),
+        )
+        one = figures_like(one, rest_h=one.charged_rest_h + 0.2, hours=6.2 + one.charged_rest_h)
+        lost_h = one.charge_h + (
+            6.0 if before is None else 0.2 + before.discharge_h + before.charged_rest_h
+        )
+        charge_Ah = given_Ah + 2e-6 * lost_h + 1e-7 * float(random.standard_normal())
+        given_Ah = 0.98e-3 - 2e-6 * one.charged_rest_h
+        out.append(figures_like(one, charge_Ah=charge_Ah, discharge_Ah=given_Ah))
+        before = one
+    return out
+
+
+def test_slippage_is_foretold_from_the_hours_that_a_cell_discharged_itself():
+    _, plain = cycle(ShortWatch(), 0.0, 1)
+    within = []
+    for seed in range(60):
+        cycles = sound_cycles(np.random.default_rng(seed), plain, 12)
+        found = slippage(cycles[:-1], cycles[-2], cycles[-1], NOMINAL_AH)
+        within.append(abs(found.more) <= 2.0 * found.u)
+        assert abs(found.more) < 0.004
+        leaky = figures_like(cycles[-1], charge_Ah=cycles[-1].charge_Ah + 2e-5)
+        more = slippage(cycles[:-1], cycles[-2], leaky, NOMINAL_AH).more
+        assert more == pytest.approx(found.more + 0.02, abs=1e-9)
+    assert np.mean(within) > 0.9
+
+
+def test_a_rest_that_the_cell_has_not_shown_is_foretold_with_more_doubt():
+    _, plain = cycle(ShortWatch(), 0.0, 1)
+    cycles = sound_cycles(np.random.default_rng(1), plain, 10, rests_h=[0.5])
+    shown = slippage(cycles[:-1], cycles[-2], cycles[-1], NOMINAL_AH)
+    rested = figures_like(cycles[-2], charged_rest_h=10.0, rest_h=10.2)
+    unlike = slippage([*cycles[:-2], rested], rested, cycles[-1], NOMINAL_AH)
+    assert unlike.u > 5.0 * shown.u
+
+
+def test_slippage_says_nothing_of_a_cycle_that_does_not_follow_and_of_too_few():
+    _, plain = cycle(ShortWatch(), 0.0, 1)
+    cycles = sound_cycles(np.random.default_rng(2), plain, 9)
+    late = figures_like(cycles[-1], number=12)
+    assert math.isnan(slippage(cycles[:-1], cycles[-2], late, NOMINAL_AH).more)
+    assert math.isnan(slippage(cycles[:3], cycles[2], cycles[3], NOMINAL_AH).more)
+    assert math.isnan(slippage([], None, cycles[3], NOMINAL_AH).more)
+
+
+def test_a_thermometer_that_is_missing_changes_little():
+    _, plain = cycle(ShortWatch(), 0.0, 1)
+    cycles = sound_cycles(np.random.default_rng(3), plain, 12)
+    unmeasured = [figures_like(one, temperature_K=math.nan) for one in cycles]
+    a = slippage(cycles[:-1], cycles[-2], cycles[-1], NOMINAL_AH)
+    b = slippage(unmeasured[:-1], unmeasured[-2], unmeasured[-1], NOMINAL_AH)
+    assert b.more == pytest.approx(a.more, abs=2e-3)
+
+
+def test_a_strip_that_gives_more_than_was_plated_counts_unless_a_rest_came_before():
+    _, plain = cycle(ShortWatch(), 0.0, 1)
+    history = [
+        figures_like(plain, number=k, charge_Ah=1e-3, discharge_Ah=(0.98 + 1e-3 * (k % 2)) * 1e-3)
+        for k in range(6)
+    ]
+    leaky = figures_like(plain, number=6, charge_Ah=1e-3, discharge_Ah=1.04e-3)
+    evidence = judge(after(history), leaky, CellFormat.LI_CU, NOMINAL_AH)
+    assert evidence.flagged
+    assert "strip over plate" in evidence.words[0]
+    rested = figures_like(history[-1], rest_h=4.0)
+    memory = ShortMemory([*history[:-1], rested], rested)
+    assert not judge(memory, leaky, CellFormat.LI_CU, NOMINAL_AH).flagged
+
+
+def foil_cycle(watch, t_s, number, *, ohm, leak_from=2.0, warmer_K=0.0, thermometer=True):
+    """Feed a cycle of an hour each way between two foils; a leak of 2 % begins in a half."""
+    random = np.random.default_rng(number)
+    for half, sign in enumerate((1.0, -1.0)):
+        kelvin = 298.15 + warmer_K * half
+        watch.temperature_K = kelvin if thermometer else math.nan
+        for _ in range(3600):
+            t_s += 1.0
+            falls = 0.98 if half + 1 > leak_from else 1.0
+            voltage_V = 1e-3 * ohm * falls * (1.0 - 0.03 * (kelvin - 298.15))
+            noise_V = 1e-4 * float(random.standard_normal())
+            observe(watch, t_s, sign * 1e-3, sign * voltage_V + noise_V)
+    return t_s, close_cycle(watch, charge_Ah=1e-3, discharge_Ah=1e-3, temperature_K=298.15)
+
+
+@pytest.mark.parametrize(
+    ("last", "found"),
+    [
+        ({}, False),
+        ({"leak_from": 1.0}, True),  # in the rest between the halves
+        ({"leak_from": 0.0}, True),  # between two cycles
+        ({"warmer_K": 0.7}, False),  # the room
+        ({"warmer_K": 0.3, "leak_from": 1.0}, True),
+    ],
+)
+def test_a_leak_that_begins_where_nothing_shows_is_found_against_the_half_before(last, found):
+    watch, memory, t_s, evidence = ShortWatch(), ShortMemory(), 0.0, None
+    random = np.random.default_rng(5)
+    for number in range(9):
+        # the room moves, and the resistance with it
+        changes = {"warmer_K": 0.5 * float(random.standard_normal())} if number < 8 else last
+        ohm = 20.0 + 0.1 * number
+        t_s, figures = foil_cycle(watch, t_s, number, ohm=ohm, **changes)
+        evidence = follow(memory, figures, CellFormat.LI_LI, NOMINAL_AH)
+        assert not evidence.flagged or number == 8
+    assert (evidence.signs.half > 0.001) is found
+    assert evidence.flagged is found
+    if found:
+        assert "half cycle" in evidence.words[0]
+
+
+def test_without_a_thermometer_halves_say_less():
+    us = []
+    for thermometer in (True, False):
+        watch, t_s, history = ShortWatch(), 0.0, []
+        for number in range(6):
+            t_s, figures = foil_cycle(watch, t_s, number, ohm=20.0, thermometer=thermometer)
+            history.append(figures)
+        found = later_half(history[:-1], history[-2], history[-1])
+        assert abs(found.more) < 3.0 * found.u
+        us.append(found.u)
+    assert us[1] > 5.0 * us[0]
+
+
+def test_medians_of_a_half_are_not_moved_by_its_ends_or_a_strip():
+    watch = ShortWatch()
+    t_s = 0.0
+    for k in range(7200):
+        t_s += 1.0
+        high = 3.0 if k >= 6600 else 1.0  # the deposit is used up
+        observe(watch, t_s, 1e-3, 20e-3 * high)
+    for k in range(7200):
+        t_s += 1.0
+        current_A = -3e-3 if k < 900 else -1e-3
+        observe(watch, t_s, current_A, (15.0 if k < 900 else 20.0) * current_A)
+    figures = close_cycle(watch, charge_Ah=2e-3, discharge_Ah=2.5e-3)
+    assert figures.half_Ohm == pytest.approx((20.0, 20.0), rel=1e-9)
+    assert figures.half_A == pytest.approx((1e-3, 1e-3), rel=1e-9)
+    assert all(math.isnan(one) for one in figures.half_K)
+
+
+def test_a_memory_comes_back_from_text():
+    _, plain = cycle(ShortWatch(), 0.0, 1)
+    memory = ShortMemory()
+    for k in range(3):
+        follow(memory, figures_like(plain, number=k), CellFormat.LI_LI, NOMINAL_AH)
+    back = memory_from(json.loads(json.dumps(asdict(memory))))
+    assert repr(back) == repr(memory)
 
 
 def test_a_hold_on_bare_copper_is_no_resistance():
@@ -238,6 +401,7 @@ def test_a_fall_that_is_sudden_and_lasts_is_found_and_a_bend_is_not(changes, fou
         t_s, figures = falling_cycle(watch, t_s, seed)
         history.append(figures)
     t_s, figures = falling_cycle(watch, t_s, 9, **changes)
+    figures = figures_like(figures, half_Ohm=history[-1].half_Ohm)  # a sign of its own
     evidence = judge(after(history), figures, CellFormat.LI_LI, NOMINAL_AH)
     assert (evidence.signs.fall > 0.0) is found
     assert evidence.flagged is found
