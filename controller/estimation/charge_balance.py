@@ -36,7 +36,7 @@ BASE_SD: Final = 0.004
 HOUR_MEAN: Final = 0.004
 HOUR_SD: Final = 0.006
 HOUR_OWN_SD: Final = 0.004
-RATE_SD: Final = 0.012
+RATE_SD: Final = 0.05
 WARMTH_SD: Final = 0.02
 # Scatter of a pair (share of nominal capacity) before the cell has shown its own. Assumed, 3e-4 to
 # 1e-3.
@@ -53,7 +53,7 @@ PRIOR: Final = _prior()
 # What a line does not tell, as standard deviations: a change of the charging rate (each e times)
 # and of the discharging one, each K beyond so many between two cycles up to a most, each hour of
 # rest beyond the usual. Assumed, within a factor of two; set on 5,000 sound cycles of drawn cells.
-RATE_SCATTER: Final = 0.006
+RATE_SCATTER: Final = 0.015
 DISCHARGE_RATE_SCATTER: Final = 0.002
 KELVIN_SCATTER: Final = 0.004
 FREE_K: Final = 0.5
@@ -61,9 +61,14 @@ MOST_WARMTH_SCATTER: Final = 0.012
 CHARGED_REST_SCATTER: Final = 0.002
 DISCHARGED_REST_SCATTER: Final = 0.004
 FREE_H: Final = 0.1
-# After a longer rest in the discharged state than usual inactive lithium comes back, in one cycle
-# or two, as a share of what is plated. Assumed, 0.02-0.04.
+# On Cu, as shares of what is plated: after a longer rest in the discharged state than usual,
+# inactive lithium comes back in one cycle or two, the more the longer; after one in the charged
+# state some of what it took; a cycle at e times the usual rate, or at e times that before it,
+# leaves more or less. Assumed, within a factor of two.
 REVIVED_SCATTER: Final = 0.03
+REVIVED_PER_H: Final = 0.007
+RETURNED_PER_H: Final = 6e-4
+STRIP_RATE_SCATTER: Final = 0.01
 
 
 class _Pair(NamedTuple):
@@ -130,9 +135,21 @@ def strip_over_plate(
     own = median(abs(one - middle) for one in shares) / MAD_PER_SIGMA
     usual = _usual(history)
     rested_h = max(_discharged_rest_h(newest.earlier), _discharged_rest_h(newest.before))
-    revived = REVIVED_SCATTER if rested_h > usual.discharged_rest_h + FREE_H else 0.0
-    variance = own**2 + revived**2 + _variance(newest, usual)
-    return Beyond(figures.discharge_Ah / figures.charge_Ah - middle, math.sqrt(variance))
+    longer_h = max(rested_h - usual.discharged_rest_h - FREE_H, 0.0)
+    rates = (
+        (median(one.charge_A for one in history), figures.charge_A),
+        (median(one.discharge_A for one in history), figures.discharge_A),
+        (newest.before.charge_A, figures.charge_A),
+        (newest.before.discharge_A, figures.discharge_A),
+    )
+    parts = [
+        own,
+        RETURNED_PER_H * max(newest.before.charged_rest_h - usual.charged_rest_h - FREE_H, 0.0),
+        math.hypot(REVIVED_SCATTER, REVIVED_PER_H * longer_h) if longer_h > 0.0 else 0.0,
+        *(STRIP_RATE_SCATTER * _logarithm(a, b) for a, b in rates),
+        *_warmth_scatter(newest),
+    ]
+    return Beyond(figures.discharge_Ah / figures.charge_Ah - middle, math.hypot(*parts))
 
 
 def _newest(
@@ -200,7 +217,7 @@ def _row(pair: _Pair, usual: _Usual) -> list[float]:
 
 def _variance(pair: _Pair, usual: _Usual) -> float:
     """Return what a pair scatters by beyond the cell's own scatter, squared."""
-    earlier, before, after = pair
+    _, before, after = pair
     parts = [
         RATE_SCATTER * _logarithm(before.charge_A, after.charge_A),
         DISCHARGE_RATE_SCATTER * _logarithm(before.discharge_A, after.discharge_A),
@@ -208,7 +225,13 @@ def _variance(pair: _Pair, usual: _Usual) -> float:
         DISCHARGED_REST_SCATTER
         * max(_discharged_rest_h(before) - usual.discharged_rest_h - FREE_H, 0.0),
     ]
-    for one, other in ((earlier, before), (before, after)):
+    return math.fsum(part * part for part in (*parts, *_warmth_scatter(pair)))
+
+
+def _warmth_scatter(pair: _Pair) -> list[float]:
+    """Return what changes of temperature between a pair's cycles scatter by."""
+    out = []
+    for one, other in ((pair.earlier, pair.before), (pair.before, pair.after)):
         beyond_K = abs(_warmer_K(one.temperature_K, other.temperature_K)) - FREE_K
-        parts.append(min(KELVIN_SCATTER * max(beyond_K, 0.0), MOST_WARMTH_SCATTER))
-    return math.fsum(part * part for part in parts)
+        out.append(min(KELVIN_SCATTER * max(beyond_K, 0.0), MOST_WARMTH_SCATTER))
+    return out

@@ -37,14 +37,15 @@ PER_K_SD: Final = 0.02
 PER_RATE_MEAN: Final = 0.2
 PER_RATE_SD: Final = 0.2
 # Scatter of a difference before the cell has shown its own. Assumed, 5e-4 to 2e-3.
-SCATTER: Final = 1e-3
+SCATTER: Final = 1.3e-3
 # What a line does not tell, as standard deviations: where the cycle before ran e times as fast or
-# slow; where none is known before; each K between the halves; each cycle since; each e times by
-# which currents differ from those of the cycle looked at (the line bends). Assumed, within a factor
-# of two.
+# slow; where none is known before; each hour of rest between the halves; each K between them; each
+# cycle since; each e times by which currents differ from those of the cycle looked at (the line
+# bends). Assumed, within a factor of two.
 DRIFT_PER_RATE: Final = 0.006
 DRIFT_AFTER_NOTHING: Final = 0.05
-DRIFT_PER_K: Final = 0.005
+DRIFT_PER_REST_H: Final = 1.2e-3
+DRIFT_PER_K: Final = 0.003
 DRIFT_PER_CYCLE: Final = 7e-4
 UNLIKE_PER_RATE: Final = 0.06
 # Where the temperature moved by more within a half, its median is no half's; halves further apart
@@ -121,11 +122,13 @@ def _within(before: ShortFigures | None, figures: ShortFigures) -> _Halves:
     """Return a cycle's halves; one after another rate, or after nothing known, drifts."""
     follows = before is not None and before.number == figures.number - 1
     drift = _drift(before, figures) if before is not None and follows else DRIFT_AFTER_NOTHING
-    return _halves(figures, 0, figures, 1, drift)
+    rested = DRIFT_PER_REST_H * figures.charged_rest_h
+    return _halves(figures, 0, figures, 1, math.hypot(drift, rested))
 
 
 def _across(before: ShortFigures, after: ShortFigures) -> _Halves:
-    return _halves(before, 1, after, 0, _drift(before, after))
+    rested = DRIFT_PER_REST_H * max(before.rest_h - before.charged_rest_h, 0.0)
+    return _halves(before, 1, after, 0, math.hypot(_drift(before, after), rested))
 
 
 def _drift(before: ShortFigures, after: ShortFigures) -> float:

@@ -69,6 +69,7 @@ LEAST_DENSE_SHARE: Final = 0.9
 NOISE_SCALES: Final = (0.035, 0.028, 0.028, 0.035, 0.05, 0.07, 0.12)
 LONGEST_LEVEL: Final = 6
 LONGEST_LEVEL_UNLIKE: Final = 4
+UNLIKE_NOISE: Final = 0.6  # of what it grew by. Assumed, 0.5-0.8
 SIGMA_PER_MAD: Final = 1.4826
 # A quiet cell's scatter of the decay at rest is not taken for less (V/h), nor for less than a share
 # of the usual decay. Assumed, 0.5-2 mV/h and 2-10 %.
@@ -96,10 +97,14 @@ STRIPPED_V: Final = -0.1
 # slippage are wide for the plant's own sound cells (a fifth of them is used). Assumed, 1-4.
 SLIPPAGE_SIGMAS: Final = 1.0
 BALANCE_SIGMAS: Final = 3.0
-HALF_SIGMAS: Final = 4.0
-# More of nominal capacity in a cycle is more than a soft short takes: then another sign must agree.
-# Assumed, 0.08-0.2.
-MOST_SLIPPAGE: Final = 0.12
+HALF_SIGMAS: Final = 3.0
+# A charge that takes more than this of nominal capacity beyond what is foretold, and at less than
+# this share of its current, is held at its voltage by something that takes as much as it is given,
+# e.g. a shuttle: another sign must agree; so must it where it takes more than a soft short does.
+# Assumed, 0.05-0.15, 0.3-0.7 and 0.2-0.4.
+HELD_SLIPPAGE: Final = 0.08
+HELD_SHARE: Final = 0.5
+MOST_SLIPPAGE: Final = 0.25
 SLIPPAGE_ALONE: Final = 6.5  # log-odds
 TWO_FOILS: Final = (CellFormat.LI_CU, CellFormat.LI_LI)
 
@@ -170,7 +175,7 @@ def signs(
         if len(as_large) >= LEAST_CYCLES:
             noise = _noise(as_large, figures, LONGEST_LEVEL)
         else:
-            noise = _noise(compared, figures, LONGEST_LEVEL_UNLIKE)
+            noise = UNLIKE_NOISE * _noise(compared, figures, LONGEST_LEVEL_UNLIKE)
         quick_returns, slow_returns = (
             float(figures.returns[i] - max(one.returns[i] for one in compared))
             for i in range(SINGLES)
@@ -215,6 +220,16 @@ def _as_large(one: ShortFigures, other: ShortFigures) -> bool:
         and other.charge_Ah > 0.0
         and abs(math.log(one.charge_Ah / other.charge_Ah)) < SAME_CHARGE
     )
+
+
+def _held(history: Sequence[ShortFigures], figures: ShortFigures) -> bool:
+    """Return whether a charge took what it took more than usual at a small current."""
+    alike = [one for one in history if _same_rate(one.charge_A, figures.charge_A, SAME_RATE)]
+    if not alike:
+        return False
+    longer_h = figures.charge_h - median(one.charge_h for one in alike)
+    more_Ah = figures.charge_Ah - median(one.charge_Ah for one in alike)
+    return more_Ah < HELD_SHARE * figures.charge_A * longer_h
 
 
 def _dense(figures: ShortFigures) -> bool:
@@ -479,7 +494,9 @@ def judge(
     parts = {name: weight.of(getattr(found, name)) for name, weight in WEIGHTS.items()}
     if cell_format in TWO_FOILS:
         parts["noise"] = NOISE_OF_FOILS.of(found.noise)
-    if found.slippage > MOST_SLIPPAGE:
+    if found.slippage > MOST_SLIPPAGE or (
+        found.slippage > HELD_SLIPPAGE and _held(memory.sound, figures)
+    ):
         parts["slippage"] = min(parts["slippage"], SLIPPAGE_ALONE)
     telegraph = max(parts["noise"], parts["quick_returns"], parts["slow_returns"])
     new = telegraph + sum(part for name, part in parts.items() if name not in TELEGRAPH)
@@ -528,11 +545,11 @@ WEIGHTS: Final[Mapping[str, Weight]] = MappingProxyType(
         "noise": Weight(1.8, 3.0, 14.0),
         "quick_returns": Weight(1.2, 4.0, 14.0),
         "slow_returns": Weight(2.0, 2.5, 12.0),
-        "slippage": Weight(0.003, 2800.0, 9.0),
+        "slippage": Weight(0.0055, 2800.0, 9.0),
         "depth": Weight(0.003, 1000.0, 9.0),
         "imbalance": Weight(0.001, 1750.0, 8.0),
         "decay_charged": Weight(1.0, 2.5, 4.5),
-        "half": Weight(0.0005, 3000.0, 9.0),
+        "half": Weight(0.0022, 3200.0, 9.0),
         "resistance": Weight(0.1, 30.0, 9.0),
     }
 )
