@@ -52,15 +52,18 @@ def _prior() -> Prior:
 PRIOR: Final = _prior()
 # What a line does not tell, as standard deviations: a change of the charging rate (each e times)
 # and of the discharging one, each K beyond so many between two cycles up to a most, each hour of
-# rest beyond the usual. Assumed, within a factor of two; set on 5,000 sound cycles of drawn cells.
-RATE_SCATTER: Final = 0.015
+# charge beyond twice the usual, and of rest beyond it. Assumed, within a factor of two; set on
+# sound cycles of drawn cells.
+RATE_SCATTER: Final = 0.028
 DISCHARGE_RATE_SCATTER: Final = 0.002
 KELVIN_SCATTER: Final = 0.004
 FREE_K: Final = 0.5
 MOST_WARMTH_SCATTER: Final = 0.012
+CHARGE_SCATTER: Final = 0.008
 CHARGED_REST_SCATTER: Final = 0.002
 DISCHARGED_REST_SCATTER: Final = 0.004
 FREE_H: Final = 0.1
+LONGER: Final = 2.0  # times the usual length of a charge
 # On Cu, as shares of what is plated: after a longer rest in the discharged state than usual,
 # inactive lithium comes back in one cycle or two, the more the longer; after one in the charged
 # state some of what it took; a cycle at e times the usual rate, or at e times that before it,
@@ -83,13 +86,14 @@ class _Usual(NamedTuple):
     """What most cycles of the cell were like."""
 
     temperature_K: float
+    charge_h: float
     charged_rest_h: float
     discharged_rest_h: float
 
 
 def slippage(
     history: Sequence[ShortFigures],
-    last: ShortFigures | None,
+    recent: Sequence[ShortFigures],
     figures: ShortFigures,
     nominal_capacity_Ah: float,
 ) -> Beyond:
@@ -101,12 +105,13 @@ def slippage(
     ----------
     history : sequence of ShortFigures
         Sound cycles before, oldest first; only those that follow each other at once are compared.
-    last, figures : ShortFigures
-        The cycle before, sound or not, and the cycle itself.
+    recent : sequence of ShortFigures
+        The last two cycles, sound or not, oldest first.
+    figures : ShortFigures
     nominal_capacity_Ah : float
     """
     pairs = _pairs(history)
-    newest = _newest(history, last, figures)
+    newest = _newest(recent, figures)
     if newest is None or len(pairs) < LEAST_PAIRS:
         return UNKNOWN
     pairs.append(newest)
@@ -121,13 +126,13 @@ def slippage(
 
 
 def strip_over_plate(
-    history: Sequence[ShortFigures], last: ShortFigures | None, figures: ShortFigures
+    history: Sequence[ShortFigures], recent: Sequence[ShortFigures], figures: ShortFigures
 ) -> Beyond:
     """Return how much more than foretold the strip of a cycle on Cu is of what was plated.
 
     As a share of what was plated; parameters as in `slippage`.
     """
-    newest = _newest(history, last, figures)
+    newest = _newest(recent, figures)
     shares = [one.discharge_Ah / one.charge_Ah for one in history if one.charge_Ah > 0.0]
     if newest is None or len(shares) < LEAST_PAIRS:
         return UNKNOWN
@@ -152,19 +157,17 @@ def strip_over_plate(
     return Beyond(figures.discharge_Ah / figures.charge_Ah - middle, math.hypot(*parts))
 
 
-def _newest(
-    history: Sequence[ShortFigures], last: ShortFigures | None, figures: ShortFigures
-) -> _Pair | None:
+def _newest(recent: Sequence[ShortFigures], figures: ShortFigures) -> _Pair | None:
     """Return the pair that a cycle makes with the one before; None where it does not follow it."""
-    if last is None or figures.number != last.number + 1 or not figures.charge_Ah > 0.0:
+    if not recent or figures.number != recent[-1].number + 1 or not figures.charge_Ah > 0.0:
         return None
-    earlier = [one for one in history if one.number == last.number - 1]
-    return _Pair(earlier[0] if earlier else last, last, figures)
+    return _Pair(recent[0], recent[-1], figures)
 
 
 def _usual(history: Sequence[ShortFigures]) -> _Usual:
     return _Usual(
         median(one.temperature_K for one in history),
+        median(one.charge_h for one in history),
         median(one.charged_rest_h for one in history),
         median(_discharged_rest_h(one) for one in history),
     )
@@ -221,6 +224,7 @@ def _variance(pair: _Pair, usual: _Usual) -> float:
     parts = [
         RATE_SCATTER * _logarithm(before.charge_A, after.charge_A),
         DISCHARGE_RATE_SCATTER * _logarithm(before.discharge_A, after.discharge_A),
+        CHARGE_SCATTER * max(after.charge_h - LONGER * usual.charge_h, 0.0),
         CHARGED_REST_SCATTER * max(before.charged_rest_h - usual.charged_rest_h - FREE_H, 0.0),
         DISCHARGED_REST_SCATTER
         * max(_discharged_rest_h(before) - usual.discharged_rest_h - FREE_H, 0.0),

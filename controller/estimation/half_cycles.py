@@ -15,7 +15,7 @@ when the later half has fallen.
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from itertools import pairwise
 from typing import Final, NamedTuple
 
@@ -43,6 +43,7 @@ SCATTER: Final = 1.3e-3
 # cycle since; each e times by which currents differ from those of the cycle looked at (the line
 # bends). Assumed, within a factor of two.
 DRIFT_PER_RATE: Final = 0.006
+DRIFT_LEFT: Final = 0.5  # of it in the cycle after
 DRIFT_AFTER_NOTHING: Final = 0.05
 DRIFT_PER_REST_H: Final = 1.2e-3
 DRIFT_PER_K: Final = 0.003
@@ -86,7 +87,7 @@ class _Halves(NamedTuple):
 
 
 def later_half(
-    history: Sequence[ShortFigures], last: ShortFigures | None, figures: ShortFigures
+    history: Sequence[ShortFigures], recent: Sequence[ShortFigures], figures: ShortFigures
 ) -> Beyond:
     """Return by how much more than usual a half cycle's resistance fell below that before it.
 
@@ -96,21 +97,32 @@ def later_half(
     ----------
     history : sequence of ShortFigures
         Sound cycles before, oldest first.
-    last : ShortFigures or None
-        The cycle before, sound or not.
+    recent : sequence of ShortFigures
+        The last two cycles, sound or not, oldest first.
     figures : ShortFigures
     """
-    within = [_within(_before(history, one), one) for one in history]
-    across = [_across(a, b) for a, b in pairwise(history) if b.number == a.number + 1]
-    found = [_beyond(within, _within(last, figures))]
-    if last is not None and figures.number == last.number + 1:
-        found.append(_beyond(across, _across(last, figures)))
+    known = {one.number: one for one in (*history, *recent, figures)}
+    drifts = _drifts([known[number] for number in sorted(known)])
+    within = [_within(one, drifts) for one in history]
+    across = [_across(a, b, drifts) for a, b in pairwise(history) if b.number == a.number + 1]
+    found = [_beyond(within, _within(figures, drifts))]
+    if recent and figures.number == recent[-1].number + 1:
+        found.append(_beyond(across, _across(recent[-1], figures, drifts)))
     return max(found, key=lambda one: one.more / one.u if one.more == one.more else -math.inf)
 
 
-def _before(history: Sequence[ShortFigures], figures: ShortFigures) -> ShortFigures | None:
-    """Return the cycle before one, where it is known."""
-    return next((one for one in history if one.number == figures.number - 1), None)
+def _drifts(chain: Sequence[ShortFigures]) -> dict[int, float]:
+    """Return by number how far a cycle drifts after others of another rate, up to two before it."""
+    out, since = {}, 0.0
+    for before, one in pairwise([chain[0], *chain]):
+        if one.number == before.number + 1:
+            apart = _apart(before, one)
+            changed = DRIFT_PER_RATE * apart if apart > SAME_CURRENT else 0.0
+            out[one.number] = math.hypot(changed, since)
+            since = DRIFT_LEFT * changed
+        else:
+            out[one.number], since = DRIFT_AFTER_NOTHING, 0.0
+    return out
 
 
 def _apart(one: ShortFigures, other: ShortFigures) -> float:
@@ -118,23 +130,14 @@ def _apart(one: ShortFigures, other: ShortFigures) -> float:
     return max(abs(_between(a, b)) for a, b in zip(one.half_A, other.half_A, strict=True))
 
 
-def _within(before: ShortFigures | None, figures: ShortFigures) -> _Halves:
-    """Return a cycle's halves; one after another rate, or after nothing known, drifts."""
-    follows = before is not None and before.number == figures.number - 1
-    drift = _drift(before, figures) if before is not None and follows else DRIFT_AFTER_NOTHING
+def _within(figures: ShortFigures, drifts: Mapping[int, float]) -> _Halves:
     rested = DRIFT_PER_REST_H * figures.charged_rest_h
-    return _halves(figures, 0, figures, 1, math.hypot(drift, rested))
+    return _halves(figures, 0, figures, 1, math.hypot(drifts[figures.number], rested))
 
 
-def _across(before: ShortFigures, after: ShortFigures) -> _Halves:
+def _across(before: ShortFigures, after: ShortFigures, drifts: Mapping[int, float]) -> _Halves:
     rested = DRIFT_PER_REST_H * max(before.rest_h - before.charged_rest_h, 0.0)
-    return _halves(before, 1, after, 0, math.hypot(_drift(before, after), rested))
-
-
-def _drift(before: ShortFigures, after: ShortFigures) -> float:
-    """Return how far a cell drifts after a cycle of another rate."""
-    apart = _apart(before, after)
-    return DRIFT_PER_RATE * apart if apart > SAME_CURRENT else 0.0
+    return _halves(before, 1, after, 0, math.hypot(drifts[after.number], rested))
 
 
 def _halves(

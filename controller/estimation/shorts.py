@@ -35,7 +35,7 @@ from typing import Any, Final, NamedTuple
 from controller.domain.cell import CellFormat
 from controller.domain.sample import NAN
 from controller.domain.total_math import safe_divide
-from controller.estimation.charge_balance import slippage, strip_over_plate
+from controller.estimation.charge_balance import LONGER, slippage, strip_over_plate
 from controller.estimation.half_cycles import later_half
 from controller.estimation.short_watch import (
     CHARGED,
@@ -52,6 +52,7 @@ from controller.estimation.short_watch import (
 # Cycles to compare with, and how many are remembered. Assumed, 3 to 5 and 8 to 20.
 LEAST_CYCLES: Final = 3
 MOST_CYCLES: Final = 12
+RECENT_CYCLES: Final = 2
 LAST_CYCLES: Final = 5  # of them, for a resistance
 # Currents within this (logarithm) are the same rate; rests within it and this time the same rest.
 SAME_RATE: Final = 0.15
@@ -102,10 +103,10 @@ HALF_SIGMAS: Final = 3.0
 # this share of its current, is held at its voltage by something that takes as much as it is given,
 # e.g. a shuttle: another sign must agree; so must it where it takes more than a soft short does.
 # Assumed, 0.05-0.15, 0.3-0.7 and 0.2-0.4.
-HELD_SLIPPAGE: Final = 0.08
+HELD_SLIPPAGE: Final = 0.12
 HELD_SHARE: Final = 0.5
 MOST_SLIPPAGE: Final = 0.25
-SLIPPAGE_ALONE: Final = 6.5  # log-odds
+NOT_ALONE: Final = 6.5  # log-odds
 TWO_FOILS: Final = (CellFormat.LI_CU, CellFormat.LI_LI)
 
 
@@ -181,13 +182,13 @@ def signs(
             for i in range(SINGLES)
         )
     if not two_foils:
-        found = slippage(history, memory.last, figures, nominal_capacity_Ah)
+        found = slippage(history, memory.recent, figures, nominal_capacity_Ah)
         more = found.more - SLIPPAGE_SIGMAS * found.u
     else:
-        later = later_half(history, memory.last, figures)
+        later = later_half(history, memory.recent, figures)
         half = later.more - HALF_SIGMAS * later.u
     if cell_format is CellFormat.LI_CU:
-        strip = strip_over_plate(history, memory.last, figures)
+        strip = strip_over_plate(history, memory.recent, figures)
         imbalance = strip.more - BALANCE_SIGMAS * strip.u
         depth = _depth(history, figures)
     return Signs(
@@ -434,23 +435,22 @@ class ShortMemory:
     sound : list of ShortFigures
         Cycles that showed no short, oldest first, at most `MOST_CYCLES`: others are held against
         them.
-    last : ShortFigures or None
-        The last cycle, suspect or not.
+    recent : list of ShortFigures
+        The last two cycles, suspect or not, oldest first.
     last_new : float
-        Its evidence's `new`: a leak that goes on shows twice.
+        The last cycle's evidence's `new`: a leak that goes on shows twice.
     """
 
     sound: list[ShortFigures] = field(default_factory=list)
-    last: ShortFigures | None = None
+    recent: list[ShortFigures] = field(default_factory=list)
     last_new: float = 0.0
 
 
 def memory_from(data: Mapping[str, Any]) -> ShortMemory:
     """Return the memory that `dataclasses.asdict` gave, also after JSON."""
-    last = data["last"]
     return ShortMemory(
         [figures_from(one) for one in data["sound"]],
-        None if last is None else figures_from(last),
+        [figures_from(one) for one in data["recent"]],
         data["last_new"],
     )
 
@@ -466,7 +466,8 @@ def follow(
     if not evidence.log_odds > SUSPECT_LOG_ODDS:
         memory.sound.append(figures)
         del memory.sound[:-MOST_CYCLES]
-    memory.last = figures
+    memory.recent.append(figures)
+    del memory.recent[:-RECENT_CYCLES]
     memory.last_new = evidence.new
     return evidence
 
@@ -494,10 +495,8 @@ def judge(
     parts = {name: weight.of(getattr(found, name)) for name, weight in WEIGHTS.items()}
     if cell_format in TWO_FOILS:
         parts["noise"] = NOISE_OF_FOILS.of(found.noise)
-    if found.slippage > MOST_SLIPPAGE or (
-        found.slippage > HELD_SLIPPAGE and _held(memory.sound, figures)
-    ):
-        parts["slippage"] = min(parts["slippage"], SLIPPAGE_ALONE)
+    for name in _not_alone(memory, figures, cell_format, found):
+        parts[name] = min(parts[name], NOT_ALONE)
     telegraph = max(parts["noise"], parts["quick_returns"], parts["slow_returns"])
     new = telegraph + sum(part for name, part in parts.items() if name not in TELEGRAPH)
     log_odds = PRIOR_LOG_ODDS + new + min(CARRIED * memory.last_new, MOST_CARRIED)
@@ -508,6 +507,18 @@ def judge(
         signs=found,
         words=_words(found, figures, parts),
     )
+
+
+def _not_alone(
+    memory: ShortMemory, figures: ShortFigures, cell_format: CellFormat, found: Signs
+) -> list[str]:
+    """Return the signs with which another one must agree in this cycle."""
+    held = found.slippage > HELD_SLIPPAGE and _held(memory.sound, figures)
+    longer = figures.charge_h > LONGER * median(one.charge_h for one in memory.sound or [figures])
+    out = ["slippage"] if held or longer or found.slippage > MOST_SLIPPAGE else []
+    if cell_format is CellFormat.LI_CU:
+        out.append("half")
+    return out
 
 
 def _words(found: Signs, figures: ShortFigures, parts: Mapping[str, float]) -> tuple[str, ...]:
@@ -542,7 +553,7 @@ def _words(found: Signs, figures: ShortFigures, parts: Mapping[str, float]) -> t
 WEIGHTS: Final[Mapping[str, Weight]] = MappingProxyType(
     {
         "fall": Weight(0.0, 4.0, 14.0),
-        "noise": Weight(1.8, 3.0, 14.0),
+        "noise": Weight(2.2, 3.0, 14.0),
         "quick_returns": Weight(1.2, 4.0, 14.0),
         "slow_returns": Weight(2.0, 2.5, 12.0),
         "slippage": Weight(0.0055, 2800.0, 9.0),

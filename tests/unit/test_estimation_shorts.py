@@ -158,7 +158,7 @@ def figures_like(one: ShortFigures, **changes):
 
 def after(history):
     """Return the memory of sound cycles."""
-    return ShortMemory(list(history), history[-1])
+    return ShortMemory(list(history), list(history[-2:]))
 
 
 def test_charge_beyond_the_discharge_before_counts_as_leakage():
@@ -208,11 +208,11 @@ def test_slippage_is_foretold_from_the_hours_that_a_cell_discharged_itself():
     within = []
     for seed in range(60):
         cycles = sound_cycles(np.random.default_rng(seed), plain, 12)
-        found = slippage(cycles[:-1], cycles[-2], cycles[-1], NOMINAL_AH)
+        found = slippage(cycles[:-1], cycles[-3:-1], cycles[-1], NOMINAL_AH)
         within.append(abs(found.more) <= 2.0 * found.u)
         assert abs(found.more) < 0.004
         leaky = figures_like(cycles[-1], charge_Ah=cycles[-1].charge_Ah + 2e-5)
-        more = slippage(cycles[:-1], cycles[-2], leaky, NOMINAL_AH).more
+        more = slippage(cycles[:-1], cycles[-3:-1], leaky, NOMINAL_AH).more
         assert more == pytest.approx(found.more + 0.02, abs=1e-9)
     assert np.mean(within) > 0.9
 
@@ -220,9 +220,9 @@ def test_slippage_is_foretold_from_the_hours_that_a_cell_discharged_itself():
 def test_a_rest_that_the_cell_has_not_shown_is_foretold_with_more_doubt():
     _, plain = cycle(ShortWatch(), 0.0, 1)
     cycles = sound_cycles(np.random.default_rng(1), plain, 10, rests_h=[0.5])
-    shown = slippage(cycles[:-1], cycles[-2], cycles[-1], NOMINAL_AH)
+    shown = slippage(cycles[:-1], cycles[-3:-1], cycles[-1], NOMINAL_AH)
     rested = figures_like(cycles[-2], charged_rest_h=10.0, rest_h=10.2)
-    unlike = slippage([*cycles[:-2], rested], rested, cycles[-1], NOMINAL_AH)
+    unlike = slippage([*cycles[:-2], rested], [cycles[-3], rested], cycles[-1], NOMINAL_AH)
     assert unlike.u > 5.0 * shown.u
 
 
@@ -230,17 +230,17 @@ def test_slippage_says_nothing_of_a_cycle_that_does_not_follow_and_of_too_few():
     _, plain = cycle(ShortWatch(), 0.0, 1)
     cycles = sound_cycles(np.random.default_rng(2), plain, 9)
     late = figures_like(cycles[-1], number=12)
-    assert math.isnan(slippage(cycles[:-1], cycles[-2], late, NOMINAL_AH).more)
-    assert math.isnan(slippage(cycles[:3], cycles[2], cycles[3], NOMINAL_AH).more)
-    assert math.isnan(slippage([], None, cycles[3], NOMINAL_AH).more)
+    assert math.isnan(slippage(cycles[:-1], cycles[-3:-1], late, NOMINAL_AH).more)
+    assert math.isnan(slippage(cycles[:3], cycles[1:3], cycles[3], NOMINAL_AH).more)
+    assert math.isnan(slippage([], [], cycles[3], NOMINAL_AH).more)
 
 
 def test_a_thermometer_that_is_missing_changes_little():
     _, plain = cycle(ShortWatch(), 0.0, 1)
     cycles = sound_cycles(np.random.default_rng(3), plain, 12)
     unmeasured = [figures_like(one, temperature_K=math.nan) for one in cycles]
-    a = slippage(cycles[:-1], cycles[-2], cycles[-1], NOMINAL_AH)
-    b = slippage(unmeasured[:-1], unmeasured[-2], unmeasured[-1], NOMINAL_AH)
+    a = slippage(cycles[:-1], cycles[-3:-1], cycles[-1], NOMINAL_AH)
+    b = slippage(unmeasured[:-1], unmeasured[-3:-1], unmeasured[-1], NOMINAL_AH)
     assert b.more == pytest.approx(a.more, abs=2e-3)
 
 
@@ -255,7 +255,7 @@ def test_a_strip_that_gives_more_than_was_plated_counts_unless_a_rest_came_befor
     assert evidence.flagged
     assert "strip over plate" in evidence.words[0]
     rested = figures_like(history[-1], rest_h=4.0)
-    memory = ShortMemory([*history[:-1], rested], rested)
+    memory = ShortMemory([*history[:-1], rested], [history[-2], rested])
     assert not judge(memory, leaky, CellFormat.LI_CU, NOMINAL_AH).flagged
 
 
@@ -307,7 +307,7 @@ def test_without_a_thermometer_halves_say_less():
         for number in range(6):
             t_s, figures = foil_cycle(watch, t_s, number, ohm=20.0, thermometer=thermometer)
             history.append(figures)
-        found = later_half(history[:-1], history[-2], history[-1])
+        found = later_half(history[:-1], history[-3:-1], history[-1])
         assert abs(found.more) < 3.0 * found.u
         us.append(found.u)
     assert us[1] > 5.0 * us[0]
