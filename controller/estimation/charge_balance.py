@@ -88,7 +88,7 @@ class _Usual(NamedTuple):
     temperature_K: float
     charge_h: float
     charged_rest_h: float
-    discharged_rest_h: float
+    rest_before_h: float
 
 
 def slippage(
@@ -139,8 +139,8 @@ def strip_over_plate(
     middle = median(shares)
     own = median(abs(one - middle) for one in shares) / MAD_PER_SIGMA
     usual = _usual(history)
-    rested_h = max(_discharged_rest_h(newest.earlier), _discharged_rest_h(newest.before))
-    longer_h = max(rested_h - usual.discharged_rest_h - FREE_H, 0.0)
+    rested_h = max(newest.before.rest_before_h, figures.rest_before_h)
+    longer_h = max(rested_h - usual.rest_before_h - FREE_H, 0.0)
     rates = (
         (median(one.charge_A for one in history), figures.charge_A),
         (median(one.discharge_A for one in history), figures.discharge_A),
@@ -169,7 +169,7 @@ def _usual(history: Sequence[ShortFigures]) -> _Usual:
         median(one.temperature_K for one in history),
         median(one.charge_h for one in history),
         median(one.charged_rest_h for one in history),
-        median(_discharged_rest_h(one) for one in history),
+        median(one.rest_before_h for one in history),
     )
 
 
@@ -184,10 +184,6 @@ def _pairs(cycles: Sequence[ShortFigures]) -> list[_Pair]:
         else:
             earlier = None
     return out
-
-
-def _discharged_rest_h(one: ShortFigures) -> float:
-    return max(one.rest_h - one.charged_rest_h, 0.0)
 
 
 def _logarithm(a: float, b: float) -> float:
@@ -207,7 +203,7 @@ def _row(pair: _Pair, usual: _Usual) -> list[float]:
         after.charge_h,
         before.charged_rest_h,
         before.discharge_h,
-        _discharged_rest_h(before),
+        after.rest_before_h,
     )
     warmer_K = _warmer_K(usual.temperature_K, after.temperature_K)
     return [
@@ -226,8 +222,7 @@ def _variance(pair: _Pair, usual: _Usual) -> float:
         DISCHARGE_RATE_SCATTER * _logarithm(before.discharge_A, after.discharge_A),
         CHARGE_SCATTER * max(after.charge_h - LONGER * usual.charge_h, 0.0),
         CHARGED_REST_SCATTER * max(before.charged_rest_h - usual.charged_rest_h - FREE_H, 0.0),
-        DISCHARGED_REST_SCATTER
-        * max(_discharged_rest_h(before) - usual.discharged_rest_h - FREE_H, 0.0),
+        DISCHARGED_REST_SCATTER * max(after.rest_before_h - usual.rest_before_h - FREE_H, 0.0),
     ]
     return math.fsum(part * part for part in (*parts, *_warmth_scatter(pair)))
 

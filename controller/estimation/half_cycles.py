@@ -136,7 +136,7 @@ def _within(figures: ShortFigures, drifts: Mapping[int, float]) -> _Halves:
 
 
 def _across(before: ShortFigures, after: ShortFigures, drifts: Mapping[int, float]) -> _Halves:
-    rested = DRIFT_PER_REST_H * max(before.rest_h - before.charged_rest_h, 0.0)
+    rested = DRIFT_PER_REST_H * after.rest_before_h
     return _halves(before, 1, after, 0, math.hypot(drifts[after.number], rested))
 
 

@@ -153,6 +153,7 @@ class ShortWatch:
         "has_last",
         "held_V",
         "held_s",
+        "idle_s",
         "jump_V",
         "jump_before_V",
         "jump_middle_V",
@@ -176,6 +177,7 @@ class ShortWatch:
         "pyramid_holds",
         "reference_A",
         "rest_after_A",
+        "rest_before_s",
         "rest_first_V",
         "rest_s",
         "rest_sum_t",
@@ -232,6 +234,7 @@ class ShortWatch:
     has_last: int
     held_V: float
     held_s: float
+    idle_s: float
     jump_V: list[float]
     jump_before_V: list[float]
     jump_middle_V: list[float]
@@ -255,6 +258,7 @@ class ShortWatch:
     pyramid_holds: int
     reference_A: float
     rest_after_A: float
+    rest_before_s: float
     rest_first_V: float
     rest_s: float
     rest_sum_t: float
@@ -312,6 +316,7 @@ class ShortWatch:
         self.has_last = 0
         self.held_V = NAN
         self.held_s = 0.0
+        self.idle_s = 0.0
         self.jump_V = [NAN] * SINGLES
         self.jump_before_V = [NAN] * SINGLES
         self.jump_middle_V = [NAN] * SINGLES
@@ -335,6 +340,7 @@ class ShortWatch:
         self.pyramid_holds = 0
         self.reference_A = NAN
         self.rest_after_A = 0.0
+        self.rest_before_s = 0.0
         self.rest_first_V = NAN
         self.rest_s = 0.0
         self.rest_sum_t = 0.0
@@ -488,6 +494,8 @@ def close_block(s: ShortWatch) -> None:
             observe_rest(s, mean_V, length_s)
         if s.rest_after_A > 0.0:
             s.charged_rest_s += length_s
+        else:
+            s.idle_s += length_s
         return
     # Not in a block over an edge: there voltage and current may be of two pulses. Nor of a full
     # cell, whose voltage is no polarisation.
@@ -496,6 +504,8 @@ def close_block(s: ShortWatch) -> None:
     if current_A > 0.0:
         s.charge_A = max(s.charge_A, current_A)
         s.charge_s += length_s
+        s.rest_before_s += s.idle_s
+        s.idle_s = 0.0
     else:
         s.discharge_A = max(s.discharge_A, -current_A)
         s.discharge_s += length_s
@@ -821,6 +831,8 @@ class ShortFigures:
         Time of the cycle, and of it at rest.
     charge_h, charged_rest_h, discharge_h : float
         Time of its charge, of rests after charge, of its discharge.
+    rest_before_h : float
+        Of rests in the discharged state before its charge, whichever cycle they are of.
     steady_h : float
         Time in which the current stood still and the voltage was looked at.
     dense_share : float
@@ -866,6 +878,7 @@ class ShortFigures:
     rest_h: float
     charge_h: float
     charged_rest_h: float
+    rest_before_h: float
     discharge_h: float
     steady_h: float
     dense_share: float
@@ -912,6 +925,7 @@ def close_cycle(
         rest_h=(s.cycle_s - s.charge_s - s.discharge_s) / 3600.0,
         charge_h=s.charge_s / 3600.0,
         charged_rest_h=s.charged_rest_s / 3600.0,
+        rest_before_h=s.rest_before_s / 3600.0,
         discharge_h=s.discharge_s / 3600.0,
         steady_h=s.steady_s / 3600.0,
         dense_share=1.0 - s.sparse_s / s.cycle_s if s.cycle_s > 0.0 else 0.0,
@@ -951,7 +965,7 @@ def close_cycle(
         s.half_n[half] = 0
         s.half_each_s[half] = HALF_MEAN_S
     s.charge_A = s.discharge_A = 0.0
-    s.charge_s = s.charged_rest_s = s.discharge_s = 0.0
+    s.charge_s = s.charged_rest_s = s.rest_before_s = s.discharge_s = 0.0
     s.number += 1
     s.steady_s = s.cycle_s = s.sparse_s = 0.0
     s.polarised_As = s.polarised_Vs = s.start_As = s.start_Vs = 0.0

@@ -30,6 +30,7 @@ def cycle(capacity=0.95, *, ohm=10.0, slow=30.0, efficiency=0.98, noise=1.0, ret
         rest_h=0.33,
         charge_h=3.0,
         charged_rest_h=0.17,
+        rest_before_h=0.16,
         discharge_h=2.67,
         steady_h=5.0,
         dense_share=1.0,

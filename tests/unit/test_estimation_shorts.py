@@ -192,7 +192,7 @@ def sound_cycles(random, plain, count, first=0, **hours):
             charged_rest_h=float(random.choice(hours.get("rests_h", [0.5, 4.0]))),
             temperature_K=298.15 + 0.3 * float(random.standard_normal()),
         )
-        one = figures_like(one, rest_h=one.charged_rest_h + 0.2, hours=6.2 + one.charged_rest_h)
+        one = figures_like(one, rest_before_h=0.2, rest_h=one.charged_rest_h + 0.2)
         lost_h = one.charge_h + (
             6.0 if before is None else 0.2 + before.discharge_h + before.charged_rest_h
         )
@@ -254,9 +254,8 @@ def test_a_strip_that_gives_more_than_was_plated_counts_unless_a_rest_came_befor
     evidence = judge(after(history), leaky, CellFormat.LI_CU, NOMINAL_AH)
     assert evidence.flagged
     assert "strip over plate" in evidence.words[0]
-    rested = figures_like(history[-1], rest_h=4.0)
-    memory = ShortMemory([*history[:-1], rested], [history[-2], rested])
-    assert not judge(memory, leaky, CellFormat.LI_CU, NOMINAL_AH).flagged
+    rested = figures_like(leaky, rest_before_h=4.0)
+    assert not judge(after(history), rested, CellFormat.LI_CU, NOMINAL_AH).flagged
 
 
 def foil_cycle(watch, t_s, number, *, ohm, leak_from=2.0, warmer_K=0.0, thermometer=True):
@@ -328,6 +327,29 @@ def test_medians_of_a_half_are_not_moved_by_its_ends_or_a_strip():
     assert figures.half_Ohm == pytest.approx((20.0, 20.0), rel=1e-9)
     assert figures.half_A == pytest.approx((1e-3, 1e-3), rel=1e-9)
     assert all(math.isnan(one) for one in figures.half_K)
+
+
+def test_a_rest_in_the_discharged_state_counts_for_the_charge_after_it():
+    """Whether the cycle ends before it, in it or after it."""
+    found = []
+    for closed_after in (0, 1000, 2000):
+        watch, t_s = ShortWatch(), 0.0
+        t_s = half_cycle(watch, t_s, -1e-3, hours=0.5)
+        for k in range(2000):
+            if k == closed_after:
+                close_cycle(watch, charge_Ah=0.0, discharge_Ah=1e-3)
+            t_s += 1.0
+            observe(watch, t_s, 0.0, 0.0)
+        if closed_after == 2000:
+            close_cycle(watch, charge_Ah=0.0, discharge_Ah=1e-3)
+        t_s = half_cycle(watch, t_s, 1e-3, hours=0.5)
+        for _ in range(1000):
+            t_s += 1.0
+            observe(watch, t_s, 0.0, 0.1)
+        t_s = half_cycle(watch, t_s, -1e-3, hours=0.5)
+        found.append(close_cycle(watch, charge_Ah=1e-3, discharge_Ah=1e-3))
+    assert [one.rest_before_h for one in found] == pytest.approx([2000.0 / 3600.0] * 3, abs=2e-3)
+    assert [one.charged_rest_h for one in found] == pytest.approx([1000.0 / 3600.0] * 3, abs=2e-3)
 
 
 def test_a_memory_comes_back_from_text():
