@@ -59,6 +59,7 @@ FALLS: Final = 3
 MODES: Final = 3  # each has its own falls; a rest after discharge has them in any cell
 CHARGED, CHARGED_REST, DISCHARGED = range(MODES)
 FALL_MEANS: Final = 8
+FALL_PARTS: Final = (2, 4, 4)  # of the means of the length before, or blocks, in one of them
 # Sums over the last means, jumps between them, and what the jump of a quarter of the length left of
 # those: rings. The jumps so many means before and after are the course of the voltage.
 FALL_SUMS: Final = 33
@@ -301,7 +302,7 @@ class ShortWatch:
         self.fall_n = [0] * FALLS
         self.fall_part_V = [0.0] * FALLS
         self.fall_part_n = [0] * FALLS
-        self.fall_sum_V = [0.0] * (FALLS * FALL_SUMS)
+        self.fall_sum_V = [0.0] * (2 * FALLS * FALL_SUMS)
         self.first_Ohm = NAN
         self.first_V = NAN
         self.half_A = [0.0] * (HALVES * HALF_MEANS)
@@ -384,9 +385,12 @@ def observe(s: ShortWatch, t_s: float, current_A: float, voltage_V: float) -> No
         s.reference_A = current_A
     elif dt_s > 0.0:
         spend(s, dt_s)
-        share_A = STEADY_SHARE * max(math.fabs(s.reference_A), math.fabs(current_A))
-        resting_A = REST_SHARE * s.largest_A
-        if math.fabs(current_A - s.reference_A) > max(share_A, resting_A):
+        moved_A = math.fabs(current_A - s.reference_A)
+        if (
+            moved_A > REST_SHARE * s.largest_A
+            and moved_A > STEADY_SHARE * math.fabs(s.reference_A)
+            and moved_A > STEADY_SHARE * math.fabs(current_A)
+        ):
             change_current(s, current_A)
     else:
         return
@@ -444,7 +448,9 @@ def spend(s: ShortWatch, dt_s: float) -> None:
         return
     left_s = dt_s
     for _ in range(MOST_BLOCKS):
-        part_s = min(left_s, BLOCK_S - s.block_s)
+        part_s = BLOCK_S - s.block_s
+        if part_s > left_s:
+            part_s = left_s
         s.block_s += part_s
         s.block_As += s.last_A * part_s
         s.block_Vs += s.last_V * part_s
@@ -476,10 +482,37 @@ def close_block(s: ShortWatch) -> None:
     s.before_V = mean_V
     if not s.lowest_V <= mean_V:
         s.lowest_V = mean_V
-    s.largest_A = max(s.largest_A, math.fabs(current_A))
+    size_A = math.fabs(current_A)
+    if size_A > s.largest_A:
+        s.largest_A = size_A
     if START_FROM_S <= s.cycle_s <= START_TO_S:
-        s.start_As += math.fabs(current_A) * length_s
+        s.start_As += size_A * length_s
         s.start_Vs += math.fabs(mean_V) * length_s
+    if s.since_s <= LATE_TO_S:
+        follow_step(s, mean_V, length_s)
+    if s.since_s >= SETTLE_S:
+        s.steady_s += length_s
+    if size_A <= REST_SHARE * s.largest_A:
+        rest_block(s, mean_V, length_s)
+        return
+    # Not in a block over an edge: there voltage and current may be of two pulses. Nor of a full
+    # cell, whose voltage is no polarisation.
+    if s.since_s >= SETTLE_S and -FOILS_V < mean_V < FOILS_V:
+        observe_foils(s, current_A, mean_V, length_s)
+    if current_A > 0.0:
+        if current_A > s.charge_A:
+            s.charge_A = current_A
+        s.charge_s += length_s
+        s.rest_before_s += s.idle_s
+        s.idle_s = 0.0
+    else:
+        if size_A > s.discharge_A:
+            s.discharge_A = size_A
+        s.discharge_s += length_s
+
+
+def follow_step(s: ShortWatch, mean_V: float, length_s: float) -> None:
+    """Note what a block after a change of current says of its resistance. Kernel."""
     if s.step_A == s.step_A and STEP_FROM_S <= s.since_s <= STEP_TO_S:
         s.step_Vs += mean_V * length_s
         s.step_s += length_s
@@ -487,28 +520,16 @@ def close_block(s: ShortWatch) -> None:
         s.first_V = mean_V
     if s.step_from_rest == 1 and s.step_A < 0.0 and LATE_FROM_S <= s.since_s < LATE_TO_S:
         s.late_Ohm = safe_divide(mean_V - s.step_V, s.step_A)
-    if s.since_s >= SETTLE_S:
-        s.steady_s += length_s
-    if math.fabs(current_A) <= REST_SHARE * s.largest_A:
-        if REST_FROM_S <= s.since_s <= REST_TO_S:
-            observe_rest(s, mean_V, length_s)
-        if s.rest_after_A > 0.0:
-            s.charged_rest_s += length_s
-        else:
-            s.idle_s += length_s
-        return
-    # Not in a block over an edge: there voltage and current may be of two pulses. Nor of a full
-    # cell, whose voltage is no polarisation.
-    if s.since_s >= SETTLE_S and -FOILS_V < mean_V < FOILS_V:
-        observe_foils(s, current_A, mean_V, length_s)
-    if current_A > 0.0:
-        s.charge_A = max(s.charge_A, current_A)
-        s.charge_s += length_s
-        s.rest_before_s += s.idle_s
-        s.idle_s = 0.0
+
+
+def rest_block(s: ShortWatch, mean_V: float, length_s: float) -> None:
+    """Use the mean of a block without current. Kernel."""
+    if REST_FROM_S <= s.since_s <= REST_TO_S:
+        observe_rest(s, mean_V, length_s)
+    if s.rest_after_A > 0.0:
+        s.charged_rest_s += length_s
     else:
-        s.discharge_A = max(s.discharge_A, -current_A)
-        s.discharge_s += length_s
+        s.idle_s += length_s
 
 
 def observe_rest(s: ShortWatch, mean_V: float, length_s: float) -> None:
@@ -631,15 +652,14 @@ def observe_course(s: ShortWatch, current_A: float, mean_V: float) -> None:
     if s.fall_base_V != s.fall_base_V:
         s.fall_base_V = course_V
     above_V = course_V - s.fall_base_V
-    each_s = BLOCK_S
     for i in range(FALLS):
+        n = s.fall_part_n[i] + 1
+        s.fall_part_n[i] = n
         s.fall_part_V[i] += above_V
-        s.fall_part_n[i] += 1
-        if s.fall_part_n[i] * FALL_MEANS * each_s < FALL_S[i]:
-            break
+        if n < FALL_PARTS[i]:
+            return
         # Means of a length are those of which the next one's are made.
-        above_V = s.fall_part_V[i] / s.fall_part_n[i]
-        each_s = FALL_S[i] / FALL_MEANS
+        above_V = s.fall_part_V[i] / n
         observe_fall(s, i, current_A, above_V, mean_V)
         s.fall_part_V[i] = 0.0
         s.fall_part_n[i] = 0
@@ -654,46 +674,45 @@ def observe_fall(s: ShortWatch, i: int, current_A: float, above_V: float, mean_V
     """
     n = s.fall_n[i] + 1
     s.fall_n[i] = n
-    at = i * FALL_SUMS
-    last_V = s.fall_sum_V[at + (n - 1) % FALL_SUMS] if n > 1 else 0.0
-    sum_V = last_V + above_V
-    s.fall_sum_V[at + n % FALL_SUMS] = sum_V
+    sums_V = s.fall_sum_V
+    # Each sum stands in its ring twice, so that those before it lie below it without a break.
+    at = 2 * FALL_SUMS * i + FALL_SUMS + n % FALL_SUMS
     if n == 1:
-        s.fall_sum_V[at] = 0.0
+        sums_V[at - 1] = 0.0
+        sums_V[at - 1 - FALL_SUMS] = 0.0
+    sum_V = sums_V[at - 1] + above_V
+    sums_V[at] = sum_V
+    sums_V[at - FALL_SUMS] = sum_V
     if n < 4 * FALL_MEANS:
         return
-    sums_V = s.fall_sum_V
-    first_V = sums_V[at + (n - 32) % FALL_SUMS]
-    before_V = sums_V[at + (n - 24) % FALL_SUMS]
-    middle_V = sums_V[at + (n - 16) % FALL_SUMS]
-    after_V = sums_V[at + (n - 8) % FALL_SUMS]
+    first_V = sums_V[at - 32]
+    before_V = sums_V[at - 24]
+    middle_V = sums_V[at - 16]
+    after_V = sums_V[at - 8]
     rise_V = middle_V - before_V - (before_V - first_V)
     goes_on_V = sum_V - after_V - (after_V - middle_V)
     jump_V = jump_between(first_V, before_V, middle_V, after_V, sum_V)
     # How much steeper the course is before than after: a peak falls, and goes on another way.
     kink_V = rise_V - goes_on_V
     quick_V = jump_between(
-        sums_V[at + (n - 20) % FALL_SUMS],
-        sums_V[at + (n - 18) % FALL_SUMS],
-        middle_V,
-        sums_V[at + (n - 14) % FALL_SUMS],
-        sums_V[at + (n - 12) % FALL_SUMS],
+        sums_V[at - 20], sums_V[at - 18], middle_V, sums_V[at - 14], sums_V[at - 12]
     )
     jump_V /= 8.0
     quick_V /= 2.0
     if mean_V > 0.0:
         jump_V = -jump_V
         quick_V = -quick_V
-    left_V = jump_V - FALL_BENT * max(jump_V - FALL_SHARP * quick_V, 0.0)
-    left_V -= FALL_KINK * math.fabs(kink_V) / 8.0
+    left_V = jump_V - FALL_KINK * math.fabs(kink_V) / 8.0
+    if jump_V > FALL_SHARP * quick_V:
+        left_V -= FALL_BENT * (jump_V - FALL_SHARP * quick_V)
     at = i * FALL_JUMPS
     s.fall_jump_V[at + n % FALL_JUMPS] = jump_V
     s.fall_left_V[at + n % FALL_JUMPS] = left_V
     if n < 4 * FALL_MEANS + 2 * FALL_BESIDE:
         return
-    beside_V = max(
-        math.fabs(s.fall_jump_V[at + (n - 2 * FALL_BESIDE) % FALL_JUMPS]), math.fabs(jump_V)
-    )
+    beside_V = math.fabs(s.fall_jump_V[at + (n - 2 * FALL_BESIDE) % FALL_JUMPS])
+    if math.fabs(jump_V) > beside_V:
+        beside_V = math.fabs(jump_V)
     fall_V = s.fall_left_V[at + (n - FALL_BESIDE) % FALL_JUMPS] - FALL_COURSE * beside_V
     mode = FALLS * CHARGED_REST if s.rest_after_A > 0.0 else -1
     if current_A > REST_SHARE * s.largest_A:

@@ -489,7 +489,8 @@ def judge(
     nominal_capacity_Ah : float
     """
     found = signs(memory, figures, cell_format, nominal_capacity_Ah)
-    if all(math.isnan(one) for one in (found.noise, found.resistance, found.slippage, found.half)):
+    known = (found.noise, found.resistance, found.slippage, found.imbalance, found.half)
+    if all(math.isnan(one) for one in known):
         words = (f"{found.compared} cycles alike to compare with, {LEAST_CYCLES} are needed",)
         return ShortEvidence(probability=NAN, log_odds=NAN, new=0.0, signs=found, words=words)
     parts = {name: weight.of(getattr(found, name)) for name, weight in WEIGHTS.items()}

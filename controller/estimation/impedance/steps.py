@@ -347,7 +347,9 @@ def begin_line(s: Steps, voltage_V: float) -> None:
 def follow_line(s: Steps, dt_s: float, voltage_V: float) -> None:
     """Fit the line on: least squares, the past forgotten, time counted from now. Kernel."""
     s.steady_s += dt_s
-    memory_s = max(LINE_READINGS * dt_s, LINE_SHARE * s.steady_s)
+    memory_s = LINE_READINGS * dt_s
+    if LINE_SHARE * s.steady_s > memory_s:
+        memory_s = LINE_SHARE * s.steady_s
     keep = memory_s / (memory_s + dt_s)
     # the origin of time moves to this reading
     s.line_s2 = keep * (s.line_s2 - 2.0 * dt_s * s.line_s1 + dt_s * dt_s * s.line_s0)
@@ -368,9 +370,15 @@ def follow_line(s: Steps, dt_s: float, voltage_V: float) -> None:
         own_V2 = scatter_V * scatter_V / (1.0 + level_share(s, spread))
         # a few wild readings, or the bend right after an edge, do not become the noise
         s.noise_n += 1.0
+        share = 1.0 / s.noise_n
         if s.noise_n * NOISE_SHARE > 1.0:
-            own_V2 = min(own_V2, NOISE_GROWS * max(s.noise_V2, s.floor_u_V * s.floor_u_V))
-        s.noise_V2 += max(NOISE_SHARE, 1.0 / s.noise_n) * (own_V2 - s.noise_V2)
+            share = NOISE_SHARE
+            most_V2 = NOISE_GROWS * s.floor_u_V * s.floor_u_V
+            if NOISE_GROWS * s.noise_V2 > most_V2:
+                most_V2 = NOISE_GROWS * s.noise_V2
+            if own_V2 > most_V2:
+                own_V2 = most_V2
+        s.noise_V2 += share * (own_V2 - s.noise_V2)
     s.last_moved_V = abs(voltage_V - s.voltage_V)
     s.last_predicted_V = predicted_V + s.origin_V
     s.line_n += 1.0
