@@ -20,14 +20,18 @@ def test_in_class_intervals_cover(in_class: dict[str, Row]) -> None:
         assert in_class[figure].covered_percent > 100.0 * 33.0 / 40.0, figure
 
 
-def test_in_class_the_filter_is_narrower_than_the_last_step_and_scores_better(
+def test_in_class_the_filter_is_narrower_than_the_last_step_and_scores_better_for_r0(
     in_class: dict[str, Row],
 ) -> None:
-    for figure in ("R0", "R(1 s)"):
-        ours, last = in_class[figure], in_class[f"{figure}, last step"]
-        assert ours.score_percent < last.score_percent
-        assert ours.error_percent < last.error_percent
+    ours, last = in_class["R0"], in_class["R0, last step"]
+    assert ours.score_percent < last.score_percent
+    assert ours.error_percent < last.error_percent
     assert in_class["R(1 s)"].half_width_percent < in_class["R(1 s), last step"].half_width_percent
+
+
+def test_what_the_last_step_says_of_its_own_time_is_covered(in_class: dict[str, Row]) -> None:
+    for figure in ("R(1 s), last step", "R(10 s), last step"):
+        assert in_class[figure].covered_percent > 100.0 * 33.0 / 40.0, figure
 
 
 def test_what_is_not_told_is_not_scored(in_class: dict[str, Row]) -> None:
@@ -40,7 +44,7 @@ def test_on_cells_of_another_structure_answers_are_covered(scenario: str) -> Non
     rows = {row.figure: row for row in table(scenario, range(1001, 1009))}
     for figure in ("R(1 s)", "R(10 s)", "R(1 s), last step", "R(10 s), last step"):
         assert rows[figure].covered_percent >= 100.0 * 6.0 / 8.0, figure
-        assert rows[figure].error_percent < 3.0
+        assert rows[figure].error_percent < (0.5 if "step" in figure else 3.0), figure
 
 
 def test_the_same_seed_gives_the_same_claims() -> None:

@@ -192,6 +192,48 @@ def test_the_stated_uncertainty_covers() -> None:
         assert 0.917 <= count / 400 <= 0.993
 
 
+@pytest.mark.parametrize("noise_V", [2e-5, 1e-4])
+def test_a_relaxation_read_once_a_minute_does_not_pull_the_step(noise_V: float) -> None:
+    """A line through its last readings lies below where it ends, by more than they scatter."""
+    times_s = [*np.arange(0.0, 601.0, 60.0).tolist(), 601.0, 602.0, 605.0, 610.0, 660.0]
+
+    def relaxed_V(t_s: float) -> float:
+        return -0.02 * math.log1p(t_s / 20.0)
+
+    inside, errors = 0, []
+    for seed in range(200):
+        readings = [
+            (t_s, current_A, voltage_V + relaxed_V(t_s))
+            for t_s, current_A, voltage_V in cell(times_s, edge_s=600.0, noise_V=noise_V, seed=seed)
+        ]
+        s = new()
+        value_Ohm, u_Ohm = all_of(
+            s, readings, flags=lambda k: steps.NEW_SET_POINT if k == 11 else 0
+        )[steps.I_10S]
+        errors.append(value_Ohm - answer_Ohm(10.0))
+        inside += abs(errors[-1]) <= 1.96 * u_Ohm
+    assert abs(float(np.mean(errors))) < 0.02 * answer_Ohm(10.0)
+    assert inside >= 180
+
+
+def test_a_voltage_that_scatters_alone_keeps_the_line(monkeypatch) -> None:
+    """Noise that neighbours do not share: the line's level is better than the last reading."""
+    times_s = np.round(np.arange(0.0, 72.0, 0.25), 6).tolist()
+    errors = {}
+    for wanders in (steps.WANDERS, 0.0):
+        monkeypatch.setattr(steps, "WANDERS", wanders)
+        errors[wanders] = [
+            all_of(
+                new(),
+                cell(times_s, noise_V=1e-4, seed=seed, edge_s=60.0),
+                flags=lambda k: steps.NEW_SET_POINT if k == 241 else 0,
+            )[steps.I_10S][0]
+            - answer_Ohm(10.0)
+            for seed in range(100)
+        ]
+    assert np.std(errors[3.0]) < 0.85 * np.std(errors[0.0])
+
+
 WILD = st.one_of(
     st.sampled_from([0.0, -0.0, math.nan, math.inf, -math.inf, 5e-324, 1e308, -1e308]), st.floats()
 )

@@ -89,6 +89,10 @@ NOISE_GROWS: Final = 7.0
 # Rise from the first to the second reading, as a share of the first, from which on the first is
 # not called settled. Assumed, 2-10 %.
 SETTLED_WITHIN: Final = 0.05
+# Readings of which is told whether the voltage wanders; it does where they scatter about the line
+# by so many times (squared) what neighbours differ in. Assumed, 2-4 and 2-5.
+NEAR_READINGS: Final = 2.0
+WANDERS: Final = 3.0
 # The drift under a pulse is fitted in between; what is faster counts into the sum (s). Assumed.
 DRIFT_FROM_S: Final = 2.0
 DRIFT_UNTIL_S: Final = 12.0
@@ -129,9 +133,11 @@ class Steps:
     """
 
     __slots__ = (
+        "apart_V2",
         "at_s",
         "base_V",
         "base_noise_V2",
+        "base_off_V2",
         "base_slope",
         "base_steady_s",
         "base_t0",
@@ -162,6 +168,7 @@ class Steps:
         "last_moved_V",
         "last_predicted_V",
         "last_s",
+        "last_scatter_V",
         "line_n",
         "line_q0",
         "line_q1",
@@ -172,6 +179,8 @@ class Steps:
         "line_y0",
         "line_y1",
         "min_step_A",
+        "near_V2",
+        "near_n",
         "noise_V2",
         "noise_n",
         "of_after_A",
@@ -195,9 +204,11 @@ class Steps:
         "voltage_V",
         "window_AV",
     )
+    apart_V2: float
     at_s: list[float]
     base_V: float
     base_noise_V2: float
+    base_off_V2: float
     base_slope: float
     base_steady_s: float
     base_t0: float
@@ -228,6 +239,7 @@ class Steps:
     last_moved_V: float
     last_predicted_V: float
     last_s: float
+    last_scatter_V: float
     line_n: float
     line_q0: float
     line_q1: float
@@ -238,6 +250,8 @@ class Steps:
     line_y0: float
     line_y1: float
     min_step_A: float
+    near_V2: float
+    near_n: float
     noise_V2: float
     noise_n: float
     of_after_A: float
@@ -341,6 +355,8 @@ def begin_line(s: Steps, voltage_V: float) -> None:
     s.line_n = s.line_s0 = s.line_q0 = 1.0
     s.line_q1 = s.line_q2 = s.line_s1 = s.line_s2 = s.line_y0 = s.line_y1 = 0.0
     s.last_moved_V = 0.0
+    s.last_scatter_V = 0.0
+    s.near_n = s.near_V2 = s.apart_V2 = 0.0
     s.last_predicted_V = voltage_V
 
 
@@ -350,7 +366,7 @@ def follow_line(s: Steps, dt_s: float, voltage_V: float) -> None:
     memory_s = LINE_READINGS * dt_s
     if LINE_SHARE * s.steady_s > memory_s:
         memory_s = LINE_SHARE * s.steady_s
-    keep = memory_s / (memory_s + dt_s)
+    keep = near = memory_s / (memory_s + dt_s)
     # the origin of time moves to this reading
     s.line_s2 = keep * (s.line_s2 - 2.0 * dt_s * s.line_s1 + dt_s * dt_s * s.line_s0)
     s.line_s1 = keep * (s.line_s1 - dt_s * s.line_s0)
@@ -379,6 +395,14 @@ def follow_line(s: Steps, dt_s: float, voltage_V: float) -> None:
             if own_V2 > most_V2:
                 own_V2 = most_V2
         s.noise_V2 += share * (own_V2 - s.noise_V2)
+        # Of late: what readings scatter by, and by how much two neighbours differ in that. A
+        # voltage that bends or wanders leaves the line for several readings on one side.
+        apart_V = scatter_V - s.last_scatter_V
+        near *= near
+        s.near_V2 = near * s.near_V2 + scatter_V * scatter_V
+        s.apart_V2 = near * s.apart_V2 + 0.5 * apart_V * apart_V
+        s.near_n = near * s.near_n + 1.0
+        s.last_scatter_V = scatter_V
     s.last_moved_V = abs(voltage_V - s.voltage_V)
     s.last_predicted_V = predicted_V + s.origin_V
     s.line_n += 1.0
@@ -407,6 +431,7 @@ def begin_edge(s: Steps, dt_s: float, current_A: float, voltage_V: float, flags:
     s.fit_n = s.fit_x = s.fit_xx = s.fit_y = s.fit_xy = 0.0
     s.base_steady_s = s.steady_s
     s.base_noise_V2 = s.noise_V2
+    s.base_off_V2 = 0.0
     spread = s.line_s0 * s.line_s2 - s.line_s1 * s.line_s1
     if s.last_moved_V > abs(voltage_V - s.voltage_V) and s.line_n > 1.0:
         # The voltage was read after the current: the row before the edge has the new voltage.
@@ -424,6 +449,14 @@ def begin_edge(s: Steps, dt_s: float, current_A: float, voltage_V: float, flags:
         s.base_t0 = level_share(s, spread)
         s.base_t1 = 2.0 * (s.line_q1 * (a * c + b * b) - b * (a * s.line_q0 + c * s.line_q2))
         s.base_t2 = b * b * s.line_q0 - 2.0 * b * c * s.line_q1 + c * c * s.line_q2
+        s.base_off_V2 = max(s.near_V2 - s.apart_V2, 0.0) / max(s.near_n, 1.0)
+        if s.near_n >= NEAR_READINGS and s.near_V2 > WANDERS * s.apart_V2:
+            # The voltage bends or wanders: the last reading is nearer to it than the line.
+            s.base_off_V2 = 0.0
+            s.base_V = s.voltage_V
+            s.base_t0 = 1.0
+            s.base_t1 = 0.0
+            s.base_noise_V2 = min(s.apart_V2 / s.near_n, s.noise_V2)
     else:
         s.base_V = s.voltage_V
         s.base_slope = s.base_t1 = s.base_t2 = 0.0
@@ -451,7 +484,7 @@ def take(s: Steps, index: int, since_s: float, value_Ohm: float, rest_u_Ohm: flo
     if since_s > 0.0:
         bend_s = since_s * since_s / (since_s + BENDS_AFTER * s.base_steady_s)
     bend *= bend_s * bend_s
-    voltage_V2 = s.base_noise_V2 + line_V2 + s.floor_u_V * s.floor_u_V + bend
+    voltage_V2 = s.base_noise_V2 + line_V2 + s.floor_u_V * s.floor_u_V + bend + s.base_off_V2
     gain_Ohm = s.ratio_u * value_Ohm
     s.value_Ohm[index] = value_Ohm
     s.u_Ohm[index] = safe_sqrt(
