@@ -90,8 +90,8 @@ NOISE_GROWS: Final = 7.0
 # not called settled. Assumed, 2-10 %.
 SETTLED_WITHIN: Final = 0.05
 # Readings of which is told whether the voltage wanders; it does where they scatter about the line
-# by so many times (squared) what neighbours differ in. Assumed, 2-4 and 2-5.
-NEAR_READINGS: Final = 2.0
+# by so many times (squared) what neighbours differ in. Assumed, 1.4-3 and 2-5.
+NEAR_READINGS: Final = 1.5
 WANDERS: Final = 3.0
 # The drift under a pulse is fitted in between; what is faster counts into the sum (s). Assumed.
 DRIFT_FROM_S: Final = 2.0
@@ -398,7 +398,7 @@ def follow_line(s: Steps, dt_s: float, voltage_V: float) -> None:
         # Of late: what readings scatter by, and by how much two neighbours differ in that. A
         # voltage that bends or wanders leaves the line for several readings on one side.
         apart_V = scatter_V - s.last_scatter_V
-        near *= near
+        near *= near * near  # a line of few readings still knows its beginning
         s.near_V2 = near * s.near_V2 + scatter_V * scatter_V
         s.apart_V2 = near * s.apart_V2 + 0.5 * apart_V * apart_V
         s.near_n = near * s.near_n + 1.0
