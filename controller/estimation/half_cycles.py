@@ -28,6 +28,7 @@ from controller.estimation.short_watch import ShortFigures
 LEAST_KNOWN: Final = 3
 # Currents within this (logarithm) are the same. Assumed, 0.05-0.15.
 SAME_CURRENT: Final = 0.1
+MOST_APART: Final = 10.0  # of a cycle in which a half is not known
 # Prior: the difference of a sound cell's halves; how much a resistance falls with each K, mean and
 # standard deviation (activation of 15 to 50 kJ/mol). Assumed.
 DIFFERENCE_SD: Final = 0.02
@@ -116,7 +117,7 @@ def _drifts(chain: Sequence[ShortFigures]) -> dict[int, float]:
     out, since = {}, 0.0
     for before, one in pairwise([chain[0], *chain]):
         if one.number == before.number + 1:
-            apart = _apart(before, one)
+            apart = min(_apart(before, one), MOST_APART)
             changed = DRIFT_PER_RATE * apart if apart > SAME_CURRENT else 0.0
             out[one.number] = math.hypot(changed, since)
             since = DRIFT_LEFT * changed
