@@ -328,9 +328,13 @@ def lost_table(lives: Sequence[Life]) -> list[str]:
                 f"| {arm} | {len(mine)} | {len(errors)} | {statistics.median(errors):+.2f} | "
                 f"{_p95(errors):.2f} | {statistics.median(us):.2f} | {_share(hits)} | "
                 f"{_share(last_hits)} | {statistics.median(plain):+.1f} / {_p95(plain):.1f} | "
-                f"{statistics.median(stale):+.1f} / {_p95(stale):.1f} |"
+                f"{_middle_and_p95(stale)} |"
             )
     return out
+
+
+def _middle_and_p95(errors: Sequence[float]) -> str:
+    return f"{statistics.median(errors):+.1f} / {_p95(errors):.1f}" if errors else "-"
 
 
 def end_table(lives: Sequence[Life]) -> list[str]:
