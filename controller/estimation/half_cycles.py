@@ -28,7 +28,7 @@ from controller.estimation.short_watch import ShortFigures
 LEAST_KNOWN: Final = 3
 # Currents within this (logarithm) are the same. Assumed, 0.05-0.15.
 SAME_CURRENT: Final = 0.1
-MOST_APART: Final = 10.0  # of a cycle in which a half is not known
+MOST_RATES_APART: Final = 10.0  # of a cycle in which a half is not known
 # Prior: the difference of a sound cell's halves; how much a resistance falls with each K, mean and
 # standard deviation (activation of 15 to 50 kJ/mol). Assumed.
 DIFFERENCE_SD: Final = 0.02
@@ -117,7 +117,7 @@ def _drifts(chain: Sequence[ShortFigures]) -> dict[int, float]:
     out, since = {}, 0.0
     for before, one in pairwise([chain[0], *chain]):
         if one.number == before.number + 1:
-            apart = min(_apart(before, one), MOST_APART)
+            apart = min(_apart(before, one), MOST_RATES_APART)
             changed = DRIFT_PER_RATE * apart if apart > SAME_CURRENT else 0.0
             out[one.number] = math.hypot(changed, since)
             since = DRIFT_LEFT * changed
@@ -144,7 +144,7 @@ def _across(before: ShortFigures, after: ShortFigures, drifts: Mapping[int, floa
 def _halves(
     before: ShortFigures, before_half: int, after: ShortFigures, after_half: int, drift: float
 ) -> _Halves:
-    """Return two halves; a difference of NaN where the temperature moved within one of them."""
+    """Return two halves; `fallen` is NaN where the temperature moved within or between them."""
     warmer_K = after.half_K[after_half] - before.half_K[before_half]
     steady = not (
         before.half_moved_K[before_half] > MOST_MOVED_K

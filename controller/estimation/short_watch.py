@@ -14,7 +14,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from statistics import quantiles
 from typing import Any, Final
 
@@ -106,6 +106,7 @@ QUARTILE_SIGMAS: Final = 1.150  # the upper quartile of |x| of a normal distribu
 EDGES_V: Final = tuple(LEAST_JUMP_V * math.sqrt(2.0) ** (k + 1) for k in range(BINS))
 
 
+@dataclass(slots=True, eq=False)
 class ShortWatch:
     """What the kernel remembers; a record of numbers, of fixed size.
 
@@ -118,250 +119,86 @@ class ShortWatch:
         Of the cell, set by whoever calls `observe` where it is measured.
     """
 
-    __slots__ = (
-        "before_A",
-        "before_V",
-        "bins",
-        "block_As",
-        "block_Vs",
-        "block_s",
-        "charge_A",
-        "charge_s",
-        "charged_rest_s",
-        "cycle_s",
-        "decay_charged_V_per_h",
-        "discharge_A",
-        "discharge_s",
-        "fall_V",
-        "fall_base_V",
-        "fall_jump_V",
-        "fall_left_V",
-        "fall_n",
-        "fall_part_V",
-        "fall_part_n",
-        "fall_sum_V",
-        "first_Ohm",
-        "first_V",
-        "half_A",
-        "half_As",
-        "half_K",
-        "half_Ks",
-        "half_Ohm",
-        "half_Vs",
-        "half_each_s",
-        "half_n",
-        "half_part_s",
-        "has_last",
-        "held_V",
-        "held_s",
-        "idle_s",
-        "jump_V",
-        "jump_before_V",
-        "jump_middle_V",
-        "jumps",
-        "jumps_V",
-        "known_Ohm",
-        "largest_A",
-        "last_A",
-        "last_V",
-        "last_jump_V",
-        "last_t_s",
-        "late_Ohm",
-        "lowest_V",
-        "middle_V",
-        "newest_V",
-        "number",
-        "oldest_V",
-        "pending_V",
-        "polarised_As",
-        "polarised_Vs",
-        "pyramid_holds",
-        "reference_A",
-        "rest_after_A",
-        "rest_before_s",
-        "rest_first_V",
-        "rest_s",
-        "rest_sum_t",
-        "rest_sum_t2",
-        "rest_sum_tV",
-        "rest_sum_v",
-        "returns",
-        "since_s",
-        "smooth_Ohm",
-        "sparse_s",
-        "start_As",
-        "start_Vs",
-        "steady_s",
-        "step_A",
-        "step_Ohm",
-        "step_V",
-        "step_Vs",
-        "step_from_rest",
-        "step_s",
-        "temperature_K",
-    )
-    before_A: float
-    before_V: float
-    bins: list[int]
-    block_As: float
-    block_Vs: float
-    block_s: float
-    charge_A: float
-    charge_s: float
-    charged_rest_s: float
-    cycle_s: float
-    decay_charged_V_per_h: float
-    discharge_A: float
-    discharge_s: float
-    fall_V: list[float]
-    fall_base_V: float
-    fall_jump_V: list[float]
-    fall_left_V: list[float]
-    fall_n: list[int]
-    fall_part_V: list[float]
-    fall_part_n: list[int]
-    fall_sum_V: list[float]
-    first_Ohm: float
-    first_V: float
-    half_A: list[float]
-    half_As: list[float]
-    half_K: list[float]
-    half_Ks: list[float]
-    half_Ohm: list[float]
-    half_Vs: list[float]
-    half_each_s: list[float]
-    half_n: list[int]
-    half_part_s: list[float]
-    has_last: int
-    held_V: float
-    held_s: float
-    idle_s: float
-    jump_V: list[float]
-    jump_before_V: list[float]
-    jump_middle_V: list[float]
-    jumps: list[int]
-    jumps_V: list[float]
-    known_Ohm: float
-    largest_A: float
-    last_A: float
-    last_V: float
-    last_jump_V: list[float]
-    last_t_s: float
-    late_Ohm: float
-    lowest_V: float
-    middle_V: list[float]
-    newest_V: list[float]
-    number: int
-    oldest_V: list[float]
-    pending_V: list[float]
-    polarised_As: float
-    polarised_Vs: float
-    pyramid_holds: int
-    reference_A: float
-    rest_after_A: float
-    rest_before_s: float
-    rest_first_V: float
-    rest_s: float
-    rest_sum_t: float
-    rest_sum_t2: float
-    rest_sum_tV: float
-    rest_sum_v: float
-    returns: list[int]
-    since_s: float
-    smooth_Ohm: float
-    sparse_s: float
-    start_As: float
-    start_Vs: float
-    steady_s: float
-    step_A: float
-    step_Ohm: float
-    step_V: float
-    step_Vs: float
-    step_from_rest: int
-    step_s: float
-    temperature_K: float
-
-    def __init__(self) -> None:  # noqa: PLR0915 -- a record: one line a field
-        self.before_A = NAN
-        self.before_V = NAN
-        self.bins = [0] * (LEVELS * BINS)
-        self.block_As = 0.0
-        self.block_Vs = 0.0
-        self.block_s = 0.0
-        self.charge_A = 0.0
-        self.charge_s = 0.0
-        self.charged_rest_s = 0.0
-        self.cycle_s = 0.0
-        self.decay_charged_V_per_h = NAN
-        self.discharge_A = 0.0
-        self.discharge_s = 0.0
-        self.fall_V = [NAN] * (MODES * FALLS)
-        self.fall_base_V = NAN
-        self.fall_jump_V = [0.0] * (FALLS * FALL_JUMPS)
-        self.fall_left_V = [0.0] * (FALLS * FALL_JUMPS)
-        self.fall_n = [0] * FALLS
-        self.fall_part_V = [0.0] * FALLS
-        self.fall_part_n = [0] * FALLS
-        self.fall_sum_V = [0.0] * (2 * FALLS * FALL_SUMS)
-        self.first_Ohm = NAN
-        self.first_V = NAN
-        self.half_A = [0.0] * (HALVES * HALF_MEANS)
-        self.half_As = [0.0] * HALVES
-        self.half_K = [0.0] * (HALVES * HALF_MEANS)
-        self.half_Ks = [0.0] * HALVES
-        self.half_Ohm = [0.0] * (HALVES * HALF_MEANS)
-        self.half_Vs = [0.0] * HALVES
-        self.half_each_s = [HALF_MEAN_S] * HALVES
-        self.half_n = [0] * HALVES
-        self.half_part_s = [0.0] * HALVES
-        self.has_last = 0
-        self.held_V = NAN
-        self.held_s = 0.0
-        self.idle_s = 0.0
-        self.jump_V = [NAN] * SINGLES
-        self.jump_before_V = [NAN] * SINGLES
-        self.jump_middle_V = [NAN] * SINGLES
-        self.jumps = [0] * SINGLES
-        self.jumps_V = [0.0] * SINGLES
-        self.known_Ohm = NAN
-        self.largest_A = 0.0
-        self.last_A = NAN
-        self.last_V = NAN
-        self.last_jump_V = [0.0] * SINGLES
-        self.last_t_s = NAN
-        self.late_Ohm = NAN
-        self.lowest_V = NAN
-        self.middle_V = [NAN] * LEVELS
-        self.newest_V = [NAN] * LEVELS
-        self.number = 0
-        self.oldest_V = [NAN] * LEVELS
-        self.pending_V = [NAN] * LEVELS
-        self.polarised_As = 0.0
-        self.polarised_Vs = 0.0
-        self.pyramid_holds = 0
-        self.reference_A = NAN
-        self.rest_after_A = 0.0
-        self.rest_before_s = 0.0
-        self.rest_first_V = NAN
-        self.rest_s = 0.0
-        self.rest_sum_t = 0.0
-        self.rest_sum_t2 = 0.0
-        self.rest_sum_tV = 0.0
-        self.rest_sum_v = 0.0
-        self.returns = [0] * SINGLES
-        self.since_s = 0.0
-        self.smooth_Ohm = NAN
-        self.sparse_s = 0.0
-        self.start_As = 0.0
-        self.start_Vs = 0.0
-        self.steady_s = 0.0
-        self.step_A = NAN
-        self.step_Ohm = NAN
-        self.step_V = NAN
-        self.step_Vs = 0.0
-        self.step_from_rest = 0
-        self.step_s = 0.0
-        self.temperature_K = NAN
+    before_A: float = NAN
+    before_V: float = NAN
+    bins: list[int] = field(default_factory=lambda: [0] * (LEVELS * BINS))
+    block_As: float = 0.0
+    block_Vs: float = 0.0
+    block_s: float = 0.0
+    charge_A: float = 0.0
+    charge_s: float = 0.0
+    charged_rest_s: float = 0.0
+    cycle_s: float = 0.0
+    decay_charged_V_per_h: float = NAN
+    discharge_A: float = 0.0
+    discharge_s: float = 0.0
+    fall_V: list[float] = field(default_factory=lambda: [NAN] * (MODES * FALLS))
+    fall_base_V: float = NAN
+    fall_jump_V: list[float] = field(default_factory=lambda: [0.0] * (FALLS * FALL_JUMPS))
+    fall_left_V: list[float] = field(default_factory=lambda: [0.0] * (FALLS * FALL_JUMPS))
+    fall_n: list[int] = field(default_factory=lambda: [0] * FALLS)
+    fall_part_V: list[float] = field(default_factory=lambda: [0.0] * FALLS)
+    fall_part_n: list[int] = field(default_factory=lambda: [0] * FALLS)
+    fall_sum_V: list[float] = field(default_factory=lambda: [0.0] * (2 * FALLS * FALL_SUMS))
+    first_Ohm: float = NAN
+    first_V: float = NAN
+    half_A: list[float] = field(default_factory=lambda: [0.0] * (HALVES * HALF_MEANS))
+    half_As: list[float] = field(default_factory=lambda: [0.0] * HALVES)
+    half_K: list[float] = field(default_factory=lambda: [0.0] * (HALVES * HALF_MEANS))
+    half_Ks: list[float] = field(default_factory=lambda: [0.0] * HALVES)
+    half_Ohm: list[float] = field(default_factory=lambda: [0.0] * (HALVES * HALF_MEANS))
+    half_Vs: list[float] = field(default_factory=lambda: [0.0] * HALVES)
+    half_each_s: list[float] = field(default_factory=lambda: [HALF_MEAN_S] * HALVES)
+    half_n: list[int] = field(default_factory=lambda: [0] * HALVES)
+    half_part_s: list[float] = field(default_factory=lambda: [0.0] * HALVES)
+    has_last: int = 0
+    held_V: float = NAN
+    held_s: float = 0.0
+    idle_s: float = 0.0
+    jump_V: list[float] = field(default_factory=lambda: [NAN] * SINGLES)
+    jump_before_V: list[float] = field(default_factory=lambda: [NAN] * SINGLES)
+    jump_middle_V: list[float] = field(default_factory=lambda: [NAN] * SINGLES)
+    jumps: list[int] = field(default_factory=lambda: [0] * SINGLES)
+    jumps_V: list[float] = field(default_factory=lambda: [0.0] * SINGLES)
+    known_Ohm: float = NAN
+    largest_A: float = 0.0
+    last_A: float = NAN
+    last_V: float = NAN
+    last_jump_V: list[float] = field(default_factory=lambda: [0.0] * SINGLES)
+    last_t_s: float = NAN
+    late_Ohm: float = NAN
+    lowest_V: float = NAN
+    middle_V: list[float] = field(default_factory=lambda: [NAN] * LEVELS)
+    newest_V: list[float] = field(default_factory=lambda: [NAN] * LEVELS)
+    number: int = 0
+    oldest_V: list[float] = field(default_factory=lambda: [NAN] * LEVELS)
+    pending_V: list[float] = field(default_factory=lambda: [NAN] * LEVELS)
+    polarised_As: float = 0.0
+    polarised_Vs: float = 0.0
+    pyramid_holds: int = 0
+    reference_A: float = NAN
+    rest_after_A: float = 0.0
+    rest_before_s: float = 0.0
+    rest_first_V: float = NAN
+    rest_s: float = 0.0
+    rest_sum_t: float = 0.0
+    rest_sum_t2: float = 0.0
+    rest_sum_tV: float = 0.0
+    rest_sum_v: float = 0.0
+    returns: list[int] = field(default_factory=lambda: [0] * SINGLES)
+    since_s: float = 0.0
+    smooth_Ohm: float = NAN
+    sparse_s: float = 0.0
+    start_As: float = 0.0
+    start_Vs: float = 0.0
+    steady_s: float = 0.0
+    step_A: float = NAN
+    step_Ohm: float = NAN
+    step_V: float = NAN
+    step_Vs: float = 0.0
+    step_from_rest: int = 0
+    step_s: float = 0.0
+    temperature_K: float = NAN
 
 
 def observe(s: ShortWatch, t_s: float, current_A: float, voltage_V: float) -> None:

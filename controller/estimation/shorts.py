@@ -4,8 +4,9 @@ A soft short is a filament that conducts now and then. It shows in ways none of 
 alone: the voltage jumps between two levels while the current stands still (telegraph noise); it
 falls at once and for good when a leak begins; charge goes through the cell without moving lithium
 the way it should (leakage: the charge that a full cell takes exceeds what it gave before, it falls
-faster at rest); the resistance falls against the cell's own history while the trace turns
-rectangular. Each is held against the same cell's cycles before.
+faster at rest); between two foils the resistance of one half of a cycle falls below that of the
+half before, or below the cell's own, while the trace turns rectangular. Each is held against the
+same cell's cycles before.
 
 Usage, once per reading and once per cycle::
 
@@ -54,9 +55,8 @@ LEAST_CYCLES: Final = 3
 MOST_CYCLES: Final = 12
 RECENT_CYCLES: Final = 2
 LAST_CYCLES: Final = 5  # of them, for a resistance
-# Currents within this (logarithm) are the same rate; rests within it and this time the same rest.
+# Currents within this (logarithm) are the same rate; so are shares of rest within it.
 SAME_RATE: Final = 0.15
-SAME_REST_H: Final = 0.1
 # Cycles of about the same charge (logarithm). Assumed, 0.1-0.3.
 SAME_CHARGE: Final = 0.2
 # Resistances are compared at the same temperature (K): 1 K is worth about 7 %. Assumed, 1-3 K.
@@ -142,7 +142,7 @@ class Signs:
     resistance : float
         Logarithm of the usual resistance over this cycle's: positive when it fell.
     compared : int
-        Cycles that it was compared with.
+        Sound cycles that there were to compare with.
     """
 
     noise: float
@@ -164,11 +164,11 @@ def signs(
     cell_format: CellFormat,
     nominal_capacity_Ah: float,
 ) -> Signs:
-    """Compare a cycle with those before it that were run alike."""
+    """Compare a cycle with those before it: run alike, or allowed for where they were not."""
     history = memory.sound
     alike = [one for one in history if _alike(one, figures)]
     two_foils = cell_format in TWO_FOILS
-    noise = quick_returns = slow_returns = more = imbalance = depth = half = NAN
+    noise = quick_returns = slow_returns = slipped = imbalance = depth = half = NAN
     enough = len(alike) >= LEAST_CYCLES
     as_large = [one for one in alike if _dense(one) and _as_large(one, figures)]
     compared = [one for one in (alike if enough else history) if _dense(one)]
@@ -182,8 +182,8 @@ def signs(
             for i in range(SINGLES)
         )
     if not two_foils:
-        found = slippage(history, memory.recent, figures, nominal_capacity_Ah)
-        more = found.more - SLIPPAGE_SIGMAS * found.u
+        taken = slippage(history, memory.recent, figures, nominal_capacity_Ah)
+        slipped = taken.more - SLIPPAGE_SIGMAS * taken.u
     else:
         later = later_half(history, memory.recent, figures)
         half = later.more - HALF_SIGMAS * later.u
@@ -195,7 +195,7 @@ def signs(
         noise=noise,
         quick_returns=quick_returns,
         slow_returns=slow_returns,
-        slippage=more,
+        slippage=slipped,
         depth=depth,
         imbalance=imbalance,
         decay_charged=_above(
@@ -204,7 +204,7 @@ def signs(
         fall=_sudden_fall(history, figures, cell_format),
         half=half,
         resistance=_fallen(alike, figures) if two_foils else NAN,
-        compared=len(alike),
+        compared=len(history),
     )
 
 
@@ -491,8 +491,11 @@ def judge(
     found = signs(memory, figures, cell_format, nominal_capacity_Ah)
     known = (found.noise, found.resistance, found.slippage, found.imbalance, found.half)
     if all(math.isnan(one) for one in known):
-        words = (f"{found.compared} cycles alike to compare with, {LEAST_CYCLES} are needed",)
-        return ShortEvidence(probability=NAN, log_odds=NAN, new=0.0, signs=found, words=words)
+        words = (
+            f"{found.compared} sound cycles to compare with; at least {LEAST_CYCLES} comparable "
+            "ones are needed"
+        )
+        return ShortEvidence(probability=NAN, log_odds=NAN, new=0.0, signs=found, words=(words,))
     parts = {name: weight.of(getattr(found, name)) for name, weight in WEIGHTS.items()}
     if cell_format in TWO_FOILS:
         parts["noise"] = NOISE_OF_FOILS.of(found.noise)
@@ -549,8 +552,8 @@ def _words(found: Signs, figures: ShortFigures, parts: Mapping[str, float]) -> t
     return tuple(texts[name] for name in order if parts[name] > 0.0) or ("no sign of a short",)
 
 
-# Weights of the signs, in log-odds. Assumed, within a factor of two; set on 3,000 sound cycles and
-# 400 shorts of drawn cells (seeds below 20,000), scored on others (scripts/short_detection.py).
+# Weights of the signs, in log-odds. Assumed, within a factor of two; set by hand on about 47,000
+# sound cycles and 2,000 shorts of drawn cells, scored on others (scripts/short_detection.py).
 WEIGHTS: Final[Mapping[str, Weight]] = MappingProxyType(
     {
         "fall": Weight(0.0, 4.0, 14.0),
