@@ -126,24 +126,23 @@ def from_text(text: str, where: str) -> CoreState:
     schema = plain.pop("schema", None)
     if schema != CHECKPOINT_SCHEMA:
         raise RunDirectoryError(
-            f"{where}: checkpoint has schema {schema!r}; this program reads {CHECKPOINT_SCHEMA}"
+            f"{where}: checkpoint has schema {schema!r}; this program reads {CHECKPOINT_SCHEMA}: "
+            "go on with the version that began the run (report.html names it), or begin a new run "
+            "with another --out; what was measured stays whole in run.sqlite"
         )
     scheduler = plain.pop("scheduler")
     scheduler["opportunities"] = [Opportunity(**one) for one in scheduler["opportunities"]]
     next_key = plain.pop("next_key")
-    checked = plain.pop("short_check", None)  # checkpoints before the check have none
     return CoreState(
         run_state=State(plain.pop("run_state")),
         key=_key(plain.pop("key")),
         next_key=None if next_key is None else _key(next_key),
         progress=_progress_from(plain.pop("progress")),
-        # checkpoints before the opening have none
-        opening_progress=_progress_from(plain.pop("opening_progress", {})),
+        opening_progress=_progress_from(plain.pop("opening_progress")),
         estimator=online.from_dict(plain.pop("estimator")),
         scheduler=SchedulerState(**scheduler),
-        short_check=ShortCheck() if checked is None else short_check.from_dict(checked),
-        # checkpoints before spectra have none
-        staircase=spectrum.from_dict(plain.pop("staircase", None)),
+        short_check=short_check.from_dict(plain.pop("short_check")),
+        staircase=spectrum.from_dict(plain.pop("staircase")),
         history=[figures_from(one) for one in plain.pop("history")],
         **plain,
     )

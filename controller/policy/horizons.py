@@ -326,12 +326,13 @@ def forecast_effects_of(
             if deviation is not None:
                 arms[one.treated].append(deviation)
         treated, withheld = len(arms[True]), len(arms[False])
+        cycles = "cycle" if horizon == 1 else "cycles"
         recovered_Ah = u_Ah = None
         if not_credited:
             reason = not_credited
         elif treated < MINIMUM_PER_ARM:
             reason = (
-                f"{treated} treated opportunities with {horizon} cycles after and "
+                f"{treated} treated opportunities with {horizon} {cycles} after and "
                 f"{TREND_AT_LEAST} before them free of other treatments; "
                 f"{MINIMUM_PER_ARM} are needed"
             )

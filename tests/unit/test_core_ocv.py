@@ -13,6 +13,7 @@ from controller.core.plan import BASELINE_REST, CycleKey
 from controller.core.state import from_text, to_text
 from controller.core.step import CoreConfig
 from controller.domain.command import CHARGE, DISCHARGE, HOLD_0A, TAG_TREATMENT
+from controller.domain.errors import RunDirectoryError
 from controller.domain.events import EventKind
 from controller.domain.figures import CycleKind
 from controller.domain.step import Stage, Step
@@ -374,12 +375,13 @@ def test_what_is_owed_and_learnt_survives_the_checkpoint() -> None:
     assert again.short_check.relaxation.readings == rig.state.short_check.relaxation.readings
 
 
-def test_checkpoints_from_before_the_check_open() -> None:
+def test_a_checkpoint_of_another_program_is_refused_with_what_to_do() -> None:
     plain = json.loads(to_text(Rig(BARE).state))
-    del plain["short_check"], plain["treatments_harmful"]
-    state = from_text(json.dumps(plain), "test")
-    assert state.short_check.due == ""
-    assert state.treatments_harmful == {}
+    plain["schema"] -= 1
+    with pytest.raises(
+        RunDirectoryError, match=r"has schema \d+.*begin a new run with another --out"
+    ):
+        from_text(json.dumps(plain), "runs/old")
 
 
 def test_charging_is_not_forgotten_after_a_pass() -> None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import math
 from dataclasses import replace
 
@@ -171,20 +170,6 @@ def test_a_paused_opening_begins_again() -> None:
     rig.resume()
     assert rig.running() == OPENING[0]
     rig.until(cycling)
-
-
-def test_a_checkpoint_without_an_opening_still_opens() -> None:
-    rig = FoilRig(plain())
-    rig.start()
-    rig.until(cycling)
-    text = to_text(rig.state)
-    old = {
-        key: value
-        for key, value in json.loads(text).items()
-        if key not in ("opening", "opening_progress", "first_decided")
-    }
-    state = from_text(json.dumps(old), "test")
-    assert (state.opening, state.first_decided) == (-1, False)
 
 
 # --- the treatment before the first cycle ---------------------------------------------------------

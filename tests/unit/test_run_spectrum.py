@@ -336,13 +336,6 @@ def test_a_checkpoint_in_mid_spectrum_commands_the_same() -> None:
     assert to_text(state) == to_text(rig.state)
 
 
-def test_a_checkpoint_from_before_spectra_can_be_read() -> None:
-    rig = in_reference_test()
-    text = to_text(rig.state)
-    assert '"staircase": null' in text
-    assert from_text(text.replace('"staircase": null, ', ""), "test").staircase is None
-
-
 def test_without_a_resistance_there_is_no_spectrum_and_the_run_goes_on() -> None:
     rig = in_reference_test(response=0.0)
     assert "no step resistance is known" in past_the_spectrum(rig)[0]
