@@ -25,6 +25,7 @@ from typing import Final, NamedTuple
 
 import numpy as np
 
+from controller.domain.sample import NAN
 from controller.estimation.foretelling import MAD_PER_SIGMA, UNKNOWN, Beyond, Prior, beyond
 from controller.estimation.short_watch import ShortFigures
 
@@ -165,8 +166,9 @@ def _newest(recent: Sequence[ShortFigures], figures: ShortFigures) -> _Pair | No
 
 
 def _usual(history: Sequence[ShortFigures]) -> _Usual:
+    measured_K = [one.temperature_K for one in history if one.temperature_K == one.temperature_K]
     return _Usual(
-        median(one.temperature_K for one in history),
+        median(measured_K) if measured_K else NAN,
         median(one.charge_h for one in history),
         median(one.charged_rest_h for one in history),
         median(one.rest_before_h for one in history),

@@ -244,6 +244,21 @@ def test_a_thermometer_that_is_missing_changes_little():
     assert b.more == pytest.approx(a.more, abs=2e-3)
 
 
+@pytest.mark.parametrize("lost", [0, 4, 8])
+def test_a_thermometer_that_dropped_out_in_one_cycle_hardly_matters_whichever_it_was(lost: int):
+    _, plain = cycle(ShortWatch(), 0.0, 1)
+    cycles = []
+    for k, one in enumerate(sound_cycles(np.random.default_rng(2), plain, 10)):
+        warmer_K = 0.4 * k
+        charge_Ah = one.charge_Ah + 1e-6 * warmer_K  # the warmer, the more self-discharge
+        cycles.append(figures_like(one, charge_Ah=charge_Ah, temperature_K=300.0 + warmer_K))
+    whole = slippage(cycles[:-1], cycles[-3:-1], cycles[-1], NOMINAL_AH)
+    cycles[lost] = figures_like(cycles[lost], temperature_K=math.nan)
+    gap = slippage(cycles[:-1], cycles[-3:-1], cycles[-1], NOMINAL_AH)
+    assert gap.more == pytest.approx(whole.more, abs=3e-4)
+    assert gap.u == pytest.approx(whole.u, rel=0.3)
+
+
 def test_a_strip_that_gives_more_than_was_plated_counts_unless_a_rest_came_before():
     _, plain = cycle(ShortWatch(), 0.0, 1)
     history = [
