@@ -29,6 +29,9 @@ KNEE_WINDOW_V: Final = KNEE_V
 SHORTEST_HOLD_S: Final = 60.0
 # Below this the most probable class is not named. Assumed, 0.5-0.7.
 MIN_PROBABILITY: Final = 0.6
+# A discharge smaller than this share of nominal capacity has no shape: the cell does not answer any
+# more, or there was nothing to take. Assumed, 0.1-1 %.
+LEAST_DISCHARGE: Final = 2e-3
 # Chance that the next discharge ends as this one did. Assumed, 0.9-0.98.
 STAY: Final = 0.95
 # Share of ends that no feature is right about: probabilities keep this far from 0 and 1. Assumed.
@@ -168,7 +171,8 @@ def shape_of(
     polarisation_share : float
         See `EndShape`.
     """
-    if ending.readings == 0 or not ending.nominal_Ah > 0.0:
+    given_Ah = ending.charge_Ah + ending.hold_Ah
+    if ending.readings == 0 or not given_Ah > LEAST_DISCHARGE * ending.nominal_Ah > 0.0:
         return EndShape(NAN, NAN, polarisation_share)
     held = ending.hold_s >= SHORTEST_HOLD_S
     discharge_share = ending.charge_Ah / ending.nominal_Ah

@@ -76,6 +76,9 @@ _SHARES: Final = 41  # grid of the inactive share
 # in a row and the cell is another: what its side currents are is asked anew. Assumed, 4-6 and 2-3.
 ODD_AT_U: Final = 5.0
 ODD_IN_ROW: Final = 2
+# A charge below this share of what the cathode holds at least was cut short by polarisation (no
+# salt, no contact): it says nothing of lithium. Assumed, 0.3-0.7.
+COLLAPSED: Final = 0.5
 _BELIEVED_LOG: Final = -14.0  # of a component's weight, beside the largest
 # A net charge above zero by this many standard uncertainties is lithium that came back.
 REVIVED_AT_U: Final = 2.0
@@ -301,10 +304,12 @@ def close_cycle(
     is called measured.
     """
     known = math.isfinite(figures.net_charge_Ah) and math.isfinite(figures.u_net_charge_Ah)
+    collapsed = known and _comparable(config, figures) and _has_collapsed(state, figures)
     if not known:
         state.starts_empty = 0
     else:
-        _take_charge(state, config, figures)
+        if _comparable(config, figures) and not collapsed:
+            _take_charge(state, config, figures)
         if rest is not None:
             _take_rest(state, config, rest)
         state.missing_Ah -= figures.net_charge_Ah
@@ -313,11 +318,18 @@ def close_cycle(
     state.cycles += 1
     anode = (
         known
+        and not collapsed
         and figures.discharge_end is DischargeEnd.ANODE
         and figures.discharge_end_probability >= ANODE_CERTAIN
     )
-    _count_time(state, config, figures, anode=anode)
-    revived = _revived(state, config, figures, anode=anode)
+    # A charge that collapsed put nothing on the anode: it is as bare as it was.
+    bare = anode or (collapsed and state.anode_ends > 0)
+    _count_time(state, config, figures, bare=bare, charged=not collapsed)
+    if bare:
+        state.anode_ends += 1
+    else:
+        state.anode_ends = 0
+    revived = _revived(state, config, figures, between=anode and _was_bare(state))
     missing = Quantity(
         value_Ah=state.missing_Ah,
         u_Ah=state.u_missing_Ah,
@@ -347,12 +359,18 @@ def _hours(time_s: float) -> float:
 
 
 def _count_time(
-    state: InventoryState, config: InventoryConfig, figures: CycleFigures, *, anode: bool
+    state: InventoryState,
+    config: InventoryConfig,
+    figures: CycleFigures,
+    *,
+    bare: bool,
+    charged: bool,
 ) -> None:
     """Count the hours in which a shuttle and oxidation ran; all of them where nothing is told."""
     duration_h = _hours(figures.duration_s)
-    bare = anode and config.cell_format is not CellFormat.EXCESS_LITHIUM
-    shuttle_h = duration_h - (_hours(figures.spent_s) if bare else 0.0)
+    shuttle_h = duration_h
+    if bare and config.cell_format is not CellFormat.EXCESS_LITHIUM:
+        shuttle_h = duration_h - _hours(figures.spent_s) if charged else 0.0
     oxidation_h = _hours(figures.high_s) if math.isfinite(figures.high_s) else duration_h
     hours = np.array([shuttle_h, oxidation_h])
     state.shuttle_h += shuttle_h
@@ -372,16 +390,31 @@ def _count_time(
             state.cov[:, rate, rate] += (SIDE_WALK * both_Ah / hours[k]) ** 2 * parts[:, k]
 
 
+def _comparable(config: InventoryConfig, figures: CycleFigures) -> bool:
+    """Return whether this cycle's charge is one to compare others with."""
+    return (
+        config.cell_format in {CellFormat.ANODE_FREE, CellFormat.EXCESS_LITHIUM}
+        and figures.kind is CycleKind.BASE
+        and figures.treatment_net_charge_Ah == 0.0
+        and figures.base_charge_Ah > 0.0
+        and not _SPOILING.intersection(figures.flags)
+    )
+
+
+def _has_collapsed(state: InventoryState, figures: CycleFigures) -> bool:
+    """Return whether the charge is far below what the cathode holds.
+
+    It holds at least what it gave in the reference charge less all that is missing since; side
+    currents only add to that. So no loss of lithium and no side current explains less.
+    """
+    if not state.has_reference:
+        return False
+    held_Ah = state.reference_charge_Ah - (state.missing_Ah - state.reference_missing_Ah)
+    return figures.base_charge_Ah < COLLAPSED * held_Ah
+
+
 def _take_charge(state: InventoryState, config: InventoryConfig, figures: CycleFigures) -> None:
     """Compare this cycle's charge with the reference charge; update the side currents."""
-    if (
-        config.cell_format not in {CellFormat.ANODE_FREE, CellFormat.EXCESS_LITHIUM}
-        or figures.kind is not CycleKind.BASE
-        or figures.treatment_net_charge_Ah != 0.0
-        or not figures.base_charge_Ah > 0.0
-        or _SPOILING.intersection(figures.flags)
-    ):
-        return
     if not state.has_reference:
         _refer_to(state, figures)
         return
@@ -470,17 +503,17 @@ def _refer_to(state: InventoryState, figures: CycleFigures) -> None:
         state.cov[:, :, taken] = 0.0
 
 
+def _was_bare(state: InventoryState) -> bool:
+    """Return whether the anode held nothing when the cycle that just ended bare began."""
+    return state.anode_ends > 1 or bool(state.starts_empty and state.cycles == 1)
+
+
 def _revived(
-    state: InventoryState, config: InventoryConfig, figures: CycleFigures, *, anode: bool
+    state: InventoryState, config: InventoryConfig, figures: CycleFigures, *, between: bool
 ) -> Quantity:
     """Return what came back in this cycle: net charge above zero between two anode-limited ends."""
     if not _counts_lithium(config):
         return NOTHING
-    between = anode and (state.anode_ends > 0 or bool(state.starts_empty and state.cycles == 1))
-    if anode:
-        state.anode_ends += 1
-    else:
-        state.anode_ends = 0
     net_Ah, u_Ah = figures.net_charge_Ah, figures.u_net_charge_Ah
     if not between or not net_Ah > REVIVED_AT_U * u_Ah:
         label = Label.MEASURED if between else Label.BOUND

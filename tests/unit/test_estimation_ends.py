@@ -71,6 +71,15 @@ def test_no_voltage_no_shape(voltage_V):
     assert classify_end(shape) == (DischargeEnd.UNKNOWN, 0.0)
 
 
+@pytest.mark.parametrize(("share", "seen"), [(1.9e-3, False), (2.1e-3, True)])
+def test_next_to_no_discharge_has_no_shape(share, seen):
+    ending = new_ending(3.0, NOMINAL_AH)
+    begin_ending(ending)
+    for voltage_V in (3.3, 3.1, 3.0):
+        observe_ending(ending, 5.0, share * NOMINAL_AH / 3.0, -1e-3, voltage_V, 0)
+    assert (end_probabilities(shape_of(ending, EndMemory(), 0.3)) is not None) == seen
+
+
 def test_a_smooth_hold_does_not_collapse_and_a_sudden_one_does():
     ending = new_ending(3.0, NOMINAL_AH)
     falling(ending, [3.3, 3.1, 3.0])

@@ -250,6 +250,35 @@ def test_where_charges_stay_elsewhere_the_side_currents_are_asked_anew(jump_uAh:
     assert last.lost.low_Ah < 39 * 25 * UAH < last.lost.high_Ah
 
 
+def test_a_charge_cut_short_by_polarisation_says_nothing_of_lithium() -> None:
+    """Once its salt is spent a cell stops at both cut-offs at once, whatever lithium there is."""
+    state = new_inventory(CONFIG)
+    for cycle in range(1, 21):
+        alive = close_cycle(
+            state, CONFIG, figures(cycle, NOMINAL_AH - (cycle - 1) * 20 * UAH, -20 * UAH)
+        )
+    assert alive.lost.label is Label.MEASURED
+    for cycle in range(21, 61):
+        dead = close_cycle(state, CONFIG, figures(cycle, 1e-4 * UAH, -1e-5 * UAH))
+        assert dead.lost.label is Label.BOUND
+    assert dead.lost.low_Ah == pytest.approx(alive.lost.low_Ah, abs=8 * UAH)
+    assert dead.lost.high_Ah == pytest.approx(alive.lost.high_Ah, abs=8 * UAH)
+    assert dead.side.high_Ah == pytest.approx(alive.side.high_Ah, abs=20 * UAH)
+    # contact is made again, and the charges compare as before
+    for cycle in range(61, 64):
+        again = close_cycle(
+            state, CONFIG, figures(cycle, NOMINAL_AH - (cycle - 41) * 20 * UAH, -20 * UAH)
+        )
+    assert again.lost.label is Label.MEASURED
+    assert again.lost.value_Ah == pytest.approx(23 * 20 * UAH, abs=4 * UAH)
+
+
+def test_a_small_charge_of_a_cell_that_lost_its_lithium_is_no_collapse() -> None:
+    last = lived(95, lost=30.0)[-1]
+    assert last.lost.label is Label.MEASURED
+    assert last.lost.value_Ah == pytest.approx(95 * 30 * UAH, abs=8 * UAH)
+
+
 def test_a_cycle_without_a_number_leaves_nothing_measured() -> None:
     state = new_inventory(CONFIG)
     close_cycle(state, CONFIG, figures(1, NOMINAL_AH, -20 * UAH))
