@@ -47,6 +47,13 @@ def test_on_cells_of_another_structure_answers_are_covered(scenario: str) -> Non
         assert rows[figure].error_percent < (0.5 if "step" in figure else 3.0), figure
 
 
+def test_one_pair_on_a_cell_of_many_says_so() -> None:
+    """R(10 s) is off by some 8 %; 62 % of the intervals held it before the filter ran ahead."""
+    rows = {row.figure: row for row in table("simulated-cell-one-pair", range(1001, 1021))}
+    assert rows["R(10 s)"].error_percent > 3.0
+    assert rows["R(10 s)"].covered_percent >= 100.0 * 17.0 / 20.0
+
+
 def test_the_same_seed_gives_the_same_claims() -> None:
     assert SCENARIOS["simulated-cell"](7) == SCENARIOS["simulated-cell"](7)
 

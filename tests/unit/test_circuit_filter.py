@@ -240,3 +240,63 @@ def test_filterpy_gives_the_same(pairs: int) -> None:
     assert other.ekf.x[:, 0].tolist() == pytest.approx(states, rel=1e-9)
     scale = np.sqrt(np.outer(np.diag(other.ekf.P), np.diag(other.ekf.P)))
     assert np.max(np.abs(other.ekf.P - matrix(s)) / scale) < 1e-9
+
+
+def many_arcs(count: int) -> list[Row]:
+    """Readings of a cell whose answer spreads over four decades, the current changed at random."""
+    random = np.random.default_rng(3)
+    taus_s, arcs_Ohm = (0.3, 3.0, 30.0, 300.0), (3.0, 4.0, 5.0, 6.0)
+    pairs_V, current_A, left, found = [0.0] * 4, 0.0, 0, []
+    for _ in range(count):
+        flag = 0
+        if left == 0:
+            current_A = float(random.choice([x for x in (0.0, 1e-3, -1e-3) if x != current_A]))
+            left, flag = int(random.integers(30, 600)), NEW_SET_POINT
+        left -= 1
+        for k, (tau_s, r_Ohm) in enumerate(zip(taus_s, arcs_Ohm, strict=True)):
+            pairs_V[k] += (r_Ohm * current_A - pairs_V[k]) * -math.expm1(-1.0 / tau_s)
+        voltage_V = 3.7 + 5.0 * current_A + sum(pairs_V) + 1e-5 * random.standard_normal()
+        found.append((1.0, current_A, voltage_V, flag))
+    return found
+
+
+def test_one_pair_knows_that_it_does_not_fit_a_cell_of_many() -> None:
+    s = new()
+    fed(s, many_arcs(10_000))
+    taus_s, arcs_Ohm = (0.3, 3.0, 30.0, 300.0), (3.0, 4.0, 5.0, 6.0)
+    true_Ohm = 5.0 + sum(
+        r_Ohm * -math.expm1(-10.0 / tau_s) for tau_s, r_Ohm in zip(taus_s, arcs_Ohm, strict=True)
+    )
+    ten = answer_after(s, 10.0)
+    assert abs(ten.value_Ohm - true_Ohm) <= 1.96 * ten.u_Ohm
+    u_by_the_parts_Ohm = circuit(s).u_r1_Ohm
+    s.ahead_off = [0.0] * 8  # as if nothing had run ahead
+    assert abs(ten.value_Ohm - true_Ohm) > 1.96 * answer_after(s, 10.0).u_Ohm
+    assert circuit(s).u_r1_Ohm < u_by_the_parts_Ohm
+
+
+def test_where_the_circuit_fits_running_ahead_adds_next_to_nothing() -> None:
+    s = new()
+    fed(s, rows(6000))
+    ten = answer_after(s, 10.0)
+    s.ahead_off = [0.0] * 8
+    assert ten.u_Ohm <= 1.5 * answer_after(s, 10.0).u_Ohm
+
+
+def test_what_a_copy_is_off_by_counts_only_beyond_chance() -> None:
+    s = new()
+    for off_Ohm in (0.5, -0.5) * 10:
+        f.note_off(s, 4, off_Ohm)
+    assert (
+        answer_after(s, 10.0).u_Ohm != answer_after(s, 10.0).u_Ohm
+    )  # not centred: nothing is said
+    fed(s, rows(900))
+    s.ahead_off = [0.0] * 8
+    plain = answer_after(s, 10.0)
+    for off_Ohm in (0.5, -0.5) * 10:
+        f.note_off(s, 4, off_Ohm)
+    assert answer_after(s, 10.0).u_Ohm == pytest.approx(plain.u_Ohm)
+    for _ in range(30):
+        f.note_off(s, 4, 0.5)
+    assert answer_after(s, 10.0).u_Ohm == pytest.approx(math.hypot(plain.u_Ohm, 0.5), rel=0.01)
+    assert answer_after(s, 10.0).value_Ohm == plain.value_Ohm

@@ -12,6 +12,9 @@ above 0; what a straight line in the logarithm of tau leaves out counts as noise
   filter that is not: it opens up again instead of locking out.
 - Where the current has not changed for several time constants nothing speaks of the parameters:
   they stand still (Schmidt: their uncertainty still counts), and grow no surer.
+- What the circuit cannot be (one pair on a cell of many) no innovation shows, for the filter
+  follows each reading. So at each change of current a copy that learns nothing runs ahead for ten
+  readings; what it is off by on average, beyond chance, widens what is said.
 - Every variance stays above 0, and now and then the whole matrix is factored to see that it is
   positive definite; where it is not, it keeps its diagonal only.
 
@@ -92,13 +95,24 @@ EDGE_READINGS: Final = 10
 EXPLAINED_BELOW: Final = 2.96
 MISFIT_MOST: Final = 1e4
 FIT_SHARE: Final = 0.2
+# A copy runs ahead after an edge and is held against its first reading and the last of these. Share
+# of what was before in the mean over edges; so many edges are left out, in which all is learnt, and
+# so many have to count. Assumed: 0.7-0.9; 1-5; 2-4.
+AHEAD_READINGS: Final = 10
+AHEAD_KEPT: Final = 0.8
+AHEAD_FROM: Final = 3
+AHEAD_LEAST: Final = 2.0
 _EVEN: Final = 0.28867513459481287  # standard deviation of even chances over 1
 _TINY: Final = 1e-300
+_COUNTS: Final = ("ahead_edges", "ahead_n", "centred", "edge_n", "has_last", "readings", "rejected")
 _ONE: Final = 6  # states
 _TWO: Final = 9
 # Places of the variances in the packed triangle.
 _UU, _VV, _GG, _RR, _AA, _TT = 0, 6, 11, 15, 18, 20
 _2UU, _2VV, _2WW, _2GG, _2RR, _2AA, _2TT, _2BB, _2ZZ = 0, 9, 17, 24, 30, 35, 39, 42, 44
+# Places in `ahead_off`, of what a copy was off by at its first and its last reading (Ohm), over
+# edges: weight, sum, sum of squares, sum of squared weights.
+_FIRST, _LAST = 0, 4
 # Places of the parameters after the states.
 _G, _R0, _R1, _T1, _R2, _T2 = range(6)
 SECONDS_PER_HOUR: Final = 3600.0
@@ -138,6 +152,17 @@ class OnePair:
     """The filter with one RC pair; states ``u v1 g r0 r1 ln_tau1``."""
 
     __slots__ = (
+        "ahead_V",
+        "ahead_change_A",
+        "ahead_edges",
+        "ahead_n",
+        "ahead_off",
+        "ahead_r0_Ohm",
+        "ahead_r1_Ohm",
+        "ahead_s",
+        "ahead_slope",
+        "ahead_tau1_s",
+        "ahead_v1_V",
         "centred",
         "current_A",
         "edge_dt_s",
@@ -147,6 +172,7 @@ class OnePair:
         "has_last",
         "held_s",
         "high_t1",
+        "last_off_s",
         "least_Ohm",
         "ln_tau1",
         "low_t1",
@@ -178,6 +204,17 @@ class OnePair:
         "voltage_V",
         "work",
     )
+    ahead_V: float
+    ahead_change_A: float
+    ahead_edges: int
+    ahead_n: int
+    ahead_off: list[float]
+    ahead_r0_Ohm: float
+    ahead_r1_Ohm: float
+    ahead_s: float
+    ahead_slope: float
+    ahead_tau1_s: float
+    ahead_v1_V: float
     centred: int
     current_A: float
     edge_dt_s: float
@@ -187,6 +224,7 @@ class OnePair:
     has_last: int
     held_s: float
     high_t1: float
+    last_off_s: float
     least_Ohm: float
     ln_tau1: float
     low_t1: float
@@ -231,7 +269,7 @@ class OnePair:
     ) -> None:
         for name in self.__slots__:
             setattr(self, name, 0.0)
-        for name in ("centred", "edge_n", "has_last", "readings", "rejected"):
+        for name in _COUNTS:
             setattr(self, name, 0)
         self.r_V2 = noise_V * noise_V
         self.min_step_A = min_step_A
@@ -252,6 +290,7 @@ class OnePair:
         self.high_t1 = self.ln_tau1 + WITHIN_SD * wander.ln_tau_sd
         self.p = [0.0] * 21
         self.work = [0.0] * 21
+        self.ahead_off = [0.0] * 8
         self.p[_UU] = self.p[_VV] = self.r_V2
         self.p[_GG] = slope * slope
         self.p[_RR] = self.most_Ohm2
@@ -263,6 +302,20 @@ class TwoPairs:
     """The filter with two RC pairs; states ``u v1 v2 g r0 r1 ln_tau1 r2 ln_tau2``."""
 
     __slots__ = (
+        "ahead_V",
+        "ahead_change_A",
+        "ahead_edges",
+        "ahead_n",
+        "ahead_off",
+        "ahead_r0_Ohm",
+        "ahead_r1_Ohm",
+        "ahead_r2_Ohm",
+        "ahead_s",
+        "ahead_slope",
+        "ahead_tau1_s",
+        "ahead_tau2_s",
+        "ahead_v1_V",
+        "ahead_v2_V",
         "centred",
         "current_A",
         "edge_dt_s",
@@ -273,6 +326,7 @@ class TwoPairs:
         "held_s",
         "high_t1",
         "high_t2",
+        "last_off_s",
         "least_Ohm",
         "ln_tau1",
         "ln_tau2",
@@ -308,6 +362,20 @@ class TwoPairs:
         "voltage_V",
         "work",
     )
+    ahead_V: float
+    ahead_change_A: float
+    ahead_edges: int
+    ahead_n: int
+    ahead_off: list[float]
+    ahead_r0_Ohm: float
+    ahead_r1_Ohm: float
+    ahead_r2_Ohm: float
+    ahead_s: float
+    ahead_slope: float
+    ahead_tau1_s: float
+    ahead_tau2_s: float
+    ahead_v1_V: float
+    ahead_v2_V: float
     centred: int
     current_A: float
     edge_dt_s: float
@@ -318,6 +386,7 @@ class TwoPairs:
     held_s: float
     high_t1: float
     high_t2: float
+    last_off_s: float
     least_Ohm: float
     ln_tau1: float
     ln_tau2: float
@@ -367,7 +436,7 @@ class TwoPairs:
     ) -> None:
         for name in self.__slots__:
             setattr(self, name, 0.0)
-        for name in ("centred", "edge_n", "has_last", "readings", "rejected"):
+        for name in _COUNTS:
             setattr(self, name, 0)
         self.r_V2 = noise_V * noise_V
         self.min_step_A = min_step_A
@@ -392,6 +461,7 @@ class TwoPairs:
         self.high_t2 = self.ln_tau2 + WITHIN_SD * wander.ln_tau_sd
         self.p = [0.0] * 45
         self.work = [0.0] * 45
+        self.ahead_off = [0.0] * 8
         self.p[_2UU] = self.p[_2VV] = self.p[_2WW] = self.r_V2
         self.p[_2GG] = slope * slope
         self.p[_2RR] = self.most_Ohm2
@@ -436,12 +506,16 @@ def observe_one(s: OnePair, dt_s: float, current_A: float, voltage_V: float, fla
             s.edge_sum = 0.0
             if not s.centred:
                 centre_one(s, change_A, voltage_V)
+            else:
+                start_ahead_one(s, change_A)
         frozen = not s.centred or s.stir_V2 < SPEAKS_FROM * s.r_V2
         through_A = current_A
         loose_A = 0.0
         if not flags & NEW_SET_POINT:
             through_A = 0.5 * (current_A + s.current_A)
             loose_A = _EVEN * change_A
+        if s.ahead_n > 0:
+            run_ahead_one(s, dt_s, through_A, current_A, voltage_V)
         outcome = update_one(s, dt_s, current_A, voltage_V, through_A, loose_A, frozen)
         outcome = judge_one(s, outcome)
     s.has_last = 1
@@ -450,12 +524,49 @@ def observe_one(s: OnePair, dt_s: float, current_A: float, voltage_V: float, fla
     return outcome
 
 
+def start_ahead_one(s: OnePair, change_A: float) -> None:
+    """Let a copy that learns nothing run ahead from this edge. Kernel."""
+    s.ahead_n = AHEAD_READINGS
+    s.ahead_change_A = change_A
+    s.ahead_s = 0.0
+    s.ahead_V = s.u_V
+    s.ahead_slope = s.slope
+    s.ahead_r0_Ohm = s.r0_Ohm
+    s.ahead_v1_V = s.v1_V
+    s.ahead_r1_Ohm = s.r1_Ohm
+    s.ahead_tau1_s = safe_exp(s.ln_tau1)
+    if s.ahead_edges < AHEAD_FROM:
+        s.ahead_edges += 1
+        s.ahead_n = 0
+
+
+def run_ahead_one(
+    s: OnePair, dt_s: float, through_A: float, current_A: float, voltage_V: float
+) -> None:
+    """Carry the copy over an interval; note its error at the first and the last. Kernel."""
+    s.ahead_n -= 1
+    s.ahead_s += dt_s
+    s.ahead_V += through_A * dt_s * s.ahead_slope
+    keep = safe_exp(-safe_divide(dt_s, s.ahead_tau1_s))
+    s.ahead_v1_V = keep * s.ahead_v1_V + (1.0 - keep) * s.ahead_r1_Ohm * through_A
+    if s.ahead_n == AHEAD_READINGS - 1 or s.ahead_n == 0:
+        foretold_V = s.ahead_V + s.ahead_v1_V + s.ahead_r0_Ohm * current_A
+        off_Ohm = safe_divide(voltage_V - foretold_V, s.ahead_change_A)
+        off_Ohm = min(max(off_Ohm, -s.middle_Ohm), s.middle_Ohm)
+        if s.ahead_n > 0:
+            note_off(s, _FIRST, off_Ohm)
+        else:
+            note_off(s, _LAST, off_Ohm)
+            s.last_off_s = s.ahead_s
+
+
 def anchor_one(s: OnePair, current_A: float, voltage_V: float) -> None:
     """Begin at this reading; what was learnt of the circuit stays. Kernel."""
     s.v1_V = s.r1_Ohm * current_A
     s.u_V = voltage_V - s.r0_Ohm * current_A - s.v1_V
     s.stir_V2 = 0.0
     s.rejected = 0
+    s.ahead_n = 0
     part_states(s, _ONE, 2)
     # how far each pair had come is not known
     s.p[_VV] = s.r_V2 + s.v1_V * s.v1_V
@@ -687,18 +798,63 @@ def observe_two(s: TwoPairs, dt_s: float, current_A: float, voltage_V: float, fl
             s.edge_sum = 0.0
             if not s.centred:
                 centre_two(s, change_A, voltage_V)
+            else:
+                start_ahead_two(s, change_A)
         frozen = not s.centred or s.stir_V2 < SPEAKS_FROM * s.r_V2
         through_A = current_A
         loose_A = 0.0
         if not flags & NEW_SET_POINT:
             through_A = 0.5 * (current_A + s.current_A)
             loose_A = _EVEN * change_A
+        if s.ahead_n > 0:
+            run_ahead_two(s, dt_s, through_A, current_A, voltage_V)
         outcome = update_two(s, dt_s, current_A, voltage_V, through_A, loose_A, frozen)
         outcome = judge_two(s, outcome)
     s.has_last = 1
     s.current_A = current_A
     s.voltage_V = voltage_V
     return outcome
+
+
+def start_ahead_two(s: TwoPairs, change_A: float) -> None:
+    """Let a copy that learns nothing run ahead from this edge. Kernel."""
+    s.ahead_n = AHEAD_READINGS
+    s.ahead_change_A = change_A
+    s.ahead_s = 0.0
+    s.ahead_V = s.u_V
+    s.ahead_slope = s.slope
+    s.ahead_r0_Ohm = s.r0_Ohm
+    s.ahead_v1_V = s.v1_V
+    s.ahead_r1_Ohm = s.r1_Ohm
+    s.ahead_tau1_s = safe_exp(s.ln_tau1)
+    s.ahead_v2_V = s.v2_V
+    s.ahead_r2_Ohm = s.r2_Ohm
+    s.ahead_tau2_s = safe_exp(s.ln_tau2)
+    if s.ahead_edges < AHEAD_FROM:
+        s.ahead_edges += 1
+        s.ahead_n = 0
+
+
+def run_ahead_two(
+    s: TwoPairs, dt_s: float, through_A: float, current_A: float, voltage_V: float
+) -> None:
+    """Carry the copy over an interval; note its error at the first and the last. Kernel."""
+    s.ahead_n -= 1
+    s.ahead_s += dt_s
+    s.ahead_V += through_A * dt_s * s.ahead_slope
+    keep = safe_exp(-safe_divide(dt_s, s.ahead_tau1_s))
+    s.ahead_v1_V = keep * s.ahead_v1_V + (1.0 - keep) * s.ahead_r1_Ohm * through_A
+    keep = safe_exp(-safe_divide(dt_s, s.ahead_tau2_s))
+    s.ahead_v2_V = keep * s.ahead_v2_V + (1.0 - keep) * s.ahead_r2_Ohm * through_A
+    if s.ahead_n == AHEAD_READINGS - 1 or s.ahead_n == 0:
+        foretold_V = s.ahead_V + s.ahead_v1_V + s.ahead_v2_V + s.ahead_r0_Ohm * current_A
+        off_Ohm = safe_divide(voltage_V - foretold_V, s.ahead_change_A)
+        off_Ohm = min(max(off_Ohm, -s.middle_Ohm), s.middle_Ohm)
+        if s.ahead_n > 0:
+            note_off(s, _FIRST, off_Ohm)
+        else:
+            note_off(s, _LAST, off_Ohm)
+            s.last_off_s = s.ahead_s
 
 
 def anchor_two(s: TwoPairs, current_A: float, voltage_V: float) -> None:
@@ -708,6 +864,7 @@ def anchor_two(s: TwoPairs, current_A: float, voltage_V: float) -> None:
     s.u_V = voltage_V - s.r0_Ohm * current_A - s.v1_V - s.v2_V
     s.stir_V2 = 0.0
     s.rejected = 0
+    s.ahead_n = 0
     part_states(s, _TWO, 3)
     # how far each pair had come is not known
     s.p[_2VV] = s.r_V2 + s.v1_V * s.v1_V
@@ -1012,6 +1169,14 @@ def update_two(  # noqa: PLR0915 -- one reading, written out
     return outcome
 
 
+def note_off(s: OnePair | TwoPairs, at: int, off_Ohm: float) -> None:
+    """Take one edge into the sums that begin there. Kernel."""
+    s.ahead_off[at] = AHEAD_KEPT * s.ahead_off[at] + 1.0
+    s.ahead_off[at + 1] = AHEAD_KEPT * s.ahead_off[at + 1] + off_Ohm
+    s.ahead_off[at + 2] = AHEAD_KEPT * s.ahead_off[at + 2] + off_Ohm * off_Ohm
+    s.ahead_off[at + 3] = AHEAD_KEPT * AHEAD_KEPT * s.ahead_off[at + 3] + 1.0
+
+
 def part_states(s: OnePair | TwoPairs, size: int, states: int) -> None:
     """Forget how the first states go with all others. Kernel."""
     place = 0
@@ -1119,11 +1284,13 @@ class Answer(NamedTuple):
 
 def circuit(s: OnePair | TwoPairs) -> Circuit:
     """Return resistances and time constants, and which of them the readings told. Per event."""
-    r0, r1, tau1 = _u(s, {_R0: 1.0}), _u(s, {_R1: 1.0}), _u(s, {_T1: 1.0})
-    both = _u(s, {_R0: 1.0, _R1: 1.0})
+    off_Ohm = max(_unexplained_Ohm(s, _FIRST), _unexplained_Ohm(s, _LAST))
+    r0 = math.hypot(_u(s, {_R0: 1.0}), _unexplained_Ohm(s, _FIRST))
+    r1, tau1 = math.hypot(_u(s, {_R1: 1.0}), off_Ohm), _u(s, {_T1: 1.0})
+    both = math.hypot(_u(s, {_R0: 1.0, _R1: 1.0}), off_Ohm)
     r2_Ohm = r2 = tau2_s = tau2 = math.nan
     if isinstance(s, TwoPairs):
-        r2_Ohm, r2 = s.r2_Ohm, _u(s, {_R2: 1.0})
+        r2_Ohm, r2 = s.r2_Ohm, math.hypot(_u(s, {_R2: 1.0}), off_Ohm)
         tau2_s, tau2 = safe_exp(s.ln_tau2), _u(s, {_T2: 1.0})
     r_sd, tau_sd = math.sqrt(s.most_r) * s.middle_Ohm, math.sqrt(s.most_t)
     learnt = {
@@ -1190,7 +1357,28 @@ def answer_after(s: OnePair | TwoPairs, since_s: float) -> Answer:
         value_Ohm += r_Ohm * (1.0 - left)
         by[r] = 1.0 - left
         by[tau] = -r_Ohm * times * left
-    return Answer(value_Ohm, math.hypot(_u(s, by), s.ratio_u * value_Ohm))
+    u_Ohm = math.hypot(_u(s, by), s.ratio_u * value_Ohm)
+    return Answer(value_Ohm, math.hypot(u_Ohm, _off_after(s, since_s)))
+
+
+def _unexplained_Ohm(s: OnePair | TwoPairs, at: int) -> float:
+    """Return what the copies were off by on average, less what chance may have made of it."""
+    weight, total, squares, weights2 = s.ahead_off[at : at + 4]
+    edges = safe_divide(weight * weight, weights2)
+    if not edges >= AHEAD_LEAST:
+        return 0.0
+    mean_Ohm = total / weight
+    spread_Ohm2 = max(squares / weight - mean_Ohm * mean_Ohm, 0.0)
+    return math.sqrt(max(mean_Ohm * mean_Ohm - spread_Ohm2 / (edges - 1.0), 0.0))
+
+
+def _off_after(s: OnePair | TwoPairs, since_s: float) -> float:
+    """Return the same some time after an edge: between first and last reading along log t."""
+    first_Ohm, last_Ohm = _unexplained_Ohm(s, _FIRST), _unexplained_Ohm(s, _LAST)
+    if not 0.0 < s.edge_dt_s < s.last_off_s:
+        return max(first_Ohm, last_Ohm)
+    way = math.log(since_s / s.edge_dt_s) / math.log(s.last_off_s / s.edge_dt_s)
+    return first_Ohm + min(max(way, 0.0), 1.0) * (last_Ohm - first_Ohm)
 
 
 def _u(s: OnePair | TwoPairs, by: Mapping[int, float]) -> float:
