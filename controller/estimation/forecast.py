@@ -36,6 +36,9 @@ BREAK_CHANCE: Final = 0.03
 BREAK_SD: Final = 0.01
 # Beyond this tail probability a cycle was a surprise: the models from before it are kept beside.
 SURPRISE: Final = 1e-3
+# What a cycle missed by counts for the scatter up to so many of its variances: a model forgets a
+# large scatter far slower than it learns one. Assumed, 10-30.
+MOST_MISSED: Final = 20.0
 # How fast the averaging forgets which model was right.
 WEIGHT_MEMORY: Final = 0.9
 ODDS_MEMORY: Final = 0.8
@@ -511,7 +514,7 @@ def _step(way: Way, model: Model, value: float, *, jumped: bool) -> Model:
         spread = (JUMP_SPREAD * missed) ** 2 / variance
         freedom = model.freedom
     else:
-        variance += variance / freedom * (z2 - 1.0)
+        variance += variance / freedom * (min(z2, MOST_MISSED) - 1.0)
     q = 1.0 + r_level
     gain_level, gain_slope = r_level / q, r_cross / q
     return Model(
