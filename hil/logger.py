@@ -32,7 +32,7 @@ LOG_ROWS: Final = 20_000  # a discharge at C/20 read every 5 s has 14,400
 # Readings after a change of current (s), before the plan's period takes over.
 EARLY_S = (1.0, 2.0, 5.0, 10.0)
 HELD_SHARE = 0.01  # of the time held so far, between two readings that a movement asks for
-HELD_STEP_SHARE: Final = 0.1  # of a fixed interval
+HELD_STEP_SHARE = 1.0 / 6.0  # of the period: a held current's longest step
 NEVER_S: Final = 1e12
 # What a reading is of, by column of the log.
 TIME, CURRENT, VOLTAGE, TEMPERATURE, LEG, HELD = range(6)
@@ -52,8 +52,6 @@ class Sampling:
         A reading when the current has moved by this share of 1C.
     shortest_s : float
         Between two readings that a movement asks for.
-    held_step_s : float
-        Of our plant's held current: a reading that is due comes at most so much later.
     early : bool
         Readings 1, 2, 5 and 10 s after each change of current.
     discharges_only : bool
@@ -64,7 +62,6 @@ class Sampling:
     move_V: float = 0.02
     move_share: float = 0.005
     shortest_s: float = 0.1
-    held_step_s: float = 10.0
     early: bool = True
     discharges_only: bool = False
 
@@ -80,7 +77,6 @@ class Sampling:
         log.move_V = self.move_V
         log.move_A = self.move_share * nominal_mAh * 1e-3
         log.shortest_s = self.shortest_s
-        log.held_step_s = self.held_step_s
         log.early = len(EARLY_S) if self.early else 0
         return log
 
@@ -91,7 +87,6 @@ def fixed_sampling(period_s: float) -> Sampling:
         period_s=period_s,
         move_V=math.inf,
         move_share=math.inf,
-        held_step_s=HELD_STEP_SHARE * period_s,
         early=False,
         discharges_only=True,
     )
@@ -116,7 +111,7 @@ class Log:
         Of the last reading.
     early : int
         How many of `EARLY_S` are read.
-    period_s, shortest_s, held_step_s, move_V, move_A : float
+    period_s, shortest_s, move_V, move_A : float
         See `Sampling`.
     """
 
@@ -126,7 +121,6 @@ class Log:
         "early",
         "edge_s",
         "held",
-        "held_step_s",
         "last_A",
         "last_V",
         "last_s",
@@ -143,7 +137,6 @@ class Log:
     lost: int
     leg: int
     held: int
-    held_step_s: float
     early: int
     edge_s: float
     due_s: float
@@ -166,10 +159,10 @@ class LoggedState(CellState):
 def due_in_s(s: LoggedState) -> float:
     """Return how long a step may be, so that it ends where a reading is due.
 
-    A held voltage's current falls in steps, which have to be fine beside a reading's resolution.
+    A held voltage's current falls in steps, which have to be fine beside the readings.
     """
     if s.log.held > 0:
-        return s.log.held_step_s
+        return HELD_STEP_SHARE * s.log.period_s
     left_s = s.log.due_s - s.time_s
     return max(left_s, 1e-3)
 

@@ -193,10 +193,9 @@ class OutputStage:
         InvariantError
             The plant did what no cell does. Said once; after that it is left alone.
         """
-        while not self.failure:
+        dt_s -= self.evolve_once(dt_s)
+        while dt_s > 0.0:
             dt_s -= self.evolve_once(dt_s)
-            if not dt_s > 0.0:
-                break
 
     def evolve_once(self, longest_s: float) -> float:
         """Let time pass until a step of the plant is done or a bound is met; return the time (s).
@@ -208,6 +207,8 @@ class OutputStage:
         InvariantError
             As `evolve`.
         """
+        if self.failure:
+            return longest_s
         try:
             if self._stale:
                 self.settle()
