@@ -1,272 +1,50 @@
 """Fast simulated lives, as an instrument reads them, for scoring estimators by the thousand.
 
 The plant is cycled by the ideal cycler's kernels (compiled where numba is there) with a logger in
-place of their hooks; what it notes passes through a reading model: gain and offset per range drawn
-once per life, resolution, noise, clock. Beside the readings stands what the cell hides.
+place of their hooks (`hil.logger`); what it notes passes through a reading model (`hil.readings`):
+gain and offset per range drawn once per life, resolution, noise, clock. Beside the readings stands
+what the cell hides.
 
 Not in here, because lives need it by the thousand and not to the byte: the driver, the firmware,
-lost replies. `hil.rig` has those. The sampling plan is a logger's: a reading 1, 2, 5 and 10 s after
-each change of current, then one each `period_s`, one where voltage or current have moved, and the
-last of each leg.
+lost replies. `hil.rig` has those. Cells behind the plant port: `hil.port_lives`.
 """
 
 from __future__ import annotations
 
-import functools
-from collections.abc import Callable, Iterable
+from abc import ABC, abstractmethod
+from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any, Final
 
 import numpy as np
-from numpy.typing import NDArray
 
 from controller.domain.command import DISCHARGE, HOLD_0A, TAG_BASE
 from controller.domain.errors import InvariantError
-from controller.domain.sample import LIMIT_CURRENT, LIMIT_VOLTAGE, NAN, OUTPUT_ON, Sample
+from controller.domain.sample import NAN, Sample
 from hil import records
 from hil.cell import kernel
-from hil.cell.cycler import constant_current, hold_voltage, rest
 from hil.cell.parameters import CellParameters
-from hil.cell.state import CellState, ElectrodeState, blank_state, put, take
-from hil.compiled import Array, Entry, Record, available, build, record_of
+from hil.cell.state import blank_state
+from hil.compiled import available
 from hil.cycling import AMBIENT_K, LOST_V
+from hil.logger import (
+    CURRENT,
+    LEG,
+    TIME,
+    VOLTAGE,
+    LoggedLeg,
+    Numbers,
+    Sampling,
+    runner,
+    state_argument,
+    table,
+)
 from hil.programmes import CyclePlan
-from hil.readings import Reading, ideal_reading
+from hil.readings import Reader, Reading, ideal_reading
 
-Numbers = NDArray[np.float64]
-
-LOG_ROWS: Final = 4096
-# Readings after a change of current (s), before the plan's period takes over.
-EARLY_S = (1.0, 2.0, 5.0, 10.0)
-EARLY = 4
-HELD_STEP_S = 10.0
 DRIFT_OVER_S: Final = 30.0  # over which a rest's drift is taken
-HELD_SHARE = 0.01  # of the time held so far, between two readings that a movement asks for
-# What a reading is of, by column of the log.
-TIME, CURRENT, VOLTAGE, TEMPERATURE, LEG, HELD = range(6)
-LOG_WIDTH = 6
-
-
-class Log:
-    """What the logger has noted of a cycle, and when it is to look again.
-
-    Attributes
-    ----------
-    rows : list of float
-        `LOG_WIDTH` numbers a reading.
-    count : int
-        Readings noted.
-    lost : int
-        Readings for which there was no room.
-    """
-
-    __slots__ = (
-        "count",
-        "due_s",
-        "edge_s",
-        "held",
-        "last_A",
-        "last_V",
-        "last_s",
-        "leg",
-        "lost",
-        "move_A",
-        "move_V",
-        "period_s",
-        "rows",
-        "shortest_s",
-    )
-    rows: list[float]
-    count: int
-    lost: int
-    leg: int
-    held: int
-    edge_s: float
-    due_s: float
-    last_s: float
-    last_V: float
-    last_A: float
-    period_s: float
-    shortest_s: float  # between two readings that a movement asks for
-    move_V: float
-    move_A: float
-
-
-class LoggedState(CellState):
-    """A cell's state with its log: the cell's kernels see the state alone."""
-
-    __slots__ = ("log",)
-    log: Log
-
-
-def due_in_s(s: LoggedState) -> float:
-    """Return how long a step may be, so that it ends where a reading is due.
-
-    A held voltage's current falls in steps, which have to be fine beside a reading's resolution.
-    """
-    if s.log.held > 0:
-        return HELD_STEP_S
-    left_s = s.log.due_s - s.time_s
-    return max(left_s, 1e-3)
-
-
-def take_note(s: LoggedState) -> None:
-    """Note a reading where one is due, or where voltage or current have moved."""
-    log = s.log
-    now_s = s.time_s
-    due = now_s >= log.due_s - 1e-6
-    moved = (
-        abs(s.cell_V - log.last_V) >= log.move_V or abs(s.last_current_A - log.last_A) >= log.move_A
-    )
-    shortest_s = log.shortest_s
-    if log.held > 0:  # a hold on the last lithium can flutter for hours
-        shortest_s = max(shortest_s, HELD_SHARE * (now_s - log.edge_s))
-    if due or (moved and now_s - log.last_s >= shortest_s):
-        # a held voltage's current falls in steps: each is the fall's value at its middle
-        write_down(s, now_s - 0.5 * s.substep_s if log.held > 0 else now_s)
-
-
-def write_down(s: LoggedState, now_s: float) -> None:
-    """Note a reading at a time and when the next is due."""
-    log = s.log
-    if log.count >= LOG_ROWS:
-        log.lost += 1
-    else:
-        at = log.count * LOG_WIDTH
-        log.rows[at + TIME] = now_s
-        log.rows[at + CURRENT] = s.last_current_A
-        log.rows[at + VOLTAGE] = s.cell_V
-        log.rows[at + TEMPERATURE] = s.temperature_K
-        log.rows[at + LEG] = log.leg + 0.0
-        log.rows[at + HELD] = log.held + 0.0
-        log.count += 1
-    log.last_s = now_s
-    log.last_V = s.cell_V
-    log.last_A = s.last_current_A
-    log.due_s = now_s + log.period_s
-    for index in range(EARLY):
-        at_s = log.edge_s + EARLY_S[index]
-        if at_s > now_s + 1e-6 and at_s < log.due_s:
-            log.due_s = at_s
-
-
-class LoggedLeg:
-    """One step of a programme in numbers: as `hil.cycling.Leg`, with its control's delay."""
-
-    __slots__ = ("current_A", "delay_s", "hold_A", "hold_s", "max_mAh", "max_s", "stop_V")
-    current_A: float
-    stop_V: float
-    hold_A: float
-    hold_s: float
-    max_mAh: float
-    max_s: float
-    delay_s: float
-
-
-def run_logged(s: Any, p: Any, legs: Any, ambient_K: float) -> float:
-    """Run the legs of one cycle and log it; return the time (s).
-
-    After the reading that ends a leg its last current goes on for the control's delay.
-    """
-    log = s.log
-    log.count = 0
-    start_s: float = s.time_s
-    for index in range(len(legs)):
-        leg = legs[index]
-        log.leg = index
-        log.held = 0
-        log.edge_s = s.time_s
-        log.due_s = s.time_s + EARLY_S[0]
-        log.last_s = s.time_s
-        log.last_V = 1e9  # the first step of a leg is a movement
-        log.last_A = 1e9
-        passed_s = 0.0
-        if leg.current_A == 0.0:
-            rest(s, p, leg.max_s, ambient_K)
-        else:
-            passed_s = constant_current(
-                s, p, leg.current_A, leg.stop_V, leg.max_mAh, leg.max_s, ambient_K
-            )
-            if leg.hold_A > 0.0 and passed_s < leg.max_s:
-                if log.last_s < s.time_s:
-                    write_down(s, s.time_s)
-                log.held = 1
-                log.edge_s = s.time_s
-                log.due_s = s.time_s + EARLY_S[0]
-                hold_voltage(
-                    s,
-                    p,
-                    leg.current_A,
-                    leg.stop_V,
-                    leg.hold_A,
-                    min(leg.hold_s, leg.max_s - passed_s),
-                    ambient_K,
-                )
-        if log.last_s < s.time_s:
-            write_down(s, s.time_s)
-        if leg.delay_s > 0.0:
-            kernel.step(s, p, s.last_current_A, leg.delay_s, ambient_K)
-    end_s: float = s.time_s
-    return end_s - start_s
-
-
-def _blank_log() -> Log:
-    log = Log()
-    for name, kind in records.fields_of(Log).items():
-        setattr(log, name, [0.0] * (LOG_ROWS * LOG_WIDTH) if name == "rows" else kind(0))
-    return log
-
-
-def _logged(s: CellState) -> LoggedState:
-    """Return a copy of a state, with a log."""
-    logged = LoggedState()
-    logged.neg, logged.pos = ElectrodeState(), ElectrodeState()
-    put(logged, take(s))
-    logged.log = _blank_log()
-    return logged
-
-
-@functools.lru_cache(maxsize=1)
-def _state_argument() -> Record:
-    return record_of(_logged(blank_state()))
-
-
-@functools.lru_cache(maxsize=2)
-def _runner(*, compiled: bool) -> Callable[..., float]:
-    entry = Entry(
-        function=run_logged,
-        arguments=(
-            _state_argument(),
-            Record(kind=CellParameters),
-            Array(of=Record(kind=LoggedLeg)),
-            float,
-        ),
-    )
-    bind = {"hil.cell.cycler:longest_s": due_in_s, "hil.cell.cycler:note": take_note}
-    return build([entry], bind=bind, compiled=compiled)[0]
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Plan:
-    """When the logger reads. Assumed: what cycler software is set to, 10-120 s and 5-50 mV.
-
-    Attributes
-    ----------
-    period_s : float
-    move_V : float
-        A reading when the voltage has moved by this.
-    move_share : float
-        A reading when the current has moved by this share of 1C.
-    shortest_s : float
-        Between two readings.
-    """
-
-    period_s: float = 60.0
-    move_V: float = 0.02
-    move_share: float = 0.005
-    shortest_s: float = 0.1
-
-
+# What ended a discharge, by `Truth.end`.
+ENDS: Final = ("none", "anode-limited", "cathode-limited", "polarisation-limited")
 _LITHIUM: Final = (
     "deposit_mAh",
     "foil_mAh",
@@ -297,7 +75,7 @@ class Truth:
     shuttled_mAh : float
         Active lithium carried to the cathode without external current, through shuttle or short.
     end : int
-        What ended the discharge: 1 anode, 2 cathode, 3 polarisation, 0 nothing.
+        What ended the discharge, by position in `ENDS`.
     resistance_Ohm : float
     """
 
@@ -357,71 +135,22 @@ class LivedCycle:
     step_Ohm: float = NAN
 
 
-class Reader:
-    """Turns logged rows into readings of one instrument.
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Logged:
+    """One cycle as it went, before any instrument.
 
-    Parameters
+    Attributes
     ----------
-    reading : Reading
-    seed : int
-        Of the noise; each cycle has its own stream, so that twins hear the same.
+    rows : ndarray, shape (n, `hil.logger.LOG_WIDTH`)
+    took_s, passed_mAh : ndarray, shape (steps,)
+        Time and net charge of each step.
+    truth : Truth
     """
 
-    def __init__(self, reading: Reading, seed: int) -> None:
-        self.reading = reading
-        self._seed = seed
-        self._range = 0
-        self._sequence = 0
-
-    def read(
-        self, plan: CyclePlan, rows: Numbers, number: int
-    ) -> tuple[tuple[Sample, ...], tuple[tuple[int, int], ...], int]:
-        """Return readings, the command of each, and the position where the discharge ended."""
-        reading = self.reading
-        generator = np.random.default_rng([self._seed, number, 17])
-        leg = rows[:, LEG].astype(int)
-        count = len(rows)
-        by_step: list[int] = []
-        for step in plan.steps:
-            if step.current_A != 0.0:
-                self._range = reading.range_of(step.current_A)
-            by_step.append(self._range)  # at rest the range before stays on
-        chosen = np.array(by_step)[leg]
-        normal = generator.standard_normal((3, count))
-        current_A = (
-            rows[:, CURRENT] * np.array(reading.gains)[chosen]
-            + np.array(reading.offsets_A)[chosen]
-            + np.array(reading.noises_A)[chosen] * normal[0]
-        )
-        counts_A = np.array(reading.resolutions_A)[chosen]
-        current_A = np.round(current_A / counts_A) * counts_A
-        voltage_V = rows[:, VOLTAGE] * reading.gain_V + reading.offset_V
-        voltage_V = np.round((voltage_V + reading.noise_V * normal[1]) / reading.resolution_V)
-        voltage_V *= reading.resolution_V
-        temperature_K = rows[:, TEMPERATURE] + reading.noise_K * normal[2]
-        t_s = rows[:, TIME] + reading.jitter_s * generator.uniform(-1.0, 1.0, count)
-        t_s = np.round(t_s / reading.resolution_s) * reading.resolution_s
-        full_A = np.array(reading.ranges_A)[chosen]
-        status = np.where(rows[:, HELD] > 0.5, LIMIT_VOLTAGE, LIMIT_CURRENT)
-        first = self._sequence
-        self._sequence += count
-        samples = tuple(
-            Sample(n, 0, t, t, 0.0, v, a, k, OUTPUT_ON, lim, full, 0.02, 0)
-            for n, t, v, a, k, lim, full in zip(
-                range(first, first + count),
-                t_s.tolist(),
-                voltage_V.tolist(),
-                current_A.tolist(),
-                temperature_K.tolist(),
-                status.tolist(),
-                full_A.tolist(),
-                strict=True,
-            )
-        )
-        ordered = [(step.kind, step.tag) for step in plan.steps]
-        closing = [index for index, step in enumerate(plan.steps) if step.ends_discharge]
-        end_at = int(np.flatnonzero(np.isin(leg, closing))[-1]) if closing else -1
-        return samples, tuple(ordered[index] for index in leg.tolist()), end_at
+    rows: Numbers
+    took_s: Numbers
+    passed_mAh: Numbers
+    truth: Truth
 
 
 def step_resistance_Ohm(plan: CyclePlan, rows: Numbers) -> float:
@@ -453,60 +182,37 @@ def step_resistance_Ohm(plan: CyclePlan, rows: Numbers) -> float:
     return NAN
 
 
-class Life:
-    """One cell on one instrument.
+class LoggedLife(ABC):
+    """A cell of any kind on one instrument.
 
     Parameters
     ----------
-    parameters : CellParameters
-    seed : int
-        Of the cell's shorts and the readings' noise.
-    reading : Reading, optional
-        Default: `ideal_reading`.
-    plan : Plan, optional
-    ambient_K : float
-    compiled : bool, optional
-        Default: where numba is there.
+    reader : Reader
+
+    Attributes
+    ----------
+    number : int
+        Cycles lived.
     """
 
-    def __init__(
-        self,
-        parameters: CellParameters,
-        *,
-        seed: int = 0,
-        reading: Reading | None = None,
-        plan: Plan | None = None,
-        ambient_K: float = AMBIENT_K,
-        compiled: bool | None = None,
-    ) -> None:
-        self.parameters = parameters
-        self.reader = Reader(reading or ideal_reading(), seed)
-        self.ambient_K = ambient_K
-        self._run = _runner(compiled=available() if compiled is None else compiled)
-        s = blank_state()
-        kernel.begin(s, parameters, ambient_K, float(seed))
-        plan = plan or Plan()
-        self._state: Any = np.zeros(1, _state_argument().dtype)
-        log = self._state["log"]
-        small = records.records(s)
-        for name in small.dtype.names or ():
-            self._state[name] = small[name]
-        log["period_s"] = plan.period_s
-        log["move_V"] = plan.move_V
-        log["move_A"] = plan.move_share * parameters.nominal_capacity_mAh * 1e-3
-        log["shortest_s"] = plan.shortest_s
-        self._fixed = records.records(parameters)
+    def __init__(self, reader: Reader) -> None:
+        self.reader = reader
         self.number = 0
-        self._electrolyte_mAh = float(s.electrolyte_mAh)
 
-    def snapshot(self) -> tuple[bytes, int]:
-        """Return cell and number of the cycle, to make a twin from. The log is not kept."""
-        return self._state.tobytes(), self.number
+    @abstractmethod
+    def _run(self, plan: CyclePlan) -> Logged:
+        """Take the cell through the steps of a cycle."""
 
-    def restore(self, snapshot: tuple[bytes, int]) -> None:
-        """Take the life back to a snapshot; noise to come is that of the cycle's number."""
-        self._state[:] = np.frombuffer(snapshot[0], self._state.dtype)
-        self.number = snapshot[1]
+    def run(self, plan: CyclePlan) -> Logged:
+        """Live one cycle and return it as it went.
+
+        Raises
+        ------
+        InvariantError
+            The state left physics, or the log had no room: a bug.
+        """
+        self.number += 1
+        return self._run(plan)
 
     def cycle(self, plan: CyclePlan, *, read: bool = True) -> LivedCycle:
         """Live one cycle.
@@ -520,9 +226,85 @@ class Life:
         Raises
         ------
         InvariantError
-            The state left physics, or the log had no room: a bug.
+            As `run`.
         """
-        self.number += 1
+        logged = self.run(plan)
+        hours = float(np.sum(logged.took_s)) / 3600.0
+        if not read:
+            return LivedCycle(plan=plan, truth=logged.truth, hours=hours)
+        readings = self.reader.read(plan, logged.rows, self.number)
+        ordered = [(step.kind, step.tag) for step in plan.steps]
+        closing = [index for index, step in enumerate(plan.steps) if step.ends_discharge]
+        ended = np.flatnonzero(np.isin(readings.leg, closing))
+        return LivedCycle(
+            plan=plan,
+            truth=logged.truth,
+            samples=self.reader.samples(readings),
+            commands=tuple(ordered[index] for index in readings.leg.tolist()),
+            end_at=int(ended[-1]) if ended.size else -1,
+            hours=hours,
+            step_Ohm=step_resistance_Ohm(plan, logged.rows),
+        )
+
+    def live(self, plans: Iterable[CyclePlan], *, read: bool = True) -> list[LivedCycle]:
+        """Live the cycles of a programme."""
+        return [self.cycle(plan, read=read) for plan in plans]
+
+
+class Life(LoggedLife):
+    """One cell of our plant on one instrument.
+
+    Parameters
+    ----------
+    parameters : CellParameters
+    seed : int
+        Of the cell's shorts and the readings' noise.
+    reading : Reading, optional
+        Default: `ideal_reading`.
+    sampling : Sampling, optional
+    ambient_K : float
+    compiled : bool, optional
+        Default: where numba is there.
+    """
+
+    def __init__(
+        self,
+        parameters: CellParameters,
+        *,
+        seed: int = 0,
+        reading: Reading | None = None,
+        sampling: Sampling | None = None,
+        ambient_K: float = AMBIENT_K,
+        compiled: bool | None = None,
+    ) -> None:
+        super().__init__(Reader(reading or ideal_reading(), seed))
+        self.parameters = parameters
+        self.ambient_K = ambient_K
+        self._kernel = runner(compiled=available() if compiled is None else compiled)
+        self._sampling = sampling or Sampling()
+        s = blank_state()
+        kernel.begin(s, parameters, ambient_K, float(seed))
+        self._state: Any = np.zeros(1, state_argument().dtype)
+        small = records.records(s)
+        for name in small.dtype.names or ():
+            self._state[name] = small[name]
+        records.to_record(
+            self._sampling.new_log(parameters.nominal_capacity_mAh), self._state["log"][0]
+        )
+        self._fixed = records.records(parameters)
+        self._electrolyte_mAh = float(s.electrolyte_mAh)
+
+    def snapshot(self) -> tuple[bytes, int]:
+        """Return cell and number of the cycle, to make a twin from. The log is not kept."""
+        return self._state.tobytes(), self.number
+
+    def restore(self, snapshot: tuple[bytes, int]) -> None:
+        """Take the life back to a snapshot; noise to come is that of the cycle's number."""
+        self._state[:] = np.frombuffer(snapshot[0], self._state.dtype)
+        self.number = snapshot[1]
+
+    def _run(self, plan: CyclePlan) -> Logged:
+        """Take the cell through the steps of a cycle."""
         state = self._state
         before_in, before_out = float(state["charge_in_mAh"][0]), float(state["charge_out_mAh"][0])
         legs = np.zeros(len(plan.steps), records.record_dtype(LoggedLeg))
@@ -530,26 +312,16 @@ class Life:
             for name in ("current_A", "stop_V", "hold_A", "hold_s", "max_mAh", "max_s"):
                 row[name] = getattr(step, name)
             row["delay_s"] = self.reader.reading.delay_s
-        passed_s: float = self._run(state[0], self._fixed[0], legs, self.ambient_K)
-        if not abs(float(state["cell_V"][0])) < LOST_V or int(state["log"]["lost"][0]):
-            raise InvariantError(
-                f"cycle {self.number}: {state['cell_V'][0]!r} V, "
-                f"{int(state['log']['lost'][0])} readings without room"
-            )
-        truth = self._truth(before_in, before_out)
-        if not read:
-            return LivedCycle(plan=plan, truth=truth, hours=passed_s / 3600.0)
-        count = int(state["log"]["count"][0])
-        rows = state["log"]["rows"][0][: count * LOG_WIDTH].reshape(count, LOG_WIDTH).copy()
-        samples, commands, end_at = self.reader.read(plan, rows, self.number)
-        return LivedCycle(
-            plan=plan,
-            truth=truth,
-            samples=samples,
-            commands=commands,
-            end_at=end_at,
-            hours=passed_s / 3600.0,
-            step_Ohm=step_resistance_Ohm(plan, rows),
+            row["period_s"] = self._sampling.period_of(step)
+        self._kernel(state[0], self._fixed[0], legs, self.ambient_K)
+        if not abs(float(state["cell_V"][0])) < LOST_V:
+            raise InvariantError(f"cycle {self.number}: {state['cell_V'][0]!r} V")
+        log = state["log"][0]
+        return Logged(
+            rows=table(log["rows"], int(log["count"]), int(log["lost"])),
+            took_s=legs["took_s"].copy(),
+            passed_mAh=legs["passed_mAh"].copy(),
+            truth=self._truth(before_in, before_out),
         )
 
     def _truth(self, before_in: float, before_out: float) -> Truth:
@@ -577,7 +349,3 @@ class Life:
             end=int(s["last_end"]),
             resistance_Ohm=float(s["resistance_Ohm"]),
         )
-
-    def live(self, plans: Iterable[CyclePlan], *, read: bool = True) -> list[LivedCycle]:
-        """Live the cycles of a programme."""
-        return [self.cycle(plan, read=read) for plan in plans]

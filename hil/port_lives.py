@@ -1,7 +1,8 @@
-"""Lives of cells behind the plant port (`hil.plant`), read as `hil.lives` reads its own.
+"""Lives of cells behind the plant port (`hil.plant`), logged and read as `hil.lives` does its own.
 
 For plants of another structure: whatever offers `step`. Regulation is the emulated instrument's
-output stage; the logger looks as often as the voltage's approach to its bound asks for.
+output stage. Unlike our plant's, a step of such a plant does not foresee a cliff in the voltage:
+what falls between two readings is seen at the bound.
 """
 
 from __future__ import annotations
@@ -14,28 +15,26 @@ import numpy as np
 
 from hil.cycling import AMBIENT_K
 from hil.instruments.source import OPEN_CIRCUIT, VOLTAGE_SOURCE, OutputStage
-from hil.lives import EARLY_S, LivedCycle, Reader, Truth, step_resistance_Ohm
+from hil.lives import ENDS, Logged, LoggedLife, Truth
+from hil.logger import LoggedState, Sampling, begin_control, begin_leg, end_leg, table, take_note
 from hil.plant import port_of
 from hil.programmes import CyclePlan, Step
-from hil.readings import Reading, ideal_reading
+from hil.readings import Reader, Reading, ideal_reading
 
-MAX_READINGS: Final = 20_000
-SHORTEST_S: Final = 0.5
-# Near the end that the step had last time, the readings are this dense.
-END_SHARE: Final = 0.02
-END_PERIOD_S: Final = 5.0
-_ENDS: Final = {"anode-limited": 1, "cathode-limited": 2, "polarisation-limited": 3}
+DONE_S: Final = 1e-9
+SHORTEST_S: Final = 1e-3
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Told:
-    """What a plant's truth says of lithium (mAh)."""
+    """What a plant's truth says of lithium (mAh), and what ended the last discharge (`ENDS`)."""
 
     lost_mAh: float
     active_mAh: float
+    end: str = ENDS[0]
 
 
-class PortLife:
+class PortLife(LoggedLife):
     """One cell of any kind on one instrument.
 
     Parameters
@@ -47,8 +46,9 @@ class PortLife:
     seed : int
         Of the readings' noise.
     reading : Reading, optional
-    period_s : float
-        Longest time between two readings.
+    sampling : Sampling, optional
+    nominal_mAh : float
+        Of which `Sampling.move_share` is a share.
     ambient_K : float
     """
 
@@ -57,33 +57,40 @@ class PortLife:
         plant: Any,
         told: Callable[[Any], Told],
         *,
+        nominal_mAh: float,
         seed: int = 0,
         reading: Reading | None = None,
-        period_s: float = 60.0,
+        sampling: Sampling | None = None,
         ambient_K: float = AMBIENT_K,
     ) -> None:
+        super().__init__(Reader(reading or ideal_reading(), seed))
         self._stage = OutputStage(port_of(plant), ambient_K)
         self._plant = plant
         self._told = told
-        self._period_s = period_s
-        self._t_s = 0.0
-        self._last_mAh: dict[float, float] = {}  # charge of the last step at a current
-        self.reader = Reader(reading or ideal_reading(), seed)
-        self.number = 0
+        self._sampling = sampling or Sampling()
+        self._seen = LoggedState()  # of the state, what the logger looks at
+        self._seen.log = self._sampling.new_log(nominal_mAh)
+        self._seen.time_s = 0.0
+        self._seen.substep_s = 0.0
 
-    def cycle(self, plan: CyclePlan) -> LivedCycle:
-        """Live one cycle."""
-        self.number += 1
-        stage = self._stage
-        before_in, before_out, start_s = stage.charge_in_mAh, stage.charge_out_mAh, self._t_s
-        rows: list[tuple[float, ...]] = []
+    def _run(self, plan: CyclePlan) -> Logged:
+        """Take the cell through the steps of a cycle."""
+        stage, seen = self._stage, self._seen
+        seen.log.count = 0
+        before_in, before_out = stage.charge_in_mAh, stage.charge_out_mAh
+        took_s, passed_mAh = [], []
         for index, step in enumerate(plan.steps):
-            self._run(step, index, rows)
+            begin_s, net_mAh = seen.time_s, stage.charge_in_mAh - stage.charge_out_mAh
+            begin_leg(seen, index, self._sampling.period_of(step))
+            self._run_step(step)
+            end_leg(seen)
+            took_s.append(seen.time_s - begin_s)
+            passed_mAh.append(stage.charge_in_mAh - stage.charge_out_mAh - net_mAh)
         told = self._told(self._plant.truth())
-        logged = np.array(rows)
-        samples, commands, end_at = self.reader.read(plan, logged, self.number)
-        return LivedCycle(
-            plan=plan,
+        return Logged(
+            rows=table(seen.log.rows, seen.log.count, seen.log.lost),
+            took_s=np.array(took_s),
+            passed_mAh=np.array(passed_mAh),
             truth=Truth(
                 charge_mAh=stage.charge_in_mAh - before_in,
                 discharge_mAh=stage.charge_out_mAh - before_out,
@@ -94,80 +101,56 @@ class PortLife:
                 dissolved_mAh=0.0,
                 oxidised_mAh=0.0,
                 shuttled_mAh=0.0,
-                end=_ENDS.get(str(self._plant.truth().get("last_discharge_end", "")), 0),
+                end=ENDS.index(told.end),
                 resistance_Ohm=float("nan"),
             ),
-            samples=samples,
-            commands=commands,
-            end_at=end_at,
-            hours=(self._t_s - start_s) / 3600.0,
-            step_Ohm=step_resistance_Ohm(plan, logged),
         )
 
-    def _run(self, step: Step, index: int, rows: list[tuple[float, ...]]) -> None:
-        """Run one step and log it."""
-        stage = self._stage
+    def _run_step(self, step: Step) -> None:
+        """Run one step under the logger."""
+        stage, seen = self._stage, self._seen
         if step.current_A == 0.0:
             stage.set(OPEN_CIRCUIT, 0.0, 0.0)
         else:
             stage.set(VOLTAGE_SOURCE, step.stop_V, abs(step.current_A))
         stage.settle()
-        left_mAh = step.max_mAh
-        passed_s, held_s, slope_V_per_s = 0.0, 0.0, 0.0
-        for _ in range(MAX_READINGS):
+        begin_s = seen.time_s
+        left_mAh, slope_V_per_s = step.max_mAh, 0.0
+        while True:
+            passed_s = seen.time_s - begin_s
             held = step.current_A != 0.0 and not stage.limited
-            if passed_s > 0.0 and held:
-                over = abs(stage.current_A) <= step.hold_A or held_s >= step.hold_s
-                if step.hold_A == 0.0 or over:
-                    break
-            ends_s = step.max_s - passed_s
-            if step.current_A != 0.0:
-                ends_s = min(ends_s, 3.6 * left_mAh / abs(step.current_A))
-            if not ends_s > 1e-9:
+            if held and passed_s > 0.0 and self._is_over(step):
                 break
-            dt_s = min(self._early_s(passed_s), ends_s)
-            if held:
-                dt_s = min(dt_s, max(0.1 * held_s, 1.0))
-            elif step.current_A != 0.0:
-                dt_s = min(dt_s, self._near_the_end_s(step, left_mAh, slope_V_per_s))
+            longest_s = step.max_s - passed_s
+            if step.current_A != 0.0 and not held:
+                longest_s = min(longest_s, 3.6 * left_mAh / abs(step.current_A))
+            if not longest_s > DONE_S:
+                break
             before_V = stage.voltage_V
-            before_mAh = stage.charge_in_mAh + stage.charge_out_mAh
-            stage.evolve(dt_s)
-            self._t_s += dt_s
-            passed_s += dt_s
-            held_s += dt_s if held else 0.0
-            left_mAh -= stage.charge_in_mAh + stage.charge_out_mAh - before_mAh
-            slope_V_per_s = abs(stage.voltage_V - before_V) / dt_s
-            if not held:
-                self._last_mAh[step.current_A] = step.max_mAh - left_mAh
-            rows.append(
-                (
-                    self._t_s,
-                    stage.current_A,
-                    stage.voltage_V,
-                    stage.temperature_K,
-                    float(index),
-                    1.0 if step.current_A != 0.0 and not stage.limited else 0.0,
-                )
-            )
+            took_s = stage.evolve_once(min(longest_s, self._look_in_s(slope_V_per_s)))
+            # a bound that is met changes the current at once: what is read is the one before
+            seen.last_current_A = stage.current_A if held else step.current_A
+            seen.cell_V, seen.temperature_K = stage.voltage_V, stage.temperature_K
+            seen.time_s += took_s
+            left_mAh -= abs(step.current_A) * took_s / 3.6
+            slope_V_per_s = abs(stage.voltage_V - before_V) / took_s
+            take_note(seen)
 
-    def _early_s(self, passed_s: float) -> float:
-        """Return the time to the next reading that the plan asks for."""
-        for early_s in EARLY_S:
-            if passed_s < early_s - 1e-9:
-                return min(early_s - passed_s, self._period_s)
-        return self._period_s
+    def _is_over(self, step: Step) -> bool:
+        """Return whether a step whose bound is met ends there, or else hold the voltage."""
+        seen = self._seen
+        if not step.hold_A > 0.0:
+            return True
+        if seen.log.held == 0:
+            end_leg(seen)
+            begin_control(seen, 1)
+        held_s = seen.time_s - seen.log.edge_s
+        return abs(self._stage.current_A) <= step.hold_A or held_s >= step.hold_s
 
-    def _near_the_end_s(self, step: Step, left_mAh: float, slope_V_per_s: float) -> float:
-        """Return the longest time between readings as a constant current nears its bound.
-
-        A logger would see the fall begin; this one waits for it where it was the last time.
-        """
-        last_mAh = self._last_mAh.get(step.current_A, 0.0)
-        longest_s = self._period_s
-        if step.max_mAh - left_mAh > (1.0 - END_SHARE) * last_mAh > 0.0:
-            longest_s = END_PERIOD_S
-        if slope_V_per_s > 0.0:
-            gap_V = abs(step.stop_V - self._stage.voltage_V)
-            longest_s = min(longest_s, max(0.5 * gap_V / slope_V_per_s, SHORTEST_S))
-        return longest_s
+    def _look_in_s(self, slope_V_per_s: float) -> float:
+        """Return the time to the next reading: when it is due, or the voltage has moved."""
+        seen = self._seen
+        due_s = max(seen.log.due_s - seen.time_s, SHORTEST_S)
+        if not slope_V_per_s > 0.0:
+            return due_s
+        return min(due_s, max(seen.log.move_V / slope_V_per_s, seen.log.shortest_s))

@@ -1,7 +1,8 @@
 """Programmes of simulated lives: what the library's recipes order, in currents, bounds and times.
 
 Restated here, not read from the recipes, because a life must not depend on the controller's code:
-formation and base cycles, reference tests, anchors, treatments and their controls.
+formation and base cycles, reference tests, anchors, treatments and their controls. Or drawn at
+random, for what has to hold whatever a user orders.
 """
 
 from __future__ import annotations
@@ -10,6 +11,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from types import MappingProxyType
 from typing import Final
+
+import numpy as np
 
 from controller.domain.command import CHARGE, DISCHARGE, HOLD_0A, TAG_BASE, TAG_TREATMENT
 from controller.domain.figures import CycleKind
@@ -228,6 +231,73 @@ def programme(
         )
         plans.append(cycle_plan(cell, p, kind, anchored=anchored, treatment=treatment))
     return plans
+
+
+# What a programme is drawn from. Assumed.
+DRAWN_C: Final = (0.2, 1.0 / 3.0, 0.5)
+DRAWN_TAPER_SHARE: Final = 1.0 / 6.0  # of the charging current
+DRAWN_REST_H: Final = 12.0
+ANCHOR_EVERY, TREATED_EVERY, REFERENCE_AT = (0, 5), (0, 0, 7), (0, 11)  # 0: none
+
+
+def drawn_programme(
+    random: np.random.Generator, how: Format, nominal_Ah: float, cycles: int
+) -> list[CyclePlan]:
+    """Return a programme drawn at random: rate, anchors, reference test, discharged rests or none.
+
+    A reference test or a treatment may fall on a cycle that is to end in an anchor, and does then.
+    """
+    base_A = nominal_Ah * DRAWN_C[int(random.integers(len(DRAWN_C)))]
+    anchor_every = int(random.choice(ANCHOR_EVERY))
+    treat_every = int(random.choice(TREATED_EVERY))
+    reference_at = int(random.choice(REFERENCE_AT))
+    treating = Step(max_s=3600.0 * DRAWN_REST_H, tag=TAG_TREATMENT)
+    plans = []
+    for n in range(cycles):
+        reference = reference_at > 0 and n == reference_at
+        treated = treat_every > 0 and n > 0 and n % treat_every == 0 and not reference
+        anchored = anchor_every > 0 and n % anchor_every == anchor_every - 1 and how.holds
+        current_A = REFERENCE_C * nominal_Ah if reference else base_A
+        steps = _charge_and_discharge(how, nominal_Ah, current_A, anchored=anchored)
+        plans.append(
+            CyclePlan(
+                kind=CycleKind.REFERENCE if reference else CycleKind.BASE,
+                steps=(treating, *steps) if treated else steps,
+                anchored=anchored,
+                treatment=DISCHARGED_REST if treated else "",
+            )
+        )
+    return plans
+
+
+def _charge_and_discharge(
+    how: Format, nominal_Ah: float, current_A: float, *, anchored: bool
+) -> tuple[Step, ...]:
+    """Return the steps of a drawn cycle."""
+    hours = nominal_Ah / current_A
+    if how.charge_share > 0.0:
+        plated_mAh = how.charge_share * 1e3 * nominal_Ah
+        charge = Step(current_A=current_A, stop_V=how.upper_V, max_mAh=plated_mAh)
+    else:
+        longest_s = 3600.0 * (2.0 + 1.3 * hours)
+        charge = Step(
+            current_A=current_A,
+            stop_V=how.upper_V,
+            hold_A=DRAWN_TAPER_SHARE * current_A,
+            hold_s=longest_s,
+            max_s=longest_s,
+        )
+    longest_s = 3600.0 * (2.0 + hours)
+    discharge = Step(
+        current_A=-current_A,
+        stop_V=how.lower_V,
+        hold_A=ANCHOR_C * nominal_Ah if anchored else 0.0,
+        hold_s=longest_s,
+        max_s=longest_s,
+        ends_discharge=True,
+    )
+    pause = Step(max_s=REST_S)
+    return charge, pause, discharge, pause
 
 
 def largest_A(plans: Sequence[CyclePlan]) -> float:

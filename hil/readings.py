@@ -8,8 +8,12 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
+from numpy.typing import NDArray
 
+from controller.domain.sample import LIMIT_CURRENT, LIMIT_VOLTAGE, OUTPUT_ON, Sample
 from hil.instruments.measurement import CURRENT_ROWS, ERROR_SHARE, VOLTAGE_ROWS, range_index
+from hil.logger import CURRENT, HELD, LEG, TEMPERATURE, TIME, VOLTAGE, Numbers
+from hil.programmes import CyclePlan
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -95,27 +99,147 @@ def specified_reading(
     )
 
 
-def keithley_reading(seed: int, largest_A: float) -> Reading:
+def keithley_reading(seed: int, largest_A: float, *, ranging: bool = False) -> Reading:
     """Return an instrument with the emulated Keithley's bounds, drawn as `hil.instruments` does.
 
-    It stays in the one range that takes the largest current, as the driver does.
+    It stays in the one range that takes the largest current, as the driver does; `ranging`: each
+    leg is read in the smallest that takes its own.
     """
     generator = np.random.default_rng([seed, 2451])
-    row = CURRENT_ROWS[range_index(CURRENT_ROWS, largest_A) or 0]
+    last = range_index(CURRENT_ROWS, largest_A) or 0
+    rows = CURRENT_ROWS[0 if ranging else last : last + 1]
     volts = VOLTAGE_ROWS[3]
 
     def draw(bound: float) -> float:
         return float(generator.uniform(-1.0, 1.0)) * bound * ERROR_SHARE
 
     return Reading(
-        ranges_A=(row[0],),
-        gains=(1.0 + draw(row[2]),),
-        offsets_A=(draw(row[3]),),
-        noises_A=(row[4],),
-        resolutions_A=(1.0 / row[1],),
+        ranges_A=tuple(row[0] for row in rows),
+        gains=tuple(1.0 + draw(row[2]) for row in rows),
+        offsets_A=tuple(draw(row[3]) for row in rows),
+        noises_A=tuple(row[4] for row in rows),
+        resolutions_A=tuple(1.0 / row[1] for row in rows),
         gain_V=1.0 + draw(volts[2]),
         offset_V=draw(volts[3]),
         noise_V=volts[4],
         resolution_V=1.0 / volts[1],
         delay_s=0.005,
     )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Readings:
+    """What an instrument made of one cycle; arrays of shape (n,).
+
+    Attributes
+    ----------
+    leg : ndarray of int
+        Position of the step in the plan.
+    held : ndarray of bool
+        The voltage was held.
+    t_s, current_A, voltage_V, temperature_K : ndarray
+    range_A : ndarray
+        Full scale of the range in use.
+    """
+
+    leg: NDArray[np.int_]
+    held: NDArray[np.bool_]
+    t_s: Numbers
+    current_A: Numbers
+    voltage_V: Numbers
+    temperature_K: Numbers
+    range_A: Numbers
+
+
+class Reader:
+    """Turns logged rows into readings of one instrument.
+
+    Parameters
+    ----------
+    reading : Reading
+    seed : int
+        Of the noise; each cycle has its own stream, so that twins hear the same.
+    """
+
+    def __init__(self, reading: Reading, seed: int) -> None:
+        self.reading = reading
+        self._seed = seed
+        self._range = 0
+        self._sequence = 0
+
+    def read(self, plan: CyclePlan, rows: Numbers, number: int) -> Readings:
+        """Return what is read of a cycle, `number` of its life."""
+        reading = self.reading
+        generator = np.random.default_rng([self._seed, number, 17])
+        leg = rows[:, LEG].astype(int)
+        count = len(rows)
+        by_step: list[int] = []
+        for step in plan.steps:
+            if step.current_A != 0.0:
+                self._range = reading.range_of(step.current_A)
+            by_step.append(self._range)  # at rest the range before stays on
+        chosen = np.array(by_step)[leg]
+        normal = generator.standard_normal((3, count))
+        current_A = (
+            rows[:, CURRENT] * np.array(reading.gains)[chosen]
+            + np.array(reading.offsets_A)[chosen]
+            + np.array(reading.noises_A)[chosen] * normal[0]
+        )
+        counts_A = np.array(reading.resolutions_A)[chosen]
+        voltage_V = rows[:, VOLTAGE] * reading.gain_V + reading.offset_V
+        voltage_V = np.round((voltage_V + reading.noise_V * normal[1]) / reading.resolution_V)
+        t_s = rows[:, TIME] + reading.jitter_s * generator.uniform(-1.0, 1.0, count)
+        return Readings(
+            leg=leg,
+            held=rows[:, HELD] > 0.5,
+            t_s=np.round(t_s / reading.resolution_s) * reading.resolution_s,
+            current_A=np.round(current_A / counts_A) * counts_A,
+            voltage_V=voltage_V * reading.resolution_V,
+            temperature_K=rows[:, TEMPERATURE] + reading.noise_K * normal[2],
+            range_A=np.array(reading.ranges_A)[chosen],
+        )
+
+    def samples(self, readings: Readings) -> tuple[Sample, ...]:
+        """Return readings as the samples that a driver would give, numbered through the life."""
+        first = self._sequence
+        self._sequence += len(readings.t_s)
+        status = np.where(readings.held, LIMIT_VOLTAGE, LIMIT_CURRENT)
+        return tuple(
+            Sample(n, 0, t, t, 0.0, v, a, k, OUTPUT_ON, lim, full, 0.02, 0)
+            for n, t, v, a, k, lim, full in zip(
+                range(first, self._sequence),
+                readings.t_s.tolist(),
+                readings.voltage_V.tolist(),
+                readings.current_A.tolist(),
+                readings.temperature_K.tolist(),
+                status.tolist(),
+                readings.range_A.tolist(),
+                strict=True,
+            )
+        )
+
+    def counted_Ah(
+        self, plan: CyclePlan, took_s: Numbers, passed_mAh: Numbers
+    ) -> tuple[float, float]:
+        """Return charge and discharge (Ah) as the instrument's own counter has them.
+
+        It integrates finely: it has gain and offset of its range, neither noise nor interval.
+
+        Parameters
+        ----------
+        plan : CyclePlan
+        took_s, passed_mAh : ndarray, shape (steps,)
+            Time and true net charge of each step.
+        """
+        charge_Ah = discharge_Ah = 0.0
+        for step, time_s, true_mAh in zip(
+            plan.steps, took_s.tolist(), passed_mAh.tolist(), strict=True
+        ):
+            index = self.reading.range_of(step.current_A)
+            offset_Ah = self.reading.offsets_A[index] * time_s / 3600.0
+            read_Ah = 1e-3 * true_mAh * self.reading.gains[index] + offset_Ah
+            if step.current_A > 0.0:
+                charge_Ah += read_Ah
+            elif step.current_A < 0.0:
+                discharge_Ah -= read_Ah
+        return charge_Ah, discharge_Ah

@@ -10,7 +10,6 @@ import math
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from itertools import pairwise
-from typing import Protocol
 
 from controller.domain.cell import CellFormat
 from controller.domain.command import CHARGE, DISCHARGE
@@ -19,16 +18,8 @@ from controller.estimation import online
 from controller.estimation.inventory import Inventory
 from hil.cell.library import load_cell
 from hil.cell.parameters import CellParameters
-from hil.lives import LivedCycle, Truth
+from hil.lives import LivedCycle, LoggedLife, Truth
 from hil.programmes import FORMATS, CyclePlan
-
-
-class Lives(Protocol):
-    """A life: `hil.lives.Life` or `hil.port_lives.PortLife`."""
-
-    def cycle(self, plan: CyclePlan) -> LivedCycle:
-        """Live one cycle."""
-        ...
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -50,7 +41,7 @@ class Scored:
 def estimator_config(
     cell: str, p: CellParameters, *, gain_u: float, offset_u_of_range: float
 ) -> online.EstimatorConfig:
-    """Return what the estimator is told of a cell of one of `hil.lives.FORMATS`."""
+    """Return what the estimator is told of a cell of one of `hil.programmes.FORMATS`."""
     return online.EstimatorConfig(
         cell_format=CellFormat(load_cell(cell).format),
         nominal_capacity_Ah=p.nominal_capacity_mAh * 1e-3,
@@ -84,7 +75,7 @@ def estimated(
 
 
 def score_life(
-    life: Lives, config: online.EstimatorConfig, plans: Iterable[CyclePlan]
+    life: LoggedLife, config: online.EstimatorConfig, plans: Iterable[CyclePlan]
 ) -> list[Scored]:
     """Live a programme and return its figures beside the truth."""
     kept: list[LivedCycle] = []

@@ -29,8 +29,9 @@ from controller.estimation.ends import (
     remember,
     shape_of,
 )
-from hil.traces import CUT_OFFS_V, Life, draw_life
-from scripts.forecast_score import CYCLES, FORMATS, other_life
+from hil.programmes import FORMATS
+from hil.traces import TracedLife, draw_life
+from scripts.forecast_score import CELL_FORMATS, CYCLES, other_life
 
 BINS = (0.0, 0.02, 0.05, 0.2, 0.4, 0.6, 0.8, 0.95, 0.985, 1.0)
 CERTAIN = 0.8
@@ -51,11 +52,11 @@ class Judged:
     before: str
 
 
-def judge_life(life: Life) -> list[Judged]:
+def judge_life(life: TracedLife) -> list[Judged]:
     """Judge every discharge of a logged life."""
     memory = EndMemory()
     ending = new_ending(life.lower_V, life.nominal_Ah)
-    possible = possible_ends(FORMATS[life.cell])
+    possible = possible_ends(CELL_FORMATS[life.cell])
     out = []
     before = ""
     for cycle in life.cycles:
@@ -97,7 +98,7 @@ def judge_life(life: Life) -> list[Judged]:
 
 def _job(job: tuple[str, int]) -> list[Judged]:
     name, seed = job
-    make = draw_life if name in CUT_OFFS_V else other_life
+    make = draw_life if name in FORMATS else other_life
     return judge_life(make(name, seed, CYCLES))
 
 
@@ -150,7 +151,7 @@ def main() -> None:
     began_s = time.perf_counter()
     seeds = range(options.first_seed, options.first_seed + options.lives)
     other = range(options.first_seed, options.first_seed + options.others)
-    jobs = [(name, seed) for name in CUT_OFFS_V for seed in seeds]
+    jobs = [(name, seed) for name in FORMATS for seed in seeds]
     jobs += [("equivalent circuit", seed) for seed in other]
     with get_context("spawn").Pool(options.processes) as pool:
         judged = [one for life in pool.map(_job, jobs, chunksize=8) for one in life]
@@ -158,7 +159,7 @@ def main() -> None:
     groups = {
         "Our plant, formats that both electrodes can end": both,
         "of these at the end of a hold": [one for one in both if one.held],
-        **{name: [one for one in judged if one.cell == name] for name in CUT_OFFS_V},
+        **{name: [one for one in judged if one.cell == name] for name in FORMATS},
         "equivalent circuit": [one for one in judged if one.cell == "equivalent circuit"],
     }
     for name, mine in groups.items():

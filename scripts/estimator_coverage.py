@@ -36,6 +36,7 @@ from hil.cell.library import load_cell
 from hil.cell.parameters import CellParameters
 from hil.draws import draw_cell, drawn_values
 from hil.lives import Life
+from hil.logger import Sampling
 from hil.port_lives import PortLife, Told
 from hil.programmes import BASE_C, largest_A, programme
 from hil.readings import Reading, keithley_reading, specified_reading
@@ -46,6 +47,8 @@ CYCLES = 40
 FORMATION_CYCLE, BASE_CYCLE = 2, 40
 GAIN_U, OFFSET_U_OF_RANGE = 5e-4, 1e-5
 NORMAL_95 = 1.959964
+# The steps of other plants do not foresee where the voltage falls: read often all the way.
+OTHER_SAMPLING = Sampling(period_s=5.0)
 
 
 @dataclass(frozen=True)
@@ -210,7 +213,14 @@ def lived(group: Group, seed: int) -> tuple[list[Scored], Reading, CellParameter
         return score_life(life, config, plans), reading, p
     factory = equivalent_circuit.make if group.plant == "islands" else two_foils.li_cu
     plant = factory(seed=seed, temperature_K=298.15)
-    other = PortLife(plant, _told, seed=seed, reading=reading)
+    other = PortLife(
+        plant,
+        _told,
+        nominal_mAh=p.nominal_capacity_mAh,
+        seed=seed,
+        reading=reading,
+        sampling=OTHER_SAMPLING,
+    )
     return score_life(other, config, plans), reading, p
 
 

@@ -38,15 +38,19 @@ from controller.estimation.forecast import (
     in_discharge,
 )
 from controller.estimation.mixture import Mixture, normal
-from hil.instruments.measurement import InstrumentErrors
-from hil.traces import CUT_OFFS_V, Life, LoggedCycle, OtherCell, draw_life, log_life, plan_of
+from hil.lives import ENDS
+from hil.logger import fixed_sampling
+from hil.port_lives import PortLife, Told
+from hil.programmes import FORMATS, drawn_programme, largest_A
+from hil.readings import keithley_reading
+from hil.traces import WORN_OUT, TracedCycle, TracedLife, draw_life, traced
 from tests.plants.equivalent_circuit import EquivalentCircuit
 from tests.plants.two_foils import TwoFoils
 
 DATA = Path(__file__).resolve().parents[1].parent / "shared" / "data"
 FRACTIONS = (0.25, 0.5, 0.75, 0.95)
 POINTS = ("start", "25 %", "50 %", "75 %", "95 %", "knee")
-FORMATS = {
+CELL_FORMATS = {
     "anode-free": CellFormat.ANODE_FREE,
     "anode-free-lfp": CellFormat.ANODE_FREE,
     "excess-lithium": CellFormat.EXCESS_LITHIUM,
@@ -58,6 +62,7 @@ FORMATS = {
     "anode_free_cu_lfp_cycles": CellFormat.ANODE_FREE,
 }
 CYCLES = 26
+OTHER_INTERVAL_S = 30.0
 FIRST_SCORED, SCORED = 6, 19  # cycles 6 to 24, by seed
 SECONDS_PER_HOUR = 3600.0
 NORMAL_95 = 1.96
@@ -79,9 +84,9 @@ class Score:
     base_width: float
 
 
-def score_life(life: Life, scored: Iterable[int]) -> list[Score]:
+def score_life(life: TracedLife, scored: Iterable[int]) -> list[Score]:
     """Forecast a logged life; score the cycles whose numbers (from 0) are in `scored`."""
-    cell_format = FORMATS[life.cell]
+    cell_format = CELL_FORMATS[life.cell]
     wanted = set(scored)
     state = ForecastState()
     curve = new_curve(life.lower_V, life.upper_V, life.nominal_Ah)
@@ -105,7 +110,7 @@ def score_life(life: Life, scored: Iterable[int]) -> list[Score]:
 
 
 def _discharge(
-    cycle: LoggedCycle,
+    cycle: TracedCycle,
     curve: Curve,
     state: ForecastState,
     cell_format: CellFormat,
@@ -158,7 +163,7 @@ def _append(
     out: list[Score],
     cell: str,
     kind: str,
-    cycle: LoggedCycle,
+    cycle: TracedCycle,
     baseline: Mixture,
     point: str,
     forecast: Forecast | None,
@@ -186,7 +191,7 @@ def _append(
     )
 
 
-def _u_efficiency(cycle: LoggedCycle) -> float:
+def _u_efficiency(cycle: TracedCycle) -> float:
     """Return the standard uncertainty that one range's gain and offset leave in the efficiency."""
     if not cycle.current_A.size:
         return 0.0  # a file's counters are all that is known
@@ -201,47 +206,55 @@ def _u_efficiency(cycle: LoggedCycle) -> float:
 # -- lives ----------------------------------------------------------------------------------------
 
 
-def other_life(name: str, seed: int, cycles: int) -> Life:
-    """Log a life of a plant of another structure."""
+def other_life(name: str, seed: int, cycles: int) -> TracedLife:
+    """Trace a life of a plant of another structure."""
     random = np.random.default_rng([seed, 815])
+    plant: EquivalentCircuit | TwoFoils
     if name == "equivalent circuit":
-        nominal_Ah, cut_offs_V = 3e-3, (3.0, 4.3)
-        circuit = EquivalentCircuit(seed=seed, temperature_K=298.15)
+        nominal_Ah, how = 3e-3, FORMATS["anode-free"]
+        plant = EquivalentCircuit(seed=seed, temperature_K=298.15)
         # a reserve on the collector, so that some lives begin with the cathode ending the discharge
-        circuit._connected_mAh = float(random.uniform(0.0, 0.1))  # noqa: SLF001 -- its only way in
-        cell = OtherCell(circuit, ends_of_circuit)
+        plant._connected_mAh = float(random.uniform(0.0, 0.1))  # noqa: SLF001 -- its only way in
+        told = told_of_circuit
     else:
-        nominal_Ah, cut_offs_V = 1.54e-3, (-1.0, 0.5)
+        nominal_Ah, how = 1.54e-3, FORMATS["li-cu"]
         plant = TwoFoils(seed=seed, temperature_K=298.15, negative_mAh=0.0)
-        cell = OtherCell(plant, lambda _: "anode-limited")
-    plan = plan_of(random, cycles, nominal_Ah, cut_offs_V, by_charge=name == "columns on foils")
-    logged = log_life(
-        cell,
-        plan,
-        interval_s=30.0,
-        errors=InstrumentErrors(seed),
-        random=random,
-        least_Ah=0.1 * nominal_Ah,
-    )
-    return Life(
-        cell=name,
+        told = told_of_columns
+    plans = drawn_programme(random, how, nominal_Ah, cycles)
+    life = PortLife(
+        plant,
+        told,
+        nominal_mAh=1e3 * nominal_Ah,
         seed=seed,
+        reading=keithley_reading(seed, largest_A(plans), ranging=True),
+        sampling=fixed_sampling(OTHER_INTERVAL_S),
+    )
+    return TracedLife(
+        cell=name,
         nominal_Ah=nominal_Ah,
-        lower_V=cut_offs_V[0],
-        upper_V=cut_offs_V[1],
-        cycles=logged,
+        lower_V=how.lower_V,
+        upper_V=how.upper_V,
+        cycles=traced(life, plans, OTHER_INTERVAL_S, least_Ah=WORN_OUT * nominal_Ah),
     )
 
 
-def ends_of_circuit(plant: EquivalentCircuit) -> str:
-    """Return what ended the discharge: nothing connected is left, or the table's steep end."""
-    gone = float(plant.truth()["active_lithium_mAh"]) < 1e-3
-    return "anode-limited" if gone else "cathode-limited"
+def told_of_circuit(truth: dict[str, float]) -> Told:
+    """Return what the circuit says: nothing connected is left, or the table's steep end."""
+    active_mAh = truth["active_lithium_mAh"]
+    end = ENDS[1] if active_mAh < 1e-3 else ENDS[2]
+    return Told(lost_mAh=truth["lithium_lost_mAh"], active_mAh=active_mAh, end=end)
+
+
+def told_of_columns(truth: dict[str, float]) -> Told:
+    """Return what the foils say: lithium is all that can run out."""
+    return Told(
+        lost_mAh=truth["lithium_lost_mAh"], active_mAh=truth["active_lithium_mAh"], end=ENDS[1]
+    )
 
 
 def _job(job: tuple[str, int]) -> list[Score]:
     name, seed = job
-    make = draw_life if name in CUT_OFFS_V else other_life
+    make = draw_life if name in FORMATS else other_life
     life = make(name, seed, CYCLES)
     return score_life(life, [FIRST_SCORED + seed % SCORED])
 
@@ -249,7 +262,7 @@ def _job(job: tuple[str, int]) -> list[Score]:
 # -- measured -------------------------------------------------------------------------------------
 
 
-def measured_cycles(name: str) -> list[Life]:
+def measured_cycles(name: str) -> list[TracedLife]:
     """Return a measured set as lives without voltage: charge and discharge of each cycle."""
     if name == "anode_free_cu_lfp_cycles":
         return _capacity_only()
@@ -267,10 +280,10 @@ def measured_cycles(name: str) -> list[Life]:
                 kind = "reference" if low_rate else BASE
                 cycles.append(_counted(charge_Ah, discharge_Ah, kind))
     nominal_Ah = max(one.discharge_Ah for one in cycles)
-    return [_life(name, 0, nominal_Ah, cycles)]
+    return [_life(name, nominal_Ah, cycles)]
 
 
-def _capacity_only() -> list[Life]:
+def _capacity_only() -> list[TracedLife]:
     """Return Cu||LFP: no charge is given, so the discharge before stands for it (CE by capacity)."""
     import pyarrow.parquet as pq  # noqa: PLC0415 -- only where the file is
 
@@ -284,7 +297,7 @@ def _capacity_only() -> list[Life]:
     ):
         by_cell.setdefault(cell, []).append((cycle, capacity))
     lives = []
-    for cell, rows in by_cell.items():
+    for rows in by_cell.values():
         capacities = []
         for _, capacity in sorted(rows):
             if capacity is None or not capacity > 0.05:
@@ -292,13 +305,13 @@ def _capacity_only() -> list[Life]:
             capacities.append(capacity)
         cycles = [_counted(before, after, BASE) for before, after in pairwise(capacities)]
         if len(cycles) > 5:
-            lives.append(_life("anode_free_cu_lfp_cycles", int(cell), 1.0, cycles))
+            lives.append(_life("anode_free_cu_lfp_cycles", 1.0, cycles))
     return lives
 
 
-def _counted(charge_Ah: float, discharge_Ah: float, kind: str) -> LoggedCycle:
+def _counted(charge_Ah: float, discharge_Ah: float, kind: str) -> TracedCycle:
     empty = np.zeros(0)
-    return LoggedCycle(
+    return TracedCycle(
         kind=kind,
         interval_s=math.nan,
         charge_Ah=charge_Ah,
@@ -309,16 +322,12 @@ def _counted(charge_Ah: float, discharge_Ah: float, kind: str) -> LoggedCycle:
         current_A=empty,
         voltage_V=empty,
         held=np.zeros(0, dtype=bool),
-        rest_t_s=empty,
-        rest_V=empty,
         true_end="none",
     )
 
 
-def _life(name: str, seed: int, nominal_Ah: float, cycles: list[LoggedCycle]) -> Life:
-    return Life(
-        cell=name, seed=seed, nominal_Ah=nominal_Ah, lower_V=0.0, upper_V=1.0, cycles=cycles
-    )
+def _life(name: str, nominal_Ah: float, cycles: list[TracedCycle]) -> TracedLife:
+    return TracedLife(cell=name, nominal_Ah=nominal_Ah, lower_V=0.0, upper_V=1.0, cycles=cycles)
 
 
 # -- tables ---------------------------------------------------------------------------------------
@@ -364,7 +373,7 @@ def main() -> None:
     options = parser.parse_args()
     began_s = time.perf_counter()
     first = options.first_seed
-    ours = [(name, first + k) for name in CUT_OFFS_V for k in range(options.lives)]
+    ours = [(name, first + k) for name in FORMATS for k in range(options.lives)]
     others = [
         (name, first + k)
         for name in ("equivalent circuit", "columns on foils")
@@ -373,11 +382,11 @@ def main() -> None:
     with get_context("spawn").Pool(options.processes) as pool:
         scored = pool.map(_job, ours + others, chunksize=8)
     scores = [one for life in scored for one in life]
-    in_class = [one for one in scores if one.cell in CUT_OFFS_V]
+    in_class = [one for one in scores if one.cell in FORMATS]
     print("\n".join(table(f"Our plant, {len(ours)} lives, once each", in_class)))
     base_only = [one for one in in_class if one.kind == BASE]
     print("\n".join(table("Our plant, where that cycle is a base cycle", base_only)))
-    for name in (*CUT_OFFS_V, "equivalent circuit", "columns on foils"):
+    for name in (*FORMATS, "equivalent circuit", "columns on foils"):
         mine = [one for one in scores if one.cell == name]
         print("\n".join(table(name, mine)))
         print("\n".join(table(f"{name}, base cycles", [o for o in mine if o.kind == BASE])))

@@ -47,12 +47,12 @@ GONE_MAH_PER_CM2 = 1e-9
 
 
 def longest_s(s: CellState) -> float:  # noqa: ARG001 -- as what takes its place
-    """Return how long a step may be; who keeps a log puts its own in place (`hil.lives`)."""
+    """Return how long a step may be; who keeps a log puts its own in place (`hil.logger`)."""
     return LONGEST_STEP_S
 
 
 def note(s: CellState) -> None:
-    """Take note of a step that is done; who keeps a log puts its own in place (`hil.lives`)."""
+    """Take note of a step that is done; who keeps a log puts its own in place (`hil.logger`)."""
 
 
 def constant_current(

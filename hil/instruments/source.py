@@ -193,24 +193,38 @@ class OutputStage:
         InvariantError
             The plant did what no cell does. Said once; after that it is left alone.
         """
+        dt_s -= self.evolve_once(dt_s)
+        while dt_s > 0.0:
+            dt_s -= self.evolve_once(dt_s)
+
+    def evolve_once(self, longest_s: float) -> float:
+        """Let time pass until a step of the plant is done or a bound is met; return the time (s).
+
+        Without time (0 s) only new settings act.
+
+        Raises
+        ------
+        InvariantError
+            As `evolve`.
+        """
         if self.failure:
-            return
+            return longest_s
         try:
             if self._stale:
                 self.settle()
-            while dt_s > 0.0:
-                if self._regime == _HELD:
-                    dt_s -= self._held_step(dt_s)
-                elif self._regime == _FIXED:
-                    dt_s -= self._fixed_step(dt_s)
-                else:
-                    step_s = min(dt_s, MAX_STEP_S)
-                    self.voltage_V = self._terminals.pass_current(0.0, step_s)
-                    dt_s -= step_s
+            if not longest_s > 0.0:
+                return 0.0
+            if self._regime == _HELD:
+                return self._held_step(longest_s)
+            if self._regime == _FIXED:
+                return self._fixed_step(longest_s)
+            step_s = min(longest_s, MAX_STEP_S)
+            self.voltage_V = self._terminals.pass_current(0.0, step_s)
         except InvariantError as error:
             self.failure = str(error)
             self.current_A, self.voltage_V = 0.0, math.inf  # reads as overflow
             raise
+        return step_s
 
     def notes(self) -> list[str]:
         """Return what a reader of this run has to know of how the plant was regulated."""

@@ -35,9 +35,13 @@ PLANT = [
     for name, one in vars(importlib.import_module(module)).items()
     if inspect.isfunction(one) and one.__module__ == module
 ] + [
-    "hil.lives:due_in_s",
-    "hil.lives:take_note",
-    "hil.lives:write_down",
+    "hil.logger:begin_control",
+    "hil.logger:begin_leg",
+    "hil.logger:due_in_s",
+    "hil.logger:end_leg",
+    "hil.logger:set_due",
+    "hil.logger:take_note",
+    "hil.logger:write_down",
     "hil.population:next_current",
 ]
 STATEMENTS = (ast.Assign, ast.AugAssign, ast.Break, ast.If, ast.For, ast.Return)
