@@ -49,6 +49,9 @@ KIND_EFFECT: Final = ((0.6, 0.003), (0.3, 0.03), (0.1, 0.15))
 AFTER_EFFECT: Final = ((0.6, 0.001), (0.3, 0.01), (0.1, 0.03))
 # Spread of an effect that was seen once. Assumed, 0.0003-0.003.
 EFFECT_SD: Final = 0.001
+# What an effect like those seen, but not as sure, counts, and what none counts, in cycles. Assumed,
+# 0.1-0.3.
+UNLIKE: Final = 0.15
 # What is left at a voltage is first taken to be as much as last time within this share of it.
 LEFT_SHARE: Final = 0.3
 # Two levels that lay further apart than this share of the last discharge are on a plateau, where
@@ -550,7 +553,14 @@ def _effect(state: ForecastState, kind: str) -> Mixture:
     seen = student(
         effect.mean, math.sqrt(variance * (1.0 + 1.0 / effect.count)), float(effect.count)
     )
-    return blend([(float(effect.count), seen), (0.3, unseen.moved(effect.mean))])
+    # another electrode may end the discharge by now, and then there may be no effect any more
+    return blend(
+        [
+            (float(effect.count), seen),
+            (UNLIKE, unseen.moved(effect.mean)),
+            (UNLIKE, unseen),
+        ]
+    )
 
 
 def _learned_kind(state: ForecastState, log_charge: float, came: float, kind: str) -> ForecastState:

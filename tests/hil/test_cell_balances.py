@@ -30,7 +30,7 @@ def scale(cell: LithiumMetalCell) -> float:
     return max(1.0, passed, float(truth["total_lithium_mAh"]))
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(
     st.sampled_from(sorted(PRESETS)),
     st.integers(0, 5),

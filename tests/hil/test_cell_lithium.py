@@ -84,7 +84,7 @@ def test_open_circuit_voltage_matches_the_published_points():
     assert all(a > b for a, b in pairwise(voltages))
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(
     st.lists(
         st.tuples(

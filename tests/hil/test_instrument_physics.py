@@ -162,7 +162,7 @@ def test_the_device_keeps_the_cell_above_the_lower_bound_when_lithium_runs_out()
 # -- dead-man and pulses -----------------------------------------------------------------------
 
 
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=25)
 @given(
     delay_s=st.floats(1.0, 60.0),
     renewals=st.lists(st.floats(0.01, 0.95), min_size=0, max_size=6),
@@ -569,7 +569,7 @@ def test_a_power_cycle_keeps_the_stored_settings_and_nothing_runs():
         bench.smu.power_cycle({"colour": "blue"})
 
 
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=25)
 @given(
     st.lists(
         st.tuples(

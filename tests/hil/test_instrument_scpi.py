@@ -75,7 +75,7 @@ def test_separators_inside_quotes_belong_to_the_string():
     assert unquote("'volt'") == unquote('"VOLT"') == unquote("volt") == "VOLT"
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=300)
 @given(st.text())
 @example('"')
 @example(";;;")
@@ -94,7 +94,7 @@ _WORDS = st.sampled_from(
 )
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=300)
 @given(st.lists(st.one_of(_WORDS, st.text(max_size=3)), max_size=12))
 def test_any_bytes_leave_the_instrument_answering(words):
     bench = build_bench(seed=1, utc_epoch_s=0.0)

@@ -49,7 +49,7 @@ def compiled_steps() -> Callable[..., Any]:
     return build([Entry(function=steps.observe, arguments=arguments)], compiled=True, cache=CACHE)[0]  # fmt: skip
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=300)
 @given(ROWS)
 def test_the_step_resistances_are_the_same(rows: list[tuple[float, float, float, int]]) -> None:
     observe = compiled_steps()
@@ -85,7 +85,7 @@ def test_the_filter_is_the_same(pairs: str) -> None:
     fast = compiled_filter(pairs)
     make, slow = MAKE[pairs]
 
-    @settings(max_examples=300, deadline=None)
+    @settings(max_examples=300)
     @given(ROWS)
     def check(rows: list[tuple[float, float, float, int]]) -> None:
         plain = make()

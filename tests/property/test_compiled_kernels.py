@@ -123,7 +123,7 @@ def test_the_supervisor_says_the_same(limits: LimitsRecord) -> None:
     review = compiled_review(len(limits.pulses))
     limits_row = records.records(limits)[0]
 
-    @settings(max_examples=400, deadline=None)
+    @settings(max_examples=400)
     @given(st.lists(st.tuples(st.one_of(GOOD, WILD), COMMANDS), max_size=12))
     def check(series: list[tuple[Callable[[int], Sample], Command]]) -> None:
         m = new_memory(limits)
@@ -169,7 +169,7 @@ def compiled_executor() -> tuple[Callable[..., Any], ...]:
     )
 
 
-@settings(max_examples=400, deadline=None)
+@settings(max_examples=400)
 @given(STEPS, st.lists(st.tuples(st.one_of(GOOD, WILD), st.integers(OPEN, DISCHARGE)), max_size=12))
 def test_the_executor_does_the_same(step: execute.StepNumbers, series: list[Any]) -> None:
     advance, period_s = compiled_executor()
@@ -195,7 +195,7 @@ def compiled_estimator() -> tuple[Callable[..., Any], ...]:
     return build([observing, *others], compiled=True, cache=CACHE)
 
 
-@settings(max_examples=400, deadline=None)
+@settings(max_examples=400)
 @given(
     st.lists(
         st.tuples(st.one_of(GOOD, WILD), st.integers(OPEN, DISCHARGE), st.integers(-1, 3)),
@@ -226,7 +226,7 @@ def test_the_estimator_sees_the_same(series: list[Any], closes_at: int) -> None:
     assert contents(taken) == contents(plain)
 
 
-@settings(max_examples=1000, deadline=None)
+@settings(max_examples=1000)
 @given(
     st.tuples(ANY, ANY, st.floats(min_value=0.0, exclude_min=True), st.integers(-1, 4), ANY, ANY)
 )
@@ -238,7 +238,7 @@ STEPS_S = st.one_of(st.sampled_from([0.0002, 0.5, 1.0, 1.0, 1.0, 10.0, 130.0, 0.
 READINGS = st.lists(st.tuples(STEPS_S, st.one_of(CURRENTS, ANY), st.one_of(near(3.7), ANY)))
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=200)
 @given(READINGS, st.integers(0, 40))
 def test_the_watch_for_shorts_sees_the_same(series: list[Any], repeats: int) -> None:
     observe = compiled_watch()
@@ -291,7 +291,7 @@ def compiled_discharge() -> tuple[Callable[..., Any], ...]:
     )
 
 
-@settings(max_examples=400, deadline=None)
+@settings(max_examples=400)
 @given(st.sampled_from(CURVES), st.lists(st.tuples(STEPS_AH, VOLTAGES), max_size=40))
 def test_the_curve_of_a_discharge_is_the_same(fresh: Curve, series: list[Any]) -> None:
     begin, observe, _, _ = compiled_discharge()
@@ -304,7 +304,7 @@ def test_the_curve_of_a_discharge_is_the_same(fresh: Curve, series: list[Any]) -
         assert contents(records.from_record(Curve, row)) == contents(plain)
 
 
-@settings(max_examples=400, deadline=None)
+@settings(max_examples=400)
 @given(
     st.lists(
         st.tuples(
@@ -341,7 +341,7 @@ def compiled_rests() -> Callable[..., Any]:
     return build([Entry(function=observe_rests, arguments=arguments)], compiled=True, cache=CACHE)[0]  # fmt: skip
 
 
-@settings(max_examples=400, deadline=None)
+@settings(max_examples=400)
 @given(
     st.lists(
         st.tuples(
@@ -372,7 +372,7 @@ def compiled_math() -> tuple[Callable[..., Any], ...]:
     )
 
 
-@settings(max_examples=1000, deadline=None)
+@settings(max_examples=1000)
 @given(ANY, ANY)
 def test_the_functions_that_give_a_value_for_every_float_do(x: float, y: float) -> None:
     exp, log, sqrt, divide = compiled_math()

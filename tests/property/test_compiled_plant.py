@@ -111,7 +111,7 @@ def test_a_trajectory_is_the_same(cell: Cell) -> None:
     fixed = records.records(parameters)[0]
     unit_A = hourly_A(parameters)
 
-    @settings(max_examples=20, deadline=None)
+    @settings(max_examples=20)
     @given(SENSIBLE)
     def check(series: list[tuple[float, float, float, int]]) -> None:
         plain = copy.deepcopy(state)
@@ -165,7 +165,7 @@ def test_whatever_is_asked_is_answered_the_same(cell: Cell) -> None:
     fixed = records.records(parameters)[0]
     names = sorted(leaves(state))
 
-    @settings(max_examples=60, deadline=None)
+    @settings(max_examples=60)
     @given(
         st.dictionaries(st.sampled_from(names), ANY, max_size=2),
         st.lists(st.tuples(ANY, ANY_TIME, ANY), min_size=1, max_size=3),

@@ -72,7 +72,7 @@ def closed(
     return online.close_cycle(state, CONFIG, cycle=1, kind=CycleKind.BASE, anchored=False)
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 @given(hours, rates, relaxed)
 def test_only_long_rests_tell_and_tell_the_current(
     rest_h: float, rate: float, relaxes_V: float
@@ -84,7 +84,7 @@ def test_only_long_rests_tell_and_tell_the_current(
         assert abs(error_A) <= 2.0 * figures.u_self_discharge_A
 
 
-@settings(max_examples=20, deadline=None)
+@settings(max_examples=20)
 @given(hours, rates, relaxed, st.sampled_from([1.0, 4096.0, 1e7]))
 def test_when_it_rests_does_not_matter(
     rest_h: float, rate: float, relaxes_V: float, shift_s: float
@@ -95,14 +95,14 @@ def test_when_it_rests_does_not_matter(
         assert getattr(there, name) == pytest.approx(expected, rel=1e-6, abs=1e-12, nan_ok=True)
 
 
-@settings(max_examples=20, deadline=None)
+@settings(max_examples=20)
 @given(hours, rates, relaxed)
 def test_duplicates_change_nothing(rest_h: float, rate: float, relaxes_V: float) -> None:
     once, doubled = (closed(rest_h, rate, relaxes_V, twice=twice) for twice in (False, True))
     assert repr(once) == repr(doubled)  # NaN is NaN
 
 
-@settings(max_examples=10, deadline=None)
+@settings(max_examples=10)
 @given(st.floats(1.0, 6.0), rates)
 def test_a_rest_without_lithium_on_the_anode_tells_nothing(rest_h: float, rate: float) -> None:
     assert math.isnan(closed(rest_h, rate, 0.0, spent=True).self_discharge_A)

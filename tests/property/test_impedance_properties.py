@@ -72,7 +72,7 @@ def with_differences(circuit: Circuit, values: np.ndarray) -> tuple[np.ndarray, 
     return z, np.array(slopes), (ends[: logs.size] - ends[logs.size :]) / (2.0 * step)
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=150)
 @given(circuits())
 def test_derivatives_are_the_central_differences(drawn):
     text, values = drawn
@@ -92,7 +92,7 @@ def test_derivatives_of_each_element_over_twenty_orders(text, size):
     assert np.max(np.abs(slopes - numeric) / np.abs(z)) < 1e-6
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=100)
 @given(circuits())
 def test_any_passive_circuit_without_resonance_is_valid(drawn):
     text, values = drawn
@@ -100,7 +100,7 @@ def test_any_passive_circuit_without_resonance_is_valid(drawn):
     assert kramers_kronig(spectrum_of(text, FREQUENCY_HZ, z)).verdict is Consistency.VALID
 
 
-@settings(max_examples=50, deadline=None)
+@settings(max_examples=50)
 @given(st.floats(0.1, 10.0), st.floats(3e-4, 3.0), st.floats(0.2, 5.0))
 def test_a_pole_in_the_right_half_plane_is_invalid(r_Ohm, tau_s, ohmic_Ohm):
     """R/(1 - j w tau) grows without bound after a step: no steady system has it."""
@@ -111,7 +111,7 @@ def test_a_pole_in_the_right_half_plane_is_invalid(r_Ohm, tau_s, ohmic_Ohm):
     assert kramers_kronig(spectrum_of("drawn", FREQUENCY_HZ, z)).verdict is not Consistency.VALID
 
 
-@settings(max_examples=15, deadline=None)
+@settings(max_examples=15)
 @given(st.permutations(range(FREQUENCY_HZ.size)), st.integers(0, 2**31))
 def test_the_order_of_points_does_not_matter(order, seed):
     circuit = "R0-p(R1,CPE1)-p(R2,CPE2)-W1"
@@ -125,7 +125,7 @@ def test_the_order_of_points_does_not_matter(order, seed):
     assert straight.aicc == mixed.aicc
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(
     st.integers(0, 9),
     st.sampled_from([float("nan"), float("inf"), 0.0, -1.0, 1e300]),

@@ -76,7 +76,7 @@ def cycles(draw: st.DrawFn) -> list[ShortFigures]:
 
 
 @pytest.mark.parametrize("cell_format", list(CellFormat))
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(given_cycles=cycles())
 def test_any_cycles_are_judged_without_a_crash_or_a_warning(cell_format, given_cycles) -> None:
     memory = ShortMemory()

@@ -123,7 +123,7 @@ def consistent(m: Memory, verdict: Verdict, command: Command) -> None:
     assert not m.fall_Ah < 0.0
 
 
-@settings(max_examples=120, deadline=None)
+@settings(max_examples=120)
 @given(st.lists(st.tuples(SAMPLES, st.one_of(COMMANDS, SENSIBLE)), max_size=6), LIMITS)
 def test_anything_gets_an_answer_and_nothing_beyond_limits_passes(
     steps: list[tuple[Sample, Command]], limits: LimitsRecord
@@ -141,7 +141,7 @@ def test_anything_gets_an_answer_and_nothing_beyond_limits_passes(
         latched = m.latched
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(
     st.lists(
         st.tuples(
@@ -186,7 +186,7 @@ def test_envelopes_cannot_be_stretched(steps: list[tuple[Command, float, str]]) 
     assert m.envelope_counts == openings
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(st.lists(st.tuples(SAMPLES, SENSIBLE), max_size=6), LIMITS)
 def test_a_checkpoint_decides_the_same(
     steps: list[tuple[Sample, Command]], limits: LimitsRecord
@@ -203,7 +203,7 @@ def test_a_checkpoint_decides_the_same(
         assert review(restored, sample, command, limits) == review(m, sample, command, limits)
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(SAMPLES, SAMPLES, LIMITS)
 def test_acknowledging_changes_nothing_unless_the_condition_is_gone(
     first: Sample, second: Sample, limits: LimitsRecord

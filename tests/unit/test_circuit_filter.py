@@ -200,7 +200,7 @@ OBSERVE: dict[int, Callable[..., int]] = {1: f.observe_one, 2: f.observe_two}
 
 @pytest.mark.parametrize("pairs", [1, 2])
 def test_whatever_comes_every_number_stays_a_number(pairs: int) -> None:
-    @settings(max_examples=200, deadline=None)
+    @settings(max_examples=200)
     @given(ANY_ROWS)
     def check(readings: list[Row]) -> None:
         s = bench.new(pairs)
@@ -214,7 +214,7 @@ def test_whatever_comes_every_number_stays_a_number(pairs: int) -> None:
     check()
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=100)
 @given(ANY_ROWS)
 def test_a_duplicate_changes_nothing(readings: list[Row]) -> None:
     once, twice = new(), new()

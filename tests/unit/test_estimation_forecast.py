@@ -324,7 +324,7 @@ def test_another_rate_is_not_compared():
     assert compared.discharge_Ah.mean < apart.discharge_Ah.mean
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(
     st.lists(
         st.tuples(st.floats(1e-6, 1.0), st.floats(1e-6, 1.0), st.sampled_from(["base", "other"])),

@@ -645,7 +645,7 @@ PERIODS = st.lists(
 )
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=300)
 @given(PERIODS)
 def test_after_a_trip_nothing_is_programmed_until_rearmed(
     periods: list[tuple[Command, int, set[str], str, float]],

@@ -61,7 +61,7 @@ LINES = st.one_of(
 )
 
 
-@settings(max_examples=400, deadline=None)
+@settings(max_examples=400)
 @given(st.lists(LINES, min_size=1, max_size=4))
 def test_no_reply_whatever_makes_a_poll_raise_or_a_bad_number_look_good(
     replies: list[bytes],
