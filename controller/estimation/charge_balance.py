@@ -64,6 +64,8 @@ CHARGE_SCATTER: Final = 0.008
 CHARGED_REST_SCATTER: Final = 0.002
 DISCHARGED_REST_SCATTER: Final = 0.004
 FREE_H: Final = 0.1
+# A self-discharge (a shuttle) is steady to this share of what it usually takes. Assumed, 0.1-0.3.
+OWN_SHARE: Final = 0.2
 LONGER: Final = 2.0  # times the usual length of a charge
 # On Cu, as shares of what is plated: after a longer rest in the discharged state than usual,
 # inactive lithium comes back in one cycle or two, the more the longer; after one in the charged
@@ -117,13 +119,14 @@ def slippage(
         return UNKNOWN
     pairs.append(newest)
     usual = _usual(history)
-    taken = [p.after.charge_Ah - p.before.discharge_Ah for p in pairs]
-    return beyond(
+    taken = [(p.after.charge_Ah - p.before.discharge_Ah) / nominal_capacity_Ah for p in pairs]
+    found = beyond(
         np.array([_row(pair, usual) for pair in pairs]),
-        np.array(taken) / nominal_capacity_Ah,
+        np.array(taken),
         np.array([_variance(pair, usual) for pair in pairs]),
         PRIOR,
     )
+    return Beyond(found.more, math.hypot(found.u, OWN_SHARE * median(taken[:-1])))
 
 
 def strip_over_plate(

@@ -82,6 +82,10 @@ DECAY_SHARE: Final = 0.04
 FALL_SIGMAS: Final = 6.0
 FALL_UNLIKE: Final = 2.5
 FALL_RATIO: Final = 1.4
+# What falls at once and has this share of it gone again after four times as long did not begin to
+# leak. Asked of the discharge of a cell with a foil, whose voltage falls by itself when what was
+# plated is used up. Assumed, 0.3-0.7.
+FALL_LASTS: Final = 0.3
 # A step shows over a quarter of the length with half as many standard deviations; so many times
 # those must be there. Assumed, 2-5.
 FALL_TWICE: Final = 4.0
@@ -107,6 +111,7 @@ HELD_SLIPPAGE: Final = 0.12
 HELD_SHARE: Final = 0.5
 MOST_SLIPPAGE: Final = 0.25
 NOT_ALONE: Final = 6.5  # log-odds
+NOT_TWICE: Final = 4.5  # the same, and two cycles in a row are not enough either
 TWO_FOILS: Final = (CellFormat.LI_CU, CellFormat.LI_LI)
 
 
@@ -198,9 +203,9 @@ def signs(
         slippage=slipped,
         depth=depth,
         imbalance=imbalance,
-        decay_charged=_above(
-            [one.decay_charged_V_per_h for one in alike], figures.decay_charged_V_per_h
-        ),
+        decay_charged=NAN
+        if two_foils
+        else _above([one.decay_charged_V_per_h for one in alike], figures.decay_charged_V_per_h),
         fall=_sudden_fall(history, figures, cell_format),
         half=half,
         resistance=_fallen(alike, figures) if two_foils else NAN,
@@ -300,10 +305,12 @@ class _Beside(NamedTuple):
         start: float,
         *,
         alone: bool,
+        lasting: bool = False,
     ) -> float:
         """Return how far a fall stands beyond those of other cycles, in standard deviations.
 
-        Unless one length tells `alone`, the next shorter one must tell as well.
+        Unless one length tells `alone`, the next shorter one must tell as well; where it has to be
+        `lasting`, the next longer one must not tell the contrary.
         """
         if len(alike) < LEAST_CYCLES:
             return -math.inf
@@ -314,11 +321,17 @@ class _Beside(NamedTuple):
             before_V = max((one.fall_V[at] for one in alike if one.fall_V[at] > 0.0), default=0.0)
             least = max(start + (self.bent if k else 0.0), FALL_RATIO * per_V * before_V)
             now = per_V * figures.fall_V[at]
-            if now == now:
+            gone = lasting and k + 1 < FALLS and _gone(figures.fall_V[at], figures.fall_V[at + 1])
+            if now == now and not gone:
                 out = max(out, min(now - least, shorter - start))
             if not alone:
                 shorter = FALL_TWICE * now if now == now else -math.inf
         return out
+
+
+def _gone(fell_V: float, later_V: float) -> bool:
+    """Return whether most of a fall is not there over four times the length; not if unknown."""
+    return later_V < FALL_LASTS * fell_V
 
 
 def _sudden_fall(
@@ -353,7 +366,14 @@ def _sudden_fall(
         if len(charged) >= LEAST_CYCLES
         else beside.beyond(dense, figures, CHARGED, start + FALL_UNLIKE, alone=True),
         beside.beyond(dense, figures, CHARGED_REST, start, alone=True),
-        beside.beyond(discharged, figures, DISCHARGED, start, alone=False),
+        beside.beyond(
+            discharged,
+            figures,
+            DISCHARGED,
+            start,
+            alone=False,
+            lasting=cell_format is CellFormat.EXCESS_LITHIUM,
+        ),
     )
 
 
@@ -499,8 +519,8 @@ def judge(
     parts = {name: weight.of(getattr(found, name)) for name, weight in WEIGHTS.items()}
     if cell_format in TWO_FOILS:
         parts["noise"] = NOISE_OF_FOILS.of(found.noise)
-    for name in _not_alone(memory, figures, cell_format, found):
-        parts[name] = min(parts[name], NOT_ALONE)
+    for name, most in _not_alone(memory, figures, cell_format, found).items():
+        parts[name] = min(parts[name], most)
     telegraph = max(parts["noise"], parts["quick_returns"], parts["slow_returns"])
     new = telegraph + sum(part for name, part in parts.items() if name not in TELEGRAPH)
     log_odds = PRIOR_LOG_ODDS + new + min(CARRIED * memory.last_new, MOST_CARRIED)
@@ -515,13 +535,15 @@ def judge(
 
 def _not_alone(
     memory: ShortMemory, figures: ShortFigures, cell_format: CellFormat, found: Signs
-) -> list[str]:
-    """Return the signs with which another one must agree in this cycle."""
+) -> dict[str, float]:
+    """Return the signs with which another one must agree, and the log-odds they have at most."""
     held = found.slippage > HELD_SLIPPAGE and _held(memory.sound, figures)
     longer = figures.charge_h > LONGER * median(one.charge_h for one in memory.sound or [figures])
-    out = ["slippage"] if held or longer or found.slippage > MOST_SLIPPAGE else []
+    out = {}
+    if held or longer or found.slippage > MOST_SLIPPAGE:
+        out["slippage"] = NOT_ALONE
     if cell_format is CellFormat.LI_CU:
-        out.append("half")
+        out["half"] = NOT_TWICE
     return out
 
 
@@ -557,12 +579,12 @@ def _words(found: Signs, figures: ShortFigures, parts: Mapping[str, float]) -> t
 WEIGHTS: Final[Mapping[str, Weight]] = MappingProxyType(
     {
         "fall": Weight(0.0, 4.0, 14.0),
-        "noise": Weight(2.2, 3.0, 14.0),
+        "noise": Weight(2.5, 3.0, 14.0),
         "quick_returns": Weight(1.2, 4.0, 14.0),
         "slow_returns": Weight(2.0, 2.5, 12.0),
         "slippage": Weight(0.0055, 2800.0, 9.0),
         "depth": Weight(0.003, 1000.0, 9.0),
-        "imbalance": Weight(0.001, 1750.0, 8.0),
+        "imbalance": Weight(0.003, 1750.0, 8.0),
         "decay_charged": Weight(1.0, 2.5, 4.5),
         "half": Weight(0.0022, 3200.0, 9.0),
         "resistance": Weight(0.1, 30.0, 9.0),

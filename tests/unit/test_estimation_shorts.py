@@ -457,3 +457,61 @@ def test_a_strip_that_ends_short_of_its_cut_off_has_another_way():
     scattered = [figures_like(one, lowest_V=-0.5 - 0.2 * one.number) for one in history]
     now = figures_like(plain, number=5, lowest_V=-0.45)
     assert not judge(after(scattered), now, CellFormat.LI_CU, NOMINAL_AH).flagged
+
+
+@pytest.mark.parametrize(
+    ("cell_format", "lasting_V", "found"),
+    [
+        (CellFormat.EXCESS_LITHIUM, 0.0, False),  # what was plated is used up; the foil takes over
+        (CellFormat.EXCESS_LITHIUM, 9e-3, True),
+        (CellFormat.EXCESS_LITHIUM, math.nan, True),  # too near an end to know
+        (CellFormat.ANODE_FREE, 0.0, True),
+    ],
+)
+def test_a_fall_in_the_discharge_of_a_cell_with_a_foil_has_to_last(cell_format, lasting_V, found):
+    _, plain = cycle(ShortWatch(), 0.0, 1)
+    plain = figures_like(plain, fall_V=[1e-4] * 9, dense_share=1.0)
+    history = [figures_like(plain, number=k) for k in range(5)]
+    fell = figures_like(plain, number=5, fall_V=[1e-4] * 6 + [0.01, 0.01, lasting_V])
+    assert judge(after(history), fell, cell_format, NOMINAL_AH).flagged is found
+
+
+def test_on_copper_a_half_that_fell_short_is_not_enough_not_even_twice():
+    watch, t_s, history = ShortWatch(), 0.0, []
+    for number in range(6):
+        t_s, figures = foil_cycle(watch, t_s, number, ohm=100.0)
+        history.append(figures)
+    for cell_format, flagged in ((CellFormat.LI_CU, False), (CellFormat.LI_LI, True)):
+        memory, evidence = after(history), []
+        for number in (6, 7):
+            one = figures_like(
+                history[-1], number=number, half_Ohm=[100.0, 96.0], polarised_Ohm=100.0
+            )
+            evidence.append(follow(memory, one, cell_format, NOMINAL_AH))
+        assert evidence[0].signs.half > 0.02
+        assert [one.flagged for one in evidence] == [flagged, flagged]
+
+
+def test_two_foils_have_no_decay_at_rest():
+    _, plain = cycle(ShortWatch(), 0.0, 1)
+    plain = figures_like(plain, decay_charged_V_per_h=1e-3)
+    history = [figures_like(plain, number=k) for k in range(5)]
+    faster = figures_like(plain, number=5, decay_charged_V_per_h=0.05)
+    assert (
+        judge(after(history), faster, CellFormat.ANODE_FREE, NOMINAL_AH).signs.decay_charged > 5.0
+    )
+    for cell_format in (CellFormat.LI_CU, CellFormat.LI_LI):
+        signs = judge(after(history), faster, cell_format, NOMINAL_AH).signs
+        assert math.isnan(signs.decay_charged)
+
+
+def test_a_heavy_shuttle_is_less_steady_in_charge_than_a_light_one():
+    _, plain = cycle(ShortWatch(), 0.0, 1)
+    doubts = []
+    for taken in (0.0, 0.05):
+        history = [
+            figures_like(plain, number=k, charge_Ah=1e-3, discharge_Ah=(1.0 - taken) * 1e-3)
+            for k in range(10)
+        ]
+        doubts.append(slippage(history[:-1], history[-3:-1], history[-1], NOMINAL_AH).u)
+    assert math.sqrt(doubts[1] ** 2 - doubts[0] ** 2) == pytest.approx(0.2 * 0.05, rel=0.05)
