@@ -369,12 +369,15 @@ class WatchedCycle:
         Through the short, as a share of nominal capacity: the truth.
     shorted : bool
         A short was there, or had been in the cycle before.
+    depleted_s : float
+        How long an electrode was out of salt in it: another failure than a short.
     """
 
     kind: str
     figures: ShortFigures
     leak: float
     shorted: bool
+    depleted_s: float
 
 
 def drawn_cell(name: str, seed: int) -> CellParameters:
@@ -472,7 +475,7 @@ def watched_life(
         if left_s > 0.0:
             plan.short_to_s = plan.short_from_s + left_s
             plan.short_Ohm, plan.on_s, plan.off_s = base.short_Ohm, base.on_s, base.off_s
-        before_s = cell.time_s
+        before_s, depleted_s = cell.time_s, cell.state().depleted_s
         ended = cell.run(plan)
         if left_s > 0.0:
             left_s -= cell.time_s - before_s - plan.short_from_s
@@ -489,6 +492,7 @@ def watched_life(
                 kind=kind,
                 figures=figures,
                 leak=cell.leaked_mAh / p.nominal_capacity_mAh,
+                depleted_s=cell.state().depleted_s - depleted_s,
                 shorted=short is not None and number >= cycles - 2,
             )
         )

@@ -36,6 +36,10 @@ END_WORDS: Final[dict[int, StepEnd]] = {
 
 # A voltage within this of the end counts as reached: the device regulates there, with noise.
 VOLTAGE_REACHED_V: Final = 0.0005
+# So many readings in a row in which the device itself regulates the voltage at the step's end: the
+# cell is there, whatever the meter's offset makes of it (2.4 mV on the 2450's 20 V range). One
+# reading may still show what was before the step. Assumed, 2-3.
+AT_LIMIT_READINGS: Final = 2
 # A permission lasts this many periods. The dead-man's delay is half of it (it ends the output
 # between one and two delays after the last renewal); below two periods it would end good runs.
 VALID_PERIODS: Final = 5.0
@@ -61,8 +65,17 @@ class StepNumbers(NamedTuple):
 class Progress:
     """How far the running step has come; a record of numbers."""
 
-    __slots__ = ("charge_Ah", "edge_s", "elapsed_s", "last_current_A", "last_t_s", "slow")
+    __slots__ = (
+        "at_limit",
+        "charge_Ah",
+        "edge_s",
+        "elapsed_s",
+        "last_current_A",
+        "last_t_s",
+        "slow",
+    )
 
+    at_limit: int  # readings in a row
     charge_Ah: float
     edge_s: float
     elapsed_s: float
@@ -71,6 +84,7 @@ class Progress:
     slow: bool
 
     def __init__(self) -> None:
+        self.at_limit = 0
         self.elapsed_s = 0.0
         self.edge_s = 0.0  # since the last change of current
         self.charge_Ah = 0.0
@@ -135,7 +149,9 @@ def advance(p: Progress, step: StepNumbers, sample: Sample, in_force_kind: int) 
         reached = voltage_V <= step.end_voltage_V + VOLTAGE_REACHED_V
     else:
         reached = False
-    if reached:
+    at_end = sample.limit_status == LIMIT_VOLTAGE and step.end_voltage_V == step.voltage_bound_V
+    p.at_limit = p.at_limit + 1 if at_end else 0
+    if reached or p.at_limit >= AT_LIMIT_READINGS:
         return END_VOLTAGE
     if sample.limit_status == LIMIT_VOLTAGE and abs(current_A) <= step.end_current_A:
         return END_CURRENT

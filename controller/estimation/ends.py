@@ -27,6 +27,9 @@ KNEE_WINDOW_V: Final = KNEE_V
 # A hold shorter than this says nothing of what the cell would still have given (s). Assumed,
 # 30-300 s: a step that ends at its cut-off shows one reading of a hold by chance.
 SHORTEST_HOLD_S: Final = 60.0
+# A hold that gave less than this share of nominal capacity shows no more than that nothing was
+# left: what the fall to it looked like tells. Assumed, 1e-4 to 5e-4.
+NOTHING_HELD: Final = 3e-4
 # Below this the most probable class is not named. Assumed, 0.5-0.7.
 MIN_PROBABILITY: Final = 0.6
 # A discharge smaller than this share of nominal capacity has no shape: the cell does not answer any
@@ -206,6 +209,8 @@ def end_probabilities(shape: EndShape, memory: EndMemory | None = None) -> EndPr
     prior = STAY * last + (1.0 - STAY) * (1.0 - last)
     log_odds = math.log(prior / (1.0 - prior))
     in_hold = shape.hold_share >= 0.0 and shape.collapse >= 0.0
+    if shape.knee_share >= 0.0 and shape.hold_share < NOTHING_HELD:
+        in_hold = False
     if in_hold:
         fall = math.log(max(shape.collapse, _SMALLEST_COLLAPSE) / _COLLAPSE)
         log_odds += _HOLD_ODDS[0] + _HOLD_ODDS[1] * min(fall, _MOST_COLLAPSE)

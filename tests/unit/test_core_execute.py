@@ -89,6 +89,22 @@ def test_discharge_ends_at_its_voltage_and_not_above() -> None:
     assert play(step, [reading(0, **down), reading(1, 3.0004, **down)])[0] == END_VOLTAGE
 
 
+def test_a_step_ends_where_the_device_holds_its_voltage_whatever_the_meter_reads() -> None:
+    """A meter 2 mV off never reads the cut-off that the same instrument regulates."""
+    step = a_step(kind=DISCHARGE, current_A=-1e-3, voltage_bound_V=3.0, end_voltage_V=3.0)
+    held = {"current_A": -0.9e-3, "limit_status": LIMIT_VOLTAGE}
+    off_V = 3.002
+    assert play(step, [reading(0), *(reading(t, off_V, **held) for t in (1, 2))])[0] == END_VOLTAGE
+    # one reading, or two that do not follow each other, may be of the moment the current was set
+    between = reading(2, 3.5, current_A=-1e-3)
+    readings = [reading(0), reading(1, off_V, **held), between, reading(3, off_V, **held)]
+    assert play(step, readings)[0] == RUNNING
+    # where the voltage is a bound and not the end, holding it is what the step is for
+    hold = a_step(kind=DISCHARGE, current_A=-1e-3, voltage_bound_V=3.0, end_current_A=1e-4)
+    readings = [reading(0), *(reading(t, off_V, **held) for t in range(1, 9))]
+    assert play(hold, readings)[0] == RUNNING
+
+
 @pytest.mark.parametrize(
     ("current_A", "status", "end"),
     [

@@ -97,6 +97,19 @@ def test_a_smooth_hold_does_not_collapse_and_a_sudden_one_does():
     assert 0.6 < sudden.anode <= HOLD_CERTAIN
 
 
+def test_a_hold_that_gave_nothing_leaves_it_to_the_fall():
+    memory = EndMemory(anode=0.5)
+    for shape in (SHARP, BLUNT):
+        fell = end_probabilities(shape, memory)
+        empty = end_probabilities(shape._replace(hold_share=2e-5, collapse=0.0), memory)
+        gave = end_probabilities(shape._replace(hold_share=5e-2, collapse=0.0), memory)
+        assert fell is not None
+        assert empty is not None
+        assert gave is not None
+        assert empty.anode == fell.anode
+        assert gave.anode < 0.2
+
+
 def test_a_moment_at_the_cut_off_is_no_hold():
     ending = new_ending(3.0, NOMINAL_AH)
     falling(ending, [3.1, 3.0])
