@@ -337,7 +337,7 @@ def test_a_checkpoint_in_mid_spectrum_commands_the_same() -> None:
 
 
 def test_without_a_resistance_there_is_no_spectrum_and_the_run_goes_on() -> None:
-    rig = in_reference_test(response=0.0)
+    rig = in_reference_test(response=-0.1)  # no answer that a cell gives
     assert "no step resistance is known" in past_the_spectrum(rig)[0]
 
 
