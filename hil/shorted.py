@@ -57,8 +57,8 @@ class Plan:
         The ambient goes from one to the other at a time of the cycle.
     short_from_s, short_to_s : float
         Of the cycle; the short is there between them.
-    short_Ohm, on_s, off_s : float
-        Its resistance; mean times on and off.
+    short_Ohm, on_s, off_s, grows_s : float
+        Its resistance; mean times on and off; over which its conductance grows, evenly.
     noise_V, noise_A, wander_V : float
         Standard deviation of a reading; amplitude of a slow wave of the instrument.
     """
@@ -69,6 +69,7 @@ class Plan:
         "ambient_to_K",
         "charge_A",
         "discharge_A",
+        "grows_s",
         "lower_V",
         "most_charge_mAh",
         "most_discharge_mAh",
@@ -92,6 +93,7 @@ class Plan:
     ambient_to_K: float
     charge_A: float
     discharge_A: float
+    grows_s: float
     lower_V: float
     most_charge_mAh: float
     most_discharge_mAh: float
@@ -118,6 +120,7 @@ class Plan:
         self.most_charge_mAh = self.most_discharge_mAh = 1e9
         self.rest_charged_s = self.rest_discharged_s = 600.0
         self.strip_A = self.strip_mAh = 0.0
+        self.grows_s = 0.0
         self.short_from_s = self.short_to_s = NEVER_S
         self.short_Ohm, self.on_s, self.off_s = 1e6, 60.0, 60.0
         self.noise_V, self.noise_A, self.wander_V = 1e-4, 1e-8, 1e-4
@@ -130,9 +133,12 @@ def place_short(s: CellState, plan: Plan, t_s: float) -> None:
             s.short_level = 1.0
             s.short_on = 1.0
             s.shorts += 1.0
-            s.short_Ohm = plan.short_Ohm
             s.short_recovery_mAh = 1e9
             s.short_switch_s = -plan.on_s * safe_log(uniform(s))
+        grown = 1.0
+        if t_s - plan.short_from_s < plan.grows_s:
+            grown = (t_s - plan.short_from_s + 1.0) / (plan.grows_s + 1.0)
+        s.short_Ohm = plan.short_Ohm / grown
     else:
         s.short_level = 0.0
 
@@ -349,11 +355,14 @@ class Short:
     telegraph : bool
         It switches; otherwise it conducts all the time.
     lasts_s : float
+    grows_s : float
+        Over which it grows to all of it; 0: it is there at once.
     """
 
     leak: float
     telegraph: bool
     lasts_s: float
+    grows_s: float = 0.0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -469,6 +478,7 @@ def watched_life(
         if short is not None and number == cycles - 2:
             _put_in(base, short, done[-1].figures, p, FORMATS[name], random)
             plan.short_from_s = float(random.uniform(0.05, 0.7)) * done[-1].figures.hours * 3600.0
+            plan.grows_s = short.grows_s
             left_s = short.lasts_s
         elif left_s > 0.0:
             plan.short_from_s = 0.0

@@ -17,6 +17,7 @@ import json
 import sys
 from collections import Counter
 from collections.abc import Sequence
+from dataclasses import replace
 from itertools import pairwise
 from pathlib import Path
 from typing import Any, Final
@@ -110,10 +111,13 @@ def one_short(name: str, seed: int, short: Short) -> tuple[float, bool] | None:
     return max(c.leak for c, _ in shorted), any(e.flagged for _, e in shorted)
 
 
-def shorts(count: int, seed: int, *, telegraph: bool, faint: bool = False) -> list[dict[str, Any]]:
+def shorts(
+    count: int, seed: int, *, telegraph: bool, faint: bool = False, grows_s: float = 0.0
+) -> list[dict[str, Any]]:
     """Return lives with a short, until `count` of them meet the definition.
 
-    `faint`: `count` lives with leaks of 0.1 % up to where the definition begins.
+    `faint`: `count` lives with leaks of 0.1 % up to where the definition begins. `grows_s`: over
+    which a leak grows.
     """
     random = np.random.default_rng([seed, int(telegraph), int(faint)])
     least = LEAST_TELEGRAPH_LEAK if telegraph else LEAST_LEAK
@@ -125,6 +129,7 @@ def shorts(count: int, seed: int, *, telegraph: bool, faint: bool = False) -> li
     while tried < count:
         name = names[life % len(names)]
         short = drawn_short(random, telegraph=telegraph, least=low, most=high)
+        short = replace(short, grows_s=grows_s)
         scored = one_short(name, seed + life, short)
         life += 1
         if scored is not None:
@@ -229,6 +234,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--shorts", type=int, default=400, help="with telegraph noise")
     parser.add_argument("--steady", type=int, default=100)
     parser.add_argument("--faint", type=int, default=100, help="below the definition, of each kind")
+    parser.add_argument("--grows-min", type=float, default=0.0, help="over which a leak grows")
     parser.add_argument("--sound-cycles", type=int, default=10_000)
     parser.add_argument("--seed", type=int, default=SEED)
     parser.add_argument("--json", action="store_true")
@@ -247,8 +253,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
             ("steady", given.steady, 20_000),
         ):
             telegraph = key == "telegraph"
-            part[key] += shorts(count, seed + start, telegraph=telegraph)
-            part[key] += shorts(given.faint, seed + start + 5000, telegraph=telegraph, faint=True)
+            grows_s = 60.0 * given.grows_min
+            part[key] += shorts(count, seed + start, telegraph=telegraph, grows_s=grows_s)
+            part[key] += shorts(
+                given.faint, seed + start + 5000, telegraph=telegraph, faint=True, grows_s=grows_s
+            )
         parts = [part]
         if given.part:
             sys.stdout.write(json.dumps(part) + "\n")

@@ -37,6 +37,24 @@ def test_a_short_leaks_about_what_was_asked_for_and_is_gone_afterwards():
 
 
 @needs_numba
+def test_a_leak_that_grows_leaks_less_while_it_does():
+    leaks = []
+    for grows_s in (0.0, 3600.0):
+        short = Short(leak=0.04, telegraph=False, lasts_s=3600.0, grows_s=grows_s)
+        life = watched_life("anode-free", 3, 8, short, treated_share=0.0)
+        leaks.append(sum(cycle.leak for cycle in life))
+    assert leaks[1] == pytest.approx(0.5 * leaks[0], rel=0.05)
+
+
+@needs_numba
+@pytest.mark.slow
+def test_a_cell_out_of_salt_says_for_how_long():
+    life = watched_life("anode-free-lfp", 617242, 14)
+    assert [cycle.depleted_s > 0.0 for cycle in life] == [False] * 11 + [True] * 3
+    assert all(cycle.depleted_s < 3600.0 * cycle.figures.hours for cycle in life)
+
+
+@needs_numba
 @pytest.mark.parametrize("mode", [Mode.HEALTHY, Mode.SOFT_SHORT, Mode.HARD_SHORT, Mode.CONTACT])
 def test_failures_put_in_are_named(mode):
     cell_format, nominal_Ah, cycles = failing_life(mode, 77_000)
