@@ -27,7 +27,13 @@ from controller.estimation.defects import (
     sign_findings,
     unit_findings,
 )
-from controller.estimation.ending import Ending, begin_ending, new_ending, observe_ending
+from controller.estimation.ending import (
+    NO_CURRENT_SHARE,
+    Ending,
+    begin_ending,
+    new_ending,
+    observe_ending,
+)
 from controller.estimation.ends import (
     EndMemory,
     classify_end,
@@ -409,21 +415,22 @@ def _with_ends(
     if cell_format is None or cell_format not in plating or not cycles:
         return cycles
     nominal_As = max(c.discharge_Ah for c in cycles) * _SECONDS_PER_HOUR
-    last_rows = [
-        np.flatnonzero((numbers == c.cycle) & (intervals.charge_As < 0.0))[-1:] for c in cycles
-    ]
-    ends_V = [float(series.voltage_V[rows[0] + 1]) if rows.size else NAN for rows in last_rows]
+    # An interval that ends in a reading at rest, higher than where it began, leads into the rest.
+    resting = np.abs(series.current_A[1:]) <= NO_CURRENT_SHARE * nominal_As / _SECONDS_PER_HOUR
+    relaxing = resting & (np.diff(series.voltage_V) > 0.0)
+    given = (intervals.charge_As < 0.0) & ~relaxing
+    discharges = [np.flatnonzero((numbers == c.cycle) & given) for c in cycles]
+    ends_V = [float(series.voltage_V[rows[-1] + 1]) if rows.size else NAN for rows in discharges]
     if not np.any(np.isfinite(ends_V)) or nominal_As <= 0.0:
         return cycles
     cut_off_V = float(np.nanmedian(ends_V))
     memory = EndMemory()
     ending = new_ending(cut_off_V, nominal_As / _SECONDS_PER_HOUR)
     out = []
-    for cycle, end_V in zip(cycles, ends_V, strict=True):
+    for cycle, rows, end_V in zip(cycles, discharges, ends_V, strict=True):
         if not end_V <= cut_off_V + CUT_OFF_WITHIN_V:
             out.append(cycle)
             continue
-        rows = np.flatnonzero((numbers == cycle.cycle) & (intervals.charge_As < 0.0))
         c_rate = _follow_end(series, intervals, rows, ending)
         shape = shape_of(ending, memory, c_rate)
         end, probability = classify_end(shape, possible_ends(cell_format), memory)
