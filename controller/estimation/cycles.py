@@ -68,6 +68,8 @@ OTHER_RANGE_FACTOR: Final = 10.0
 OTHER_RATE_FACTOR: Final = 1.5
 # A discharge that ends further than this above the usual end did not reach its cut-off (V).
 CUT_OFF_WITHIN_V: Final = 0.02
+# Without current for longer than this, a discharge is two (s). Assumed, 2-30 s.
+PAUSE_S: Final = 10.0
 
 # Flags that keep a cycle out of averages.
 EXCLUDING: Final = frozenset(
@@ -427,8 +429,9 @@ def _with_ends(
     memory = EndMemory()
     ending = new_ending(cut_off_V, nominal_As / _SECONDS_PER_HOUR)
     out = []
-    for cycle, rows, end_V in zip(cycles, discharges, ends_V, strict=True):
-        if not end_V <= cut_off_V + CUT_OFF_WITHIN_V:
+    for cycle, given_rows in zip(cycles, discharges, strict=True):
+        rows = _to_cut_off(series, intervals, given_rows, cut_off_V + CUT_OFF_WITHIN_V)
+        if not rows.size:
             out.append(cycle)
             continue
         c_rate = _follow_end(series, intervals, rows, ending)
@@ -440,6 +443,19 @@ def _with_ends(
             share = ending.charge_Ah / ending.nominal_Ah
             memory = remember(memory, probabilities, c_rate, share)
     return out
+
+
+def _to_cut_off(series: Series, intervals: Intervals, rows: IntArray, below_V: float) -> IntArray:
+    """Return the largest of a cycle's discharges without a pause that came to the cut-off.
+
+    A test stops on its way; what an anchor takes after a rest says nothing of the discharge.
+    """
+    if not rows.size:
+        return rows
+    paused_s = series.t_s[rows[1:]] - series.t_s[rows[:-1] + 1]
+    parts = np.split(rows, np.flatnonzero(paused_s > PAUSE_S) + 1)
+    ended = [part for part in parts if series.voltage_V[part[-1] + 1] <= below_V]
+    return min(ended, key=lambda part: float(np.sum(intervals.charge_As[part])), default=rows[:0])
 
 
 def _follow_end(series: Series, intervals: Intervals, rows: IntArray, ending: Ending) -> float:

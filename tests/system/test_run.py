@@ -342,3 +342,25 @@ def test_a_simulated_cell_of_another_format_is_refused(tmp_path: Path) -> None:
     refused = reactivate("run", "RUN.toml", "--dry-run", cwd=tmp_path)
     assert refused.returncode == 2
     assert "'li-cu' is li-cu, cell.format is 'anode-free'" in refused.stderr
+
+
+@pytest.mark.slow
+def test_replay_of_a_runs_file_says_what_ended_each_discharge_as_the_run_did(
+    tmp_path: Path,
+) -> None:
+    """Anchors, the reference test and treatments included: the file knows nothing of them."""
+    out = tmp_path / "run"
+    done = reactivate("run", "--cycles", "14", "--seed", "1", "--out", out, "--json")
+    assert done.returncode == 0, done.stderr
+    said = {one.cycle: one for one in JournalReader(out).cycles()}
+    kinds = {one.kind for one in said.values()}
+    assert {"formation", "reference", "base"} <= kinds
+    (file,) = out.glob("*.bdf.csv")
+    replayed = reactivate("replay", file, "--format", "anode-free", "--json")
+    assert replayed.returncode == 0, replayed.stderr
+    cycles = last_object(replayed.stdout)["cycles"]
+    assert [one["discharge_end"] for one in cycles] == [
+        said[one["cycle"]].discharge_end for one in cycles
+    ]
+    ends = {one["discharge_end"] for one in cycles}
+    assert {"anode-limited", "cathode-limited"} <= ends
