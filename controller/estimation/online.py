@@ -67,6 +67,9 @@ from controller.estimation.shorts import ShortMemory
 
 # A cycle that charges more than this many nominal capacities was read in other units. Assumed.
 IMPLAUSIBLE_CAPACITIES: Final = 20.0
+# A cycle that charged less than this share of nominal capacity has no efficiency worth the name: a
+# cell without salt or contact comes to both cut-offs within a reading or two. Assumed, 0.02-0.2 %.
+LEAST_CHARGE: Final = 5e-4
 # So many readings beyond what a cell takes are no single glitch. Assumed, 2-10.
 LEAST_IMPLAUSIBLE: Final = 3
 # So many edges, and more than half of all, must go the wrong way before a sign is doubted. Assumed.
@@ -427,12 +430,14 @@ def close_cycle(
     diagnostic = _sums(state, TAG_DIAGNOSTIC)
     u = _cycle_uncertainty(state, config)
     efficiency = u_efficiency = base_efficiency = None
-    if _gives_efficiency(config) and gross.charge_As > 0.0 and gross.discharge_As > 0.0:
+    whole = _gives_efficiency(config) and gross.charge_As > 0.0 and gross.discharge_As > 0.0
+    least_As = LEAST_CHARGE * config.nominal_capacity_Ah * _SECONDS_PER_HOUR
+    if whole and gross.charge_As >= least_As:
         efficiency = gross.discharge_As / gross.charge_As
         u_efficiency = u.efficiency
         if base.charge_As > 0.0:
             base_efficiency = base.discharge_As / base.charge_As
-    flags = _flags(state, config, efficiency)
+    flags = _flags(state, config, efficiency, whole=whole)
     end = _ENDS[state.end_class]
     probability = state.end_probability
     _remember(state, kind, anchored=anchored)
@@ -528,7 +533,7 @@ def _with_lithium(
 
 
 def _flags(
-    state: EstimatorState, config: EstimatorConfig, efficiency: float | None
+    state: EstimatorState, config: EstimatorConfig, efficiency: float | None, *, whole: bool
 ) -> tuple[str, ...]:
     s = state.running
     charged_Ah = sum(s.bucket_charge_As) / _SECONDS_PER_HOUR
@@ -537,7 +542,8 @@ def _flags(
         "not_lithium_ce": config.cell_format is CellFormat.EXCESS_LITHIUM,
         "no_ce_in_symmetric_cell": config.cell_format is CellFormat.LI_LI,
         "ce-above-one": efficiency is not None and efficiency > 1.0,
-        "incomplete": efficiency is None and _gives_efficiency(config),
+        "incomplete": not whole and _gives_efficiency(config),
+        "next-to-no-charge": whole and efficiency is None,
         "unobserved-charge": state.unobserved_Ah > 0.0,
         "gap": s.gaps > 0,
         "saturated": s.saturated > 0,

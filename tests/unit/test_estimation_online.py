@@ -651,3 +651,25 @@ def test_the_circuit_is_told_from_steps_and_never_where_none_was():
         (found.r1_Ohm, found.u_r1_Ohm, 20.0),
     ):
         assert math.isnan(value_Ohm) or abs(value_Ohm - true_Ohm) < 3.0 * u_Ohm
+
+
+@pytest.mark.parametrize(("share", "given"), [(0.9, False), (1.1, True)])
+def test_next_to_no_charge_has_no_efficiency(share, given):
+    state, conf = online.new_state(config()), config()
+    time_s = share * online.LEAST_CHARGE * NOMINAL_AH * 3600.0 / 1e-3
+    feed(
+        state,
+        conf,
+        [
+            (0.0, 0.0, 3.5, HOLD_0A),
+            (time_s, 1e-3, 4.2, CHARGE),
+            (time_s + 5.0, 0.0, 3.5, HOLD_0A),
+            (time_s + 6.0, -1e-3, 3.0, DISCHARGE),
+        ],
+    )
+    figures = close(state, conf)
+    assert (figures.coulombic_efficiency is not None) is given
+    assert (figures.u_coulombic_efficiency is not None) is given
+    assert ("next-to-no-charge" in figures.flags) is not given
+    assert "incomplete" not in figures.flags
+    assert math.isfinite(figures.net_charge_Ah)
