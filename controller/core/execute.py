@@ -122,6 +122,7 @@ def advance(p: Progress, step: StepNumbers, sample: Sample, in_force_kind: int) 
     current_A = sample.current_A
     p.last_t_s = t_s
     if in_force_kind != step.kind:
+        p.at_limit = 0
         p.last_current_A = NAN
         if step.device_timed and sample.output == OUTPUT_OFF and p.elapsed_s > 0.0:
             return END_DEVICE_TIMED

@@ -99,6 +99,15 @@ def test_a_step_ends_where_the_device_holds_its_voltage_whatever_the_meter_reads
     between = reading(2, 3.5, current_A=-1e-3)
     readings = [reading(0), reading(1, off_V, **held), between, reading(3, off_V, **held)]
     assert play(step, readings)[0] == RUNNING
+    # nor do two count that a verdict's hold parts
+    progress, numbers = Progress(), numbers_of(step, NOMINAL_AH)
+    for sample, kind in (
+        (reading(0), DISCHARGE),
+        (reading(1, off_V, **held), DISCHARGE),
+        (reading(2, 3.3, 0.0), HOLD_0A),
+        (reading(3, off_V, **held), DISCHARGE),
+    ):
+        assert advance(progress, numbers, sample, kind) == RUNNING
     # where the voltage is a bound and not the end, holding it is what the step is for
     hold = a_step(kind=DISCHARGE, current_A=-1e-3, voltage_bound_V=3.0, end_current_A=1e-4)
     readings = [reading(0), *(reading(t, off_V, **held) for t in range(1, 9))]
