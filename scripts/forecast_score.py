@@ -212,9 +212,9 @@ def other_life(name: str, seed: int, cycles: int) -> TracedLife:
     plant: EquivalentCircuit | TwoFoils
     if name == "equivalent circuit":
         nominal_Ah, how = 3e-3, FORMATS["anode-free"]
-        plant = EquivalentCircuit(seed=seed, temperature_K=298.15)
-        # a reserve on the collector, so that some lives begin with the cathode ending the discharge
-        plant._connected_mAh = float(random.uniform(0.0, 0.1))  # noqa: SLF001 -- its only way in
+        # a reserve, so that some lives begin with the cathode ending the discharge
+        reserve_mAh = float(random.uniform(0.0, 0.1))
+        plant = EquivalentCircuit(seed=seed, temperature_K=298.15, reserve_mAh=reserve_mAh)
         told = told_of_circuit
     else:
         nominal_Ah, how = 1.54e-3, FORMATS["li-cu"]

@@ -36,13 +36,13 @@ HEAT_J_PER_K, COOLING_W_PER_K = 2.7, 0.0083
 
 
 class EquivalentCircuit:
-    """The cell; see the module."""
+    """The cell; see the module. `reserve_mAh`: lithium on the collector as assembled."""
 
-    def __init__(self, *, seed: int, temperature_K: float) -> None:
+    def __init__(self, *, seed: int, temperature_K: float, reserve_mAh: float = 0.0) -> None:
         self._random = np.random.default_rng([seed, 77])
         self._series_Ohm = SERIES_OHM * float(self._random.uniform(0.9, 1.1))
         self._given_mAh = 0.0  # by the cathode
-        self._connected_mAh = 0.0
+        self._connected_mAh = reserve_mAh
         self._film_mAh = 0.0
         self._found_mAh = 0.0
         self._in_mAh = self._out_mAh = 0.0
