@@ -82,9 +82,9 @@ DECAY_SHARE: Final = 0.04
 FALL_SIGMAS: Final = 6.0
 FALL_UNLIKE: Final = 2.5
 FALL_RATIO: Final = 1.4
-# What falls at once and has this share of it gone again after four times as long did not begin to
-# leak. Asked of the discharge of a cell with a foil, whose voltage falls by itself when what was
-# plated is used up. Assumed, 0.3-0.7.
+# A fall of which no more than this share is left after four times as long is no leak's. Asked of
+# the discharge of a cell with a foil, whose voltage falls by itself when what was plated is used
+# up. Assumed, 0.2-0.5.
 FALL_LASTS: Final = 0.3
 # A step shows over a quarter of the length with half as many standard deviations; so many times
 # those must be there. Assumed, 2-5.
