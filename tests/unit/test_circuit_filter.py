@@ -300,3 +300,13 @@ def test_what_a_copy_is_off_by_counts_only_beyond_chance() -> None:
         f.note_off(s, 4, 0.5)
     assert answer_after(s, 10.0).u_Ohm == pytest.approx(math.hypot(plain.u_Ohm, 0.5), rel=0.01)
     assert answer_after(s, 10.0).value_Ohm == plain.value_Ohm
+
+
+def test_the_first_edges_in_which_all_is_learnt_are_not_held_against_the_copy() -> None:
+    s = new()
+    # Blocks 1 to 5 begin with an edge: the first gives the scale, the next three are left out.
+    fed(s, rows(5 * 60))
+    assert s.ahead_off == [0.0] * 8
+    fed(s, rows(6 * 60)[5 * 60 :])
+    assert s.ahead_off[0] == s.ahead_off[4] == 1.0
+    assert 9.0 <= s.last_off_s <= 11.0

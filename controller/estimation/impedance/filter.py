@@ -507,7 +507,7 @@ def observe_one(s: OnePair, dt_s: float, current_A: float, voltage_V: float, fla
             if not s.centred:
                 centre_one(s, change_A, voltage_V)
             else:
-                start_ahead_one(s, change_A)
+                start_ahead(s, change_A)
         frozen = not s.centred or s.stir_V2 < SPEAKS_FROM * s.r_V2
         through_A = current_A
         loose_A = 0.0
@@ -515,49 +515,14 @@ def observe_one(s: OnePair, dt_s: float, current_A: float, voltage_V: float, fla
             through_A = 0.5 * (current_A + s.current_A)
             loose_A = _EVEN * change_A
         if s.ahead_n > 0:
-            run_ahead_one(s, dt_s, through_A, current_A, voltage_V)
+            run_ahead(s, dt_s, through_A)
+            compare_ahead(s, s.ahead_v1_V, current_A, voltage_V)
         outcome = update_one(s, dt_s, current_A, voltage_V, through_A, loose_A, frozen)
         outcome = judge_one(s, outcome)
     s.has_last = 1
     s.current_A = current_A
     s.voltage_V = voltage_V
     return outcome
-
-
-def start_ahead_one(s: OnePair, change_A: float) -> None:
-    """Let a copy that learns nothing run ahead from this edge. Kernel."""
-    s.ahead_n = AHEAD_READINGS
-    s.ahead_change_A = change_A
-    s.ahead_s = 0.0
-    s.ahead_V = s.u_V
-    s.ahead_slope = s.slope
-    s.ahead_r0_Ohm = s.r0_Ohm
-    s.ahead_v1_V = s.v1_V
-    s.ahead_r1_Ohm = s.r1_Ohm
-    s.ahead_tau1_s = safe_exp(s.ln_tau1)
-    if s.ahead_edges < AHEAD_FROM:
-        s.ahead_edges += 1
-        s.ahead_n = 0
-
-
-def run_ahead_one(
-    s: OnePair, dt_s: float, through_A: float, current_A: float, voltage_V: float
-) -> None:
-    """Carry the copy over an interval; note its error at the first and the last. Kernel."""
-    s.ahead_n -= 1
-    s.ahead_s += dt_s
-    s.ahead_V += through_A * dt_s * s.ahead_slope
-    keep = safe_exp(-safe_divide(dt_s, s.ahead_tau1_s))
-    s.ahead_v1_V = keep * s.ahead_v1_V + (1.0 - keep) * s.ahead_r1_Ohm * through_A
-    if s.ahead_n == AHEAD_READINGS - 1 or s.ahead_n == 0:
-        foretold_V = s.ahead_V + s.ahead_v1_V + s.ahead_r0_Ohm * current_A
-        off_Ohm = safe_divide(voltage_V - foretold_V, s.ahead_change_A)
-        off_Ohm = min(max(off_Ohm, -s.middle_Ohm), s.middle_Ohm)
-        if s.ahead_n > 0:
-            note_off(s, _FIRST, off_Ohm)
-        else:
-            note_off(s, _LAST, off_Ohm)
-            s.last_off_s = s.ahead_s
 
 
 def anchor_one(s: OnePair, current_A: float, voltage_V: float) -> None:
@@ -799,7 +764,8 @@ def observe_two(s: TwoPairs, dt_s: float, current_A: float, voltage_V: float, fl
             if not s.centred:
                 centre_two(s, change_A, voltage_V)
             else:
-                start_ahead_two(s, change_A)
+                start_ahead(s, change_A)
+                start_ahead_second(s)
         frozen = not s.centred or s.stir_V2 < SPEAKS_FROM * s.r_V2
         through_A = current_A
         loose_A = 0.0
@@ -807,7 +773,9 @@ def observe_two(s: TwoPairs, dt_s: float, current_A: float, voltage_V: float, fl
             through_A = 0.5 * (current_A + s.current_A)
             loose_A = _EVEN * change_A
         if s.ahead_n > 0:
-            run_ahead_two(s, dt_s, through_A, current_A, voltage_V)
+            run_ahead(s, dt_s, through_A)
+            run_ahead_second(s, dt_s, through_A)
+            compare_ahead(s, s.ahead_v1_V + s.ahead_v2_V, current_A, voltage_V)
         outcome = update_two(s, dt_s, current_A, voltage_V, through_A, loose_A, frozen)
         outcome = judge_two(s, outcome)
     s.has_last = 1
@@ -816,45 +784,17 @@ def observe_two(s: TwoPairs, dt_s: float, current_A: float, voltage_V: float, fl
     return outcome
 
 
-def start_ahead_two(s: TwoPairs, change_A: float) -> None:
-    """Let a copy that learns nothing run ahead from this edge. Kernel."""
-    s.ahead_n = AHEAD_READINGS
-    s.ahead_change_A = change_A
-    s.ahead_s = 0.0
-    s.ahead_V = s.u_V
-    s.ahead_slope = s.slope
-    s.ahead_r0_Ohm = s.r0_Ohm
-    s.ahead_v1_V = s.v1_V
-    s.ahead_r1_Ohm = s.r1_Ohm
-    s.ahead_tau1_s = safe_exp(s.ln_tau1)
+def start_ahead_second(s: TwoPairs) -> None:
+    """Copy the second pair as well. Kernel."""
     s.ahead_v2_V = s.v2_V
     s.ahead_r2_Ohm = s.r2_Ohm
     s.ahead_tau2_s = safe_exp(s.ln_tau2)
-    if s.ahead_edges < AHEAD_FROM:
-        s.ahead_edges += 1
-        s.ahead_n = 0
 
 
-def run_ahead_two(
-    s: TwoPairs, dt_s: float, through_A: float, current_A: float, voltage_V: float
-) -> None:
-    """Carry the copy over an interval; note its error at the first and the last. Kernel."""
-    s.ahead_n -= 1
-    s.ahead_s += dt_s
-    s.ahead_V += through_A * dt_s * s.ahead_slope
-    keep = safe_exp(-safe_divide(dt_s, s.ahead_tau1_s))
-    s.ahead_v1_V = keep * s.ahead_v1_V + (1.0 - keep) * s.ahead_r1_Ohm * through_A
+def run_ahead_second(s: TwoPairs, dt_s: float, through_A: float) -> None:
+    """Carry the copy's second pair over an interval. Kernel."""
     keep = safe_exp(-safe_divide(dt_s, s.ahead_tau2_s))
     s.ahead_v2_V = keep * s.ahead_v2_V + (1.0 - keep) * s.ahead_r2_Ohm * through_A
-    if s.ahead_n == AHEAD_READINGS - 1 or s.ahead_n == 0:
-        foretold_V = s.ahead_V + s.ahead_v1_V + s.ahead_v2_V + s.ahead_r0_Ohm * current_A
-        off_Ohm = safe_divide(voltage_V - foretold_V, s.ahead_change_A)
-        off_Ohm = min(max(off_Ohm, -s.middle_Ohm), s.middle_Ohm)
-        if s.ahead_n > 0:
-            note_off(s, _FIRST, off_Ohm)
-        else:
-            note_off(s, _LAST, off_Ohm)
-            s.last_off_s = s.ahead_s
 
 
 def anchor_two(s: TwoPairs, current_A: float, voltage_V: float) -> None:
@@ -1167,6 +1107,47 @@ def update_two(  # noqa: PLR0915 -- one reading, written out
     ):
         keep_diagonal(s, _TWO)
     return outcome
+
+
+def start_ahead(s: OnePair | TwoPairs, change_A: float) -> None:
+    """Let a copy that learns nothing run ahead from this edge, its first pair here. Kernel."""
+    if s.ahead_edges < AHEAD_FROM:
+        s.ahead_edges += 1
+        return
+    s.ahead_n = AHEAD_READINGS
+    s.ahead_change_A = change_A
+    s.ahead_s = 0.0
+    s.ahead_V = s.u_V
+    s.ahead_slope = s.slope
+    s.ahead_r0_Ohm = s.r0_Ohm
+    s.ahead_v1_V = s.v1_V
+    s.ahead_r1_Ohm = s.r1_Ohm
+    s.ahead_tau1_s = safe_exp(s.ln_tau1)
+
+
+def run_ahead(s: OnePair | TwoPairs, dt_s: float, through_A: float) -> None:
+    """Carry the copy and its first pair over an interval. Kernel."""
+    s.ahead_n -= 1
+    s.ahead_s += dt_s
+    s.ahead_V += through_A * dt_s * s.ahead_slope
+    keep = safe_exp(-safe_divide(dt_s, s.ahead_tau1_s))
+    s.ahead_v1_V = keep * s.ahead_v1_V + (1.0 - keep) * s.ahead_r1_Ohm * through_A
+
+
+def compare_ahead(
+    s: OnePair | TwoPairs, pairs_V: float, current_A: float, voltage_V: float
+) -> None:
+    """Note what the copy is off by, at its first reading and at its last. Kernel."""
+    if s.ahead_n != AHEAD_READINGS - 1 and s.ahead_n != 0:
+        return
+    foretold_V = s.ahead_V + pairs_V + s.ahead_r0_Ohm * current_A
+    off_Ohm = safe_divide(voltage_V - foretold_V, s.ahead_change_A)
+    off_Ohm = min(max(off_Ohm, -s.middle_Ohm), s.middle_Ohm)
+    if s.ahead_n > 0:
+        note_off(s, _FIRST, off_Ohm)
+    else:
+        note_off(s, _LAST, off_Ohm)
+        s.last_off_s = s.ahead_s
 
 
 def note_off(s: OnePair | TwoPairs, at: int, off_Ohm: float) -> None:
