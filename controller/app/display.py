@@ -24,7 +24,7 @@ from controller.domain.cell import ZERO_CELSIUS_K
 from controller.domain.command import Command
 from controller.domain.decision import Decision
 from controller.domain.events import EventKind
-from controller.domain.figures import CycleFigures, Label
+from controller.domain.figures import CycleFigures, DischargeEnd, Label
 from controller.domain.sample import Sample
 from controller.estimation import online
 from controller.estimation.online import LiveEstimate
@@ -240,11 +240,15 @@ def cycle_line(figures: CycleFigures, done: int, total: int) -> str:
     efficiency = "no CE"
     if ce is not None:
         efficiency = f"CE {ce * 100.0:.3f} ± {_number(None if u is None else u * 100.0, '.3f')} %"
+    resistance = "no R at base rate"  # a reference test's pulses are not in the trend
+    if math.isfinite(figures.resistance_Ohm):
+        resistance = f"R {figures.resistance_Ohm:.2f} Ω"
+    end = figures.discharge_end
     return (
         f"cycle {figures.cycle} ({figures.kind.value}, {done}/{total}): "
         f"capacity {_number(capacity_Ah(figures) * 1e3, '.4f')} mAh, {efficiency}, "
         f"net {_number(figures.net_charge_Ah * 1e3, '+.4f')} mAh, "
-        f"R {_number(figures.resistance_Ohm, '.2f')} Ω, {figures.discharge_end.value}"
+        f"{resistance}, {'end unknown' if end is DischargeEnd.UNKNOWN else end.value}"
         + (f", {', '.join(figures.flags)}" if figures.flags else "")
     )
 

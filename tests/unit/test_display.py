@@ -22,7 +22,7 @@ from controller.core.step import Core
 from controller.domain.cell import CellFormat
 from controller.domain.command import HOLD_0A, Command
 from controller.domain.decision import Decision
-from controller.domain.figures import CycleKind, Label
+from controller.domain.figures import CycleKind, DischargeEnd, Label
 from controller.domain.sample import NAN, Sample
 from controller.estimation import online
 from controller.policy.machine import State
@@ -234,7 +234,12 @@ def test_what_was_not_measured_is_a_dash() -> None:
         2,
     )
     assert "no CE" in line
-    assert "R - Ω" in line
+    assert "no R at base rate, " in line
+
+
+def test_an_end_that_is_not_known_says_what_is_not() -> None:
+    line = cycle_line(a_cycle(discharge_end=DischargeEnd.UNKNOWN), 1, 2)
+    assert line.endswith(" Ω, end unknown")
 
 
 def test_a_bound_is_called_a_bound_and_a_split_prior_dominated() -> None:
