@@ -242,6 +242,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--merge", type=Path, nargs="*", default=())
     parser.add_argument("--plot", type=Path)
     given = parser.parse_args(arguments)
+    if given.grows_min < 0.0:
+        parser.error(f"--grows-min {given.grows_min:g}: a time, 0 or longer")
     parts = [json.loads(path.read_text(encoding="utf-8")) for path in given.merge]
     if not parts:
         seed = given.seed
