@@ -222,6 +222,7 @@ def draw(result: dict[str, Any], path: Path) -> None:
         above = [row["upper_95"] - row["share"] for row in rows]
         axes.errorbar(middle, share, [below, above], marker="o", capsize=3, label=words)
     axes.set(xscale="log", ylim=(0, 1.02))
+    axes.set_xticks([0.1, 0.3, 1, 3, 10, 30], labels=["0.1", "0.3", "1", "3", "10", "30"])
     axes.set_xlabel("leak in a cycle / % of nominal capacity")
     axes.set_ylabel("found by the end of the next cycle")
     axes.legend(loc="lower right")
