@@ -201,13 +201,25 @@ class _Rewriter(ast.NodeTransformer):
         node.returns = None
         if ast.get_docstring(node) is not None:
             node.body = node.body[1:] or [ast.Pass()]
-        node.body = [self.visit(statement) for statement in node.body]
-        return node
+        return self.generic_visit(node)
 
     def visit_AnnAssign(self, node: ast.AnnAssign) -> ast.AST:
         if node.value is None:
             return ast.Pass()
         return self.generic_visit(ast.Assign(targets=[node.target], value=node.value))
+
+    def visit_Assign(self, node: ast.Assign) -> ast.AST | list[ast.stmt]:
+        """Take a field apart element by element: at once is quick in Python, unknown to numba."""
+        target, value = node.targets[0], node.value
+        if not (isinstance(target, ast.Tuple) and isinstance(value, ast.Attribute)):
+            return self.generic_visit(node)
+        apart: list[ast.stmt] = []
+        for place, element in enumerate(target.elts):
+            if not isinstance(element, ast.Name):
+                raise InvariantError(f"{self._module}: {ast.unparse(node)}: no plain variables")
+            one = ast.Subscript(copy.deepcopy(value), ast.Constant(place), ast.Load())
+            apart.append(ast.Assign([element], self.visit(one)))
+        return apart
 
     def visit_Attribute(self, node: ast.Attribute) -> ast.AST:
         """Resolve ``module.name`` and ``SomeEnum.MEMBER``; fields of variables stay."""

@@ -5,9 +5,10 @@ can raise: assignments, `if`, `for ... in range`, arithmetic without powers, and
 only to each other, to `total_math`, to the functions of `math` that give a value for every float
 (`asinh`, `fabs`, `tanh`), to ``abs``, ``min``, ``max`` and ``len``, and to the named tuple of
 numbers that is the result; of globals only numbers and tuples of numbers. They write to nothing but
-their own variables and their first parameter, the state. `tests/unit/test_kernels.py` checks the
-syntax tree of each, and that the list is complete under calls; the plant's kernels are held to the
-same. The live path runs them as plain Python; compiled (`hil.compiled`) they give the same.
+their own variables and their first parameter, the state. A field may be taken apart at once (``a, b
+= s.field``), at which Python is quickest. `tests/unit/test_kernels.py` checks the syntax tree of
+each, and that the list is complete under calls; the plant's kernels are held to the same. The live
+path runs them as plain Python; compiled (`hil.compiled`) they give the same.
 
 ``len`` stands for the number of pulse envelopes, which is fixed with the limits.
 
@@ -40,14 +41,18 @@ KERNELS: Final[tuple[str, ...]] = (
     "controller.estimation.ending:follow_hold",
     "controller.estimation.ending:observe_ending",
     "controller.estimation.ending:passed_Ah",
+    "controller.estimation.impedance.filter:after_edge_one",
+    "controller.estimation.impedance.filter:after_edge_two",
     "controller.estimation.impedance.filter:anchor_one",
     "controller.estimation.impedance.filter:anchor_two",
+    "controller.estimation.impedance.filter:carry_ahead",
+    "controller.estimation.impedance.filter:carry_second",
     "controller.estimation.impedance.filter:centre_one",
     "controller.estimation.impedance.filter:centre_two",
+    "controller.estimation.impedance.filter:check_covariance",
     "controller.estimation.impedance.filter:compare_ahead",
     "controller.estimation.impedance.filter:explain",
-    "controller.estimation.impedance.filter:judge_one",
-    "controller.estimation.impedance.filter:judge_two",
+    "controller.estimation.impedance.filter:judge_edge",
     "controller.estimation.impedance.filter:keep_diagonal",
     "controller.estimation.impedance.filter:note_off",
     "controller.estimation.impedance.filter:observe_one",
@@ -56,8 +61,6 @@ KERNELS: Final[tuple[str, ...]] = (
     "controller.estimation.impedance.filter:positive",
     "controller.estimation.impedance.filter:reopen_one",
     "controller.estimation.impedance.filter:reopen_two",
-    "controller.estimation.impedance.filter:run_ahead",
-    "controller.estimation.impedance.filter:run_ahead_second",
     "controller.estimation.impedance.filter:start_ahead",
     "controller.estimation.impedance.filter:start_ahead_second",
     "controller.estimation.impedance.filter:update_one",

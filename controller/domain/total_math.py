@@ -6,13 +6,14 @@ Kernels raise nothing: outside a function's domain these return NaN or the limit
 from __future__ import annotations
 
 import math
+from math import exp
 
 
 def safe_exp(x: float) -> float:
     """Return exp(x), saturating at exp(700) instead of overflowing."""
     if x > 700.0:
-        return math.exp(700.0)
-    return math.exp(x)
+        return exp(700.0)
+    return exp(x)
 
 
 def safe_log(x: float) -> float:

@@ -310,3 +310,38 @@ def test_the_first_edges_in_which_all_is_learnt_are_not_held_against_the_copy() 
     fed(s, rows(6 * 60)[5 * 60 :])
     assert s.ahead_off[0] == s.ahead_off[4] == 1.0
     assert 9.0 <= s.last_off_s <= 11.0
+
+
+@pytest.mark.parametrize("pairs", [1, 2])
+@pytest.mark.parametrize("noise_A", [0.0, 1e-6])
+def test_the_copy_comes_to_where_one_carried_at_each_reading_comes(
+    pairs: int, noise_A: float
+) -> None:
+    """It is carried where its current ends only, which with noise is at each reading."""
+    s = bench.new(pairs)
+    dts_s, currents_A, voltages_V, flags = bench.readings(6 * bench.HOLD + 1, pairs)
+    normal = np.random.default_rng(3).standard_normal(len(dts_s)).tolist()
+    currents_A = [a + noise_A * one for a, one in zip(currents_A, normal, strict=True)]
+    observe = f.observe_one if pairs == 1 else f.observe_two
+    edge = 5 * bench.HOLD
+    for row in list(zip(dts_s, currents_A, voltages_V, flags, strict=True))[:edge]:
+        observe(s, *row)
+    assert s.ahead_edges == f.AHEAD_FROM
+    u_V, charge_As, slope = s.u_V, 0.0, s.slope
+    parts = [[s.v1_V, s.r1_Ohm, math.exp(s.ln_tau1)]]
+    parts += [[s.v2_V, s.r2_Ohm, math.exp(s.ln_tau2)]] if isinstance(s, TwoPairs) else []
+    before_A = s.current_A
+    for k in range(edge, edge + f.AHEAD_READINGS):
+        dt_s, current_A = dts_s[k], currents_A[k]
+        through_A = current_A if flags[k] & NEW_SET_POINT else 0.5 * (current_A + before_A)
+        observe(s, dt_s, current_A, voltages_V[k], flags[k])
+        charge_As += through_A * dt_s
+        for part in parts:
+            part[0] += (part[1] * through_A - part[0]) * -math.expm1(-dt_s / part[2])
+        before_A = current_A
+    assert s.ahead_n == 0
+    assert s.ahead_V == pytest.approx(u_V + slope * charge_As, rel=1e-13)
+    assert s.ahead_v1_V == pytest.approx(parts[0][0], rel=1e-10)
+    if isinstance(s, TwoPairs):
+        assert s.ahead_v2_V == pytest.approx(parts[1][0], rel=1e-10)
+    assert s.last_off_s == pytest.approx(sum(dts_s[edge : edge + f.AHEAD_READINGS]))

@@ -8,7 +8,7 @@ import math
 import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from types import ModuleType
+from types import ModuleType, SimpleNamespace
 from typing import Any
 
 import pytest
@@ -133,6 +133,24 @@ def test_another_function_can_be_bound_to_a_name(modules: Callable[..., ModuleTy
     assert top(2.0, 1).a == 2.0 * (1.0 * 6.25 + 1.0 + 1.0)
     assert module.top(2.0, 1).a == 2.0 * (4.0 * 6.25 + 1.0 + 1.0)
     assert halved in source.functions
+
+
+APART = "def top(s):\n    for _ in range(1):\n        a, (b) = s.places\n    c, d = s.places\n    return a - b + 2.0 * (c - d)\n"
+
+
+def test_a_field_is_taken_apart_element_by_element(modules: Callable[..., ModuleType]) -> None:
+    module = modules(top=APART)
+    written = text(module)
+    assert "s.places[1]" in written
+    top = run(written)[mangled(module.__name__, "top")]
+    state = SimpleNamespace(places=[5.0, 3.0])
+    assert top(state) == module.top(state) == 6.0
+
+
+def test_a_field_is_taken_apart_into_variables_only(modules: Callable[..., ModuleType]) -> None:
+    """Element by element the second would read what the first has written."""
+    with pytest.raises(InvariantError, match="no plain variables"):
+        text(modules(top="def top(s):\n    s.places[1], s.places[0] = s.places\n"))
 
 
 def test_what_the_prelude_gives_is_called_and_not_copied(

@@ -323,6 +323,7 @@ SCOPE: dict[str, object] = {
         "a = s.a\n    a[0] = a[1] + x",
         "return math.asinh(math.tanh(safe_exp(x)))",
         "a, b = x\n    return a if a > LIMIT else -b",
+        "a, b = s.c\n    return a + b",
         "for i in range(3):\n        s.a += TABLE[i]",
         "return Pair(x, math.fabs(x))",
         "return Pair(x, x) if x else NOTHING",

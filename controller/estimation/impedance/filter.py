@@ -35,6 +35,7 @@ import math
 from collections.abc import Mapping
 from typing import Final, NamedTuple
 
+from controller.domain.sample import NAN
 from controller.domain.total_math import safe_divide, safe_exp, safe_sqrt
 from controller.estimation.impedance.steps import NEW_SET_POINT, UNKNOWN_BETWEEN
 
@@ -62,6 +63,7 @@ GAP_S: Final = 120.0
 # change said is over after this many of the slowest time constants. Assumed.
 SPEAKS_FROM: Final = 25.0
 SPEAKS_FOR: Final = 5.0
+_FADES: Final = 1.0 / SPEAKS_FOR
 # The first change of current whose answer is above this many noise variances gives the scale.
 CENTRED_FROM: Final = 400.0
 # Nothing is answered for times before this share of the first interval after an edge.
@@ -104,6 +106,7 @@ AHEAD_FROM: Final = 3
 AHEAD_LEAST: Final = 2.0
 _EVEN: Final = 0.28867513459481287  # standard deviation of even chances over 1
 _TINY: Final = 1e-300
+_MOST2: Final = 1e18  # square of a current or voltage that is none (A2, V2)
 _COUNTS: Final = ("ahead_edges", "ahead_n", "centred", "edge_n", "has_last", "readings", "rejected")
 _ONE: Final = 6  # states
 _TWO: Final = 9
@@ -152,6 +155,7 @@ class OnePair:
     """The filter with one RC pair; states ``u v1 g r0 r1 ln_tau1``."""
 
     __slots__ = (
+        "ahead_A",
         "ahead_V",
         "ahead_change_A",
         "ahead_edges",
@@ -159,9 +163,9 @@ class OnePair:
         "ahead_off",
         "ahead_r0_Ohm",
         "ahead_r1_Ohm",
+        "ahead_rate1_per_s",
         "ahead_s",
         "ahead_slope",
-        "ahead_tau1_s",
         "ahead_v1_V",
         "centred",
         "current_A",
@@ -204,6 +208,7 @@ class OnePair:
         "voltage_V",
         "work",
     )
+    ahead_A: float
     ahead_V: float
     ahead_change_A: float
     ahead_edges: int
@@ -211,9 +216,9 @@ class OnePair:
     ahead_off: list[float]
     ahead_r0_Ohm: float
     ahead_r1_Ohm: float
+    ahead_rate1_per_s: float
     ahead_s: float
     ahead_slope: float
-    ahead_tau1_s: float
     ahead_v1_V: float
     centred: int
     current_A: float
@@ -302,6 +307,7 @@ class TwoPairs:
     """The filter with two RC pairs; states ``u v1 v2 g r0 r1 ln_tau1 r2 ln_tau2``."""
 
     __slots__ = (
+        "ahead_A",
         "ahead_V",
         "ahead_change_A",
         "ahead_edges",
@@ -310,10 +316,10 @@ class TwoPairs:
         "ahead_r0_Ohm",
         "ahead_r1_Ohm",
         "ahead_r2_Ohm",
+        "ahead_rate1_per_s",
+        "ahead_rate2_per_s",
         "ahead_s",
         "ahead_slope",
-        "ahead_tau1_s",
-        "ahead_tau2_s",
         "ahead_v1_V",
         "ahead_v2_V",
         "centred",
@@ -362,6 +368,7 @@ class TwoPairs:
         "voltage_V",
         "work",
     )
+    ahead_A: float
     ahead_V: float
     ahead_change_A: float
     ahead_edges: int
@@ -370,10 +377,10 @@ class TwoPairs:
     ahead_r0_Ohm: float
     ahead_r1_Ohm: float
     ahead_r2_Ohm: float
+    ahead_rate1_per_s: float
+    ahead_rate2_per_s: float
     ahead_s: float
     ahead_slope: float
-    ahead_tau1_s: float
-    ahead_tau2_s: float
     ahead_v1_V: float
     ahead_v2_V: float
     centred: int
@@ -484,18 +491,25 @@ def observe_one(s: OnePair, dt_s: float, current_A: float, voltage_V: float, fla
     """
     if not dt_s > 0.0:
         return SKIPPED
-    if not (dt_s < 1e9 and -1e9 < current_A < 1e9 and -1e9 < voltage_V < 1e9):
+    if not (dt_s < 1e9 and current_A * current_A < _MOST2 and voltage_V * voltage_V < _MOST2):
         s.skipped_s += dt_s
         return SKIPPED
-    dt_s += s.skipped_s
-    s.skipped_s = 0.0
+    if s.skipped_s > 0.0:
+        dt_s += s.skipped_s
+        s.skipped_s = 0.0
     change_A = current_A - s.current_A
-    outcome = ANCHORED
     if not s.has_last or flags & UNKNOWN_BETWEEN or not dt_s <= GAP_S:
         anchor_one(s, current_A, voltage_V)
+        s.has_last = 1
+        outcome = ANCHORED
     else:
+        through_A = current_A
+        loose_A = 0.0
+        if not flags & NEW_SET_POINT:
+            through_A = 0.5 * (current_A + s.current_A)
+            loose_A = _EVEN * change_A
         s.since_s += dt_s
-        s.stir_V2 /= 1.0 + dt_s * s.rate_per_s / SPEAKS_FOR
+        s.stir_V2 /= 1.0 + _FADES * dt_s * s.rate_per_s
         if change_A >= s.min_step_A or -change_A >= s.min_step_A:
             answer_V = change_A * (s.r0_Ohm + s.r1_Ohm)
             s.stir_V2 += answer_V * answer_V
@@ -507,19 +521,21 @@ def observe_one(s: OnePair, dt_s: float, current_A: float, voltage_V: float, fla
             if not s.centred:
                 centre_one(s, change_A, voltage_V)
             else:
-                start_ahead(s, change_A)
+                start_ahead(s, change_A, through_A)
         frozen = not s.centred or s.stir_V2 < SPEAKS_FROM * s.r_V2
-        through_A = current_A
-        loose_A = 0.0
-        if not flags & NEW_SET_POINT:
-            through_A = 0.5 * (current_A + s.current_A)
-            loose_A = _EVEN * change_A
-        if s.ahead_n > 0:
-            run_ahead(s, dt_s, through_A)
-            compare_ahead(s, s.ahead_v1_V, current_A, voltage_V)
         outcome = update_one(s, dt_s, current_A, voltage_V, through_A, loose_A, frozen)
-        outcome = judge_one(s, outcome)
-    s.has_last = 1
+        if s.edge_n > 0:
+            after_edge_one(s, dt_s, through_A, current_A, voltage_V)
+        if outcome == REJECTED:
+            s.rejected += 1
+            if s.rejected >= REOPEN_AFTER:
+                reopen_one(s)
+                outcome = REOPENED
+        else:
+            s.rejected = 0
+        s.readings += 1
+        if s.readings >= CHECK_EVERY:
+            check_covariance(s, _ONE)
     s.current_A = current_A
     s.voltage_V = voltage_V
     return outcome
@@ -557,32 +573,20 @@ def centre_one(s: OnePair, change_A: float, voltage_V: float) -> None:
         s.stir_V2 = moved_V * moved_V
 
 
-def judge_one(s: OnePair, outcome: int) -> int:
-    """Open the filter again after too many rejections; keep it within sense. Kernel."""
-    if s.edge_n > 0:
-        s.edge_sum += s.misfit if s.misfit < MISFIT_MOST else MISFIT_MOST
-        s.edge_n -= 1
-        if s.edge_n == 0:
-            explain(s, _ONE)
-    if outcome == REJECTED:
-        s.rejected += 1
-        if s.rejected >= REOPEN_AFTER:
-            reopen_one(s)
-            outcome = REOPENED
-    else:
-        s.rejected = 0
-    if s.r0_Ohm < s.least_Ohm:
-        s.r0_Ohm = s.least_Ohm
-    if s.r1_Ohm < s.least_Ohm:
-        s.r1_Ohm = s.least_Ohm
-    if not s.low_t1 <= s.ln_tau1 <= s.high_t1:
-        s.ln_tau1 = min(max(s.ln_tau1, s.low_t1), s.high_t1)
-    s.readings += 1
-    if s.readings >= CHECK_EVERY:
-        s.readings = 0
-        if not positive(s, _ONE):
-            keep_diagonal(s, _ONE)
-    return outcome
+def after_edge_one(
+    s: OnePair, dt_s: float, through_A: float, current_A: float, voltage_V: float
+) -> None:
+    """Judge one of the readings after an edge, by the copy that ran ahead as well. Kernel."""
+    if s.ahead_n > 0:
+        s.ahead_n -= 1
+        now_s = s.edge_dt_s + s.since_s
+        if through_A != s.ahead_A:
+            carry_ahead(s, now_s - dt_s)
+            s.ahead_A = through_A
+        if s.ahead_n == 0 or s.ahead_n == AHEAD_READINGS - 1:
+            carry_ahead(s, now_s)
+            compare_ahead(s, s.ahead_v1_V, current_A, voltage_V)
+    judge_edge(s, _ONE)
 
 
 def reopen_one(s: OnePair) -> None:
@@ -609,35 +613,27 @@ def update_one(  # noqa: PLR0915 -- one reading, written out
 ) -> int:
     """Carry the state forward by the interval's current and weigh the reading in. Kernel."""
     p = s.p
-    uu = p[0]
-    uv = p[1]
-    ug = p[2]
-    ur = p[3]
-    ua = p[4]
-    ut = p[5]
-    vv = p[6]
-    vg = p[7]
-    vr = p[8]
-    va = p[9]
-    vt = p[10]
-    gg = p[11]
-    gr = p[12]
-    ga = p[13]
-    gt = p[14]
-    rr = p[15]
-    ra = p[16]
-    rt = p[17]
-    aa = p[18]
-    at = p[19]
-    tt = p[20]
+    (  # at once: one by one takes Python twice as long
+        uu, uv, ug, ur, ua, ut,
+            vv, vg, vr, va, vt,
+                gg, gr, ga, gt,
+                    rr, ra, rt,
+                        aa, at,
+                            tt,
+    ) = s.p  # fmt: skip
+    r0_Ohm = s.r0_Ohm
+    r1_Ohm = s.r1_Ohm
     # forward: exact for a constant current
-    s.rate_per_s = safe_exp(-s.ln_tau1)
-    times = dt_s * s.rate_per_s
+    rate_per_s = safe_exp(-s.ln_tau1)
+    s.rate_per_s = rate_per_s
+    times = dt_s * rate_per_s
     keep_v = safe_exp(-times)
     by_a = (1.0 - keep_v) * through_A
-    way_v_V = s.v1_V - s.r1_Ohm * through_A
-    by_t = way_v_V * keep_v * times
-    v1_V = keep_v * s.v1_V + by_a * s.r1_Ohm
+    end_V = r1_Ohm * through_A
+    way_v_V = s.v1_V - end_V
+    left_V = keep_v * way_v_V
+    by_t = left_V * times
+    v1_V = end_V + left_V
     by_g = through_A * dt_s
     u_V = s.u_V + by_g * s.slope
     ug_ = ug + by_g * gg
@@ -653,18 +649,22 @@ def update_one(  # noqa: PLR0915 -- one reading, written out
     vv = keep_v * (keep_v * vv + by_a * va + by_t * vt)
     vv += by_a * va_ + by_t * vt_
     # what a straight line in the logarithm of tau leaves out
-    bent_V2 = (1.0 - keep_v * keep_v) * way_v_V * way_v_V * tt
-    vv += bent_V2 * BENDS * tt
+    bent_V = way_v_V * tt
+    vv += BENDS * (1.0 - keep_v * keep_v) * bent_V * bent_V
     if loose_A != 0.0:  # when within the interval the current changed is not known
-        loose_V = (1.0 - keep_v) * s.r1_Ohm * loose_A
+        loose_V = (1.0 - keep_v) * r1_Ohm * loose_A
         vv += loose_V * loose_V
     gg += s.q_g * dt_s
-    if rr < s.most_Ohm2:
-        rr += s.q_r * s.r0_Ohm * s.r0_Ohm * dt_s
-    if aa < s.most_Ohm2:
-        aa += s.q_r * s.r1_Ohm * s.r1_Ohm * dt_s
-    if tt < s.most_t:
-        tt += s.q_t * dt_s
+    q_r = s.q_r * dt_s
+    q_t = s.q_t * dt_s
+    most_Ohm2 = s.most_Ohm2
+    most_t = s.most_t
+    if rr < most_Ohm2:
+        rr += q_r * r0_Ohm * r0_Ohm
+    if aa < most_Ohm2:
+        aa += q_r * r1_Ohm * r1_Ohm
+    if tt < most_t:
+        tt += q_t
     # what the reading says
     cu = uu + uv + current_A * ur_
     cv = uv + vv + current_A * vr_
@@ -673,29 +673,22 @@ def update_one(  # noqa: PLR0915 -- one reading, written out
     ca = ua_ + va_ + current_A * ra
     ct = ut_ + vt_ + current_A * rt
     variance_V2 = s.r_V2 + cu + cv + current_A * cr
-    off_V = voltage_V - (u_V + v1_V + s.r0_Ohm * current_A)
-    inverse = safe_divide(1.0, variance_V2)
+    off_V = voltage_V - (u_V + v1_V + r0_Ohm * current_A)
+    inverse = 1.0 / variance_V2 if variance_V2 > 0.0 else NAN
     misfit = off_V * off_V * inverse
     s.off_V = off_V
     s.misfit = misfit
     outcome = USED
-    if not 0.0 <= misfit <= GATE:
+    if not misfit <= GATE:
         outcome = REJECTED
         off_V = inverse = 0.0
-    # the gain; parameters stand still while nothing speaks of them
-    learnt = 0.0 if frozen else inverse
+    # the gain
     ku = cu * inverse
     kv = cv * inverse
     kg = cg * inverse
-    kr = cr * learnt
-    ka = ca * learnt
-    kt = ct * learnt
     s.u_V = u_V + ku * off_V
     s.v1_V = v1_V + kv * off_V
     s.slope += kg * off_V
-    s.r0_Ohm += kr * off_V
-    s.r1_Ohm += ka * off_V
-    s.ln_tau1 += kt * off_V
     uu -= ku * cu
     p[0] = uu
     p[1] = uv - ku * cv
@@ -714,16 +707,32 @@ def update_one(  # noqa: PLR0915 -- one reading, written out
     p[12] = gr - kg * cr
     p[13] = ga - kg * ca
     p[14] = gt - kg * ct
-    rr -= kr * cr
+    if inverse != 0.0 and not frozen:  # else nothing speaks of the parameters: they stand still
+        least_Ohm = s.least_Ohm
+        kr = cr * inverse
+        ka = ca * inverse
+        kt = ct * inverse
+        r0_Ohm += kr * off_V
+        s.r0_Ohm = least_Ohm if r0_Ohm < least_Ohm else r0_Ohm
+        r1_Ohm += ka * off_V
+        s.r1_Ohm = least_Ohm if r1_Ohm < least_Ohm else r1_Ohm
+        ln_tau1 = s.ln_tau1 + kt * off_V
+        if ln_tau1 < s.low_t1:
+            ln_tau1 = s.low_t1
+        if ln_tau1 > s.high_t1:
+            ln_tau1 = s.high_t1
+        s.ln_tau1 = ln_tau1
+        rr -= kr * cr
+        p[16] = ra - kr * ca
+        p[17] = rt - kr * ct
+        aa -= ka * ca
+        p[19] = at - ka * ct
+        tt -= kt * ct
     p[15] = rr
-    p[16] = ra - kr * ca
-    p[17] = rt - kr * ct
-    aa -= ka * ca
     p[18] = aa
-    p[19] = at - ka * ct
-    tt -= kt * ct
     p[20] = tt
-    if not (uu > _TINY and vv > _TINY and gg > _TINY and rr > _TINY and aa > _TINY and tt > _TINY):
+    tiny = _TINY
+    if not (uu > tiny and vv > tiny and gg > tiny and rr > tiny and aa > tiny and tt > tiny):
         keep_diagonal(s, _ONE)
     return outcome
 
@@ -741,18 +750,25 @@ def observe_two(s: TwoPairs, dt_s: float, current_A: float, voltage_V: float, fl
     """
     if not dt_s > 0.0:
         return SKIPPED
-    if not (dt_s < 1e9 and -1e9 < current_A < 1e9 and -1e9 < voltage_V < 1e9):
+    if not (dt_s < 1e9 and current_A * current_A < _MOST2 and voltage_V * voltage_V < _MOST2):
         s.skipped_s += dt_s
         return SKIPPED
-    dt_s += s.skipped_s
-    s.skipped_s = 0.0
+    if s.skipped_s > 0.0:
+        dt_s += s.skipped_s
+        s.skipped_s = 0.0
     change_A = current_A - s.current_A
-    outcome = ANCHORED
     if not s.has_last or flags & UNKNOWN_BETWEEN or not dt_s <= GAP_S:
         anchor_two(s, current_A, voltage_V)
+        s.has_last = 1
+        outcome = ANCHORED
     else:
+        through_A = current_A
+        loose_A = 0.0
+        if not flags & NEW_SET_POINT:
+            through_A = 0.5 * (current_A + s.current_A)
+            loose_A = _EVEN * change_A
         s.since_s += dt_s
-        s.stir_V2 /= 1.0 + dt_s * s.rate_per_s / SPEAKS_FOR
+        s.stir_V2 /= 1.0 + _FADES * dt_s * s.rate_per_s
         if change_A >= s.min_step_A or -change_A >= s.min_step_A:
             answer_V = change_A * (s.r0_Ohm + s.r1_Ohm + s.r2_Ohm)
             s.stir_V2 += answer_V * answer_V
@@ -764,21 +780,22 @@ def observe_two(s: TwoPairs, dt_s: float, current_A: float, voltage_V: float, fl
             if not s.centred:
                 centre_two(s, change_A, voltage_V)
             else:
-                start_ahead(s, change_A)
+                start_ahead(s, change_A, through_A)
                 start_ahead_second(s)
         frozen = not s.centred or s.stir_V2 < SPEAKS_FROM * s.r_V2
-        through_A = current_A
-        loose_A = 0.0
-        if not flags & NEW_SET_POINT:
-            through_A = 0.5 * (current_A + s.current_A)
-            loose_A = _EVEN * change_A
-        if s.ahead_n > 0:
-            run_ahead(s, dt_s, through_A)
-            run_ahead_second(s, dt_s, through_A)
-            compare_ahead(s, s.ahead_v1_V + s.ahead_v2_V, current_A, voltage_V)
         outcome = update_two(s, dt_s, current_A, voltage_V, through_A, loose_A, frozen)
-        outcome = judge_two(s, outcome)
-    s.has_last = 1
+        if s.edge_n > 0:
+            after_edge_two(s, dt_s, through_A, current_A, voltage_V)
+        if outcome == REJECTED:
+            s.rejected += 1
+            if s.rejected >= REOPEN_AFTER:
+                reopen_two(s)
+                outcome = REOPENED
+        else:
+            s.rejected = 0
+        s.readings += 1
+        if s.readings >= CHECK_EVERY:
+            check_covariance(s, _TWO)
     s.current_A = current_A
     s.voltage_V = voltage_V
     return outcome
@@ -788,13 +805,14 @@ def start_ahead_second(s: TwoPairs) -> None:
     """Copy the second pair as well. Kernel."""
     s.ahead_v2_V = s.v2_V
     s.ahead_r2_Ohm = s.r2_Ohm
-    s.ahead_tau2_s = safe_exp(s.ln_tau2)
+    s.ahead_rate2_per_s = safe_exp(-s.ln_tau2)
 
 
-def run_ahead_second(s: TwoPairs, dt_s: float, through_A: float) -> None:
-    """Carry the copy's second pair over an interval. Kernel."""
-    keep = safe_exp(-safe_divide(dt_s, s.ahead_tau2_s))
-    s.ahead_v2_V = keep * s.ahead_v2_V + (1.0 - keep) * s.ahead_r2_Ohm * through_A
+def carry_second(s: TwoPairs, to_s: float) -> None:
+    """Carry the copy's second pair to a time after the edge; before the rest of it. Kernel."""
+    keep = safe_exp((s.ahead_s - to_s) * s.ahead_rate2_per_s)
+    end_V = s.ahead_r2_Ohm * s.ahead_A
+    s.ahead_v2_V = end_V + keep * (s.ahead_v2_V - end_V)
 
 
 def anchor_two(s: TwoPairs, current_A: float, voltage_V: float) -> None:
@@ -833,36 +851,22 @@ def centre_two(s: TwoPairs, change_A: float, voltage_V: float) -> None:
         s.stir_V2 = moved_V * moved_V
 
 
-def judge_two(s: TwoPairs, outcome: int) -> int:
-    """Open the filter again after too many rejections; keep it within sense. Kernel."""
-    if s.edge_n > 0:
-        s.edge_sum += s.misfit if s.misfit < MISFIT_MOST else MISFIT_MOST
-        s.edge_n -= 1
-        if s.edge_n == 0:
-            explain(s, _TWO)
-    if outcome == REJECTED:
-        s.rejected += 1
-        if s.rejected >= REOPEN_AFTER:
-            reopen_two(s)
-            outcome = REOPENED
-    else:
-        s.rejected = 0
-    if s.r0_Ohm < s.least_Ohm:
-        s.r0_Ohm = s.least_Ohm
-    if s.r1_Ohm < s.least_Ohm:
-        s.r1_Ohm = s.least_Ohm
-    if s.r2_Ohm < s.least_Ohm:
-        s.r2_Ohm = s.least_Ohm
-    if not s.low_t1 <= s.ln_tau1 <= s.high_t1:
-        s.ln_tau1 = min(max(s.ln_tau1, s.low_t1), s.high_t1)
-    if not s.low_t2 <= s.ln_tau2 <= s.high_t2:
-        s.ln_tau2 = min(max(s.ln_tau2, s.low_t2), s.high_t2)
-    s.readings += 1
-    if s.readings >= CHECK_EVERY:
-        s.readings = 0
-        if not positive(s, _TWO):
-            keep_diagonal(s, _TWO)
-    return outcome
+def after_edge_two(
+    s: TwoPairs, dt_s: float, through_A: float, current_A: float, voltage_V: float
+) -> None:
+    """Judge one of the readings after an edge, by the copy that ran ahead as well. Kernel."""
+    if s.ahead_n > 0:
+        s.ahead_n -= 1
+        now_s = s.edge_dt_s + s.since_s
+        if through_A != s.ahead_A:
+            carry_second(s, now_s - dt_s)
+            carry_ahead(s, now_s - dt_s)
+            s.ahead_A = through_A
+        if s.ahead_n == 0 or s.ahead_n == AHEAD_READINGS - 1:
+            carry_second(s, now_s)
+            carry_ahead(s, now_s)
+            compare_ahead(s, s.ahead_v1_V + s.ahead_v2_V, current_A, voltage_V)
+    judge_edge(s, _TWO)
 
 
 def reopen_two(s: TwoPairs) -> None:
@@ -881,7 +885,7 @@ def reopen_two(s: TwoPairs) -> None:
     s.rejected = 0
 
 
-def update_two(  # noqa: PLR0915 -- one reading, written out
+def update_two(  # noqa: C901, PLR0915 -- one reading, written out
     s: TwoPairs,
     dt_s: float,
     current_A: float,
@@ -892,65 +896,39 @@ def update_two(  # noqa: PLR0915 -- one reading, written out
 ) -> int:
     """Carry the state forward by the interval's current and weigh the reading in. Kernel."""
     p = s.p
-    uu = p[0]
-    uv = p[1]
-    uw = p[2]
-    ug = p[3]
-    ur = p[4]
-    ua = p[5]
-    ut = p[6]
-    ub = p[7]
-    uz = p[8]
-    vv = p[9]
-    vw = p[10]
-    vg = p[11]
-    vr = p[12]
-    va = p[13]
-    vt = p[14]
-    vb = p[15]
-    vz = p[16]
-    ww = p[17]
-    wg = p[18]
-    wr = p[19]
-    wa = p[20]
-    wt = p[21]
-    wb = p[22]
-    wz = p[23]
-    gg = p[24]
-    gr = p[25]
-    ga = p[26]
-    gt = p[27]
-    gb = p[28]
-    gz = p[29]
-    rr = p[30]
-    ra = p[31]
-    rt = p[32]
-    rb = p[33]
-    rz = p[34]
-    aa = p[35]
-    at = p[36]
-    ab = p[37]
-    az = p[38]
-    tt = p[39]
-    tb = p[40]
-    tz = p[41]
-    bb = p[42]
-    bz = p[43]
-    zz = p[44]
+    (  # at once: one by one takes Python twice as long
+        uu, uv, uw, ug, ur, ua, ut, ub, uz,
+            vv, vw, vg, vr, va, vt, vb, vz,
+                ww, wg, wr, wa, wt, wb, wz,
+                    gg, gr, ga, gt, gb, gz,
+                        rr, ra, rt, rb, rz,
+                            aa, at, ab, az,
+                                tt, tb, tz,
+                                    bb, bz,
+                                        zz,
+    ) = s.p  # fmt: skip
+    r0_Ohm = s.r0_Ohm
+    r1_Ohm = s.r1_Ohm
+    r2_Ohm = s.r2_Ohm
     # forward: exact for a constant current
     times = dt_s * safe_exp(-s.ln_tau1)
     keep_v = safe_exp(-times)
     by_a = (1.0 - keep_v) * through_A
-    way_v_V = s.v1_V - s.r1_Ohm * through_A
-    by_t = way_v_V * keep_v * times
-    v1_V = keep_v * s.v1_V + by_a * s.r1_Ohm
-    s.rate_per_s = safe_exp(-s.ln_tau2)
-    times = dt_s * s.rate_per_s
+    end_V = r1_Ohm * through_A
+    way_v_V = s.v1_V - end_V
+    left_V = keep_v * way_v_V
+    by_t = left_V * times
+    v1_V = end_V + left_V
+    rate_per_s = safe_exp(-s.ln_tau2)
+    s.rate_per_s = rate_per_s
+    times = dt_s * rate_per_s
     keep_w = safe_exp(-times)
     by_b = (1.0 - keep_w) * through_A
-    way_w_V = s.v2_V - s.r2_Ohm * through_A
-    by_z = way_w_V * keep_w * times
-    v2_V = keep_w * s.v2_V + by_b * s.r2_Ohm
+    end_V = r2_Ohm * through_A
+    way_w_V = s.v2_V - end_V
+    left_V = keep_w * way_w_V
+    by_z = left_V * times
+    v2_V = end_V + left_V
     by_g = through_A * dt_s
     u_V = s.u_V + by_g * s.slope
     ug_ = ug + by_g * gg
@@ -980,26 +958,30 @@ def update_two(  # noqa: PLR0915 -- one reading, written out
     ww = keep_w * (keep_w * ww + by_b * wb + by_z * wz)
     ww += by_b * wb_ + by_z * wz_
     # what a straight line in the logarithm of tau leaves out
-    bent_V2 = (1.0 - keep_v * keep_v) * way_v_V * way_v_V * tt
-    vv += bent_V2 * BENDS * tt
-    bent_V2 = (1.0 - keep_w * keep_w) * way_w_V * way_w_V * zz
-    ww += bent_V2 * BENDS * zz
+    bent_V = way_v_V * tt
+    vv += BENDS * (1.0 - keep_v * keep_v) * bent_V * bent_V
+    bent_V = way_w_V * zz
+    ww += BENDS * (1.0 - keep_w * keep_w) * bent_V * bent_V
     if loose_A != 0.0:  # when within the interval the current changed is not known
-        loose_V = (1.0 - keep_v) * s.r1_Ohm * loose_A
+        loose_V = (1.0 - keep_v) * r1_Ohm * loose_A
         vv += loose_V * loose_V
-        loose_V = (1.0 - keep_w) * s.r2_Ohm * loose_A
+        loose_V = (1.0 - keep_w) * r2_Ohm * loose_A
         ww += loose_V * loose_V
     gg += s.q_g * dt_s
-    if rr < s.most_Ohm2:
-        rr += s.q_r * s.r0_Ohm * s.r0_Ohm * dt_s
-    if aa < s.most_Ohm2:
-        aa += s.q_r * s.r1_Ohm * s.r1_Ohm * dt_s
-    if bb < s.most_Ohm2:
-        bb += s.q_r * s.r2_Ohm * s.r2_Ohm * dt_s
-    if tt < s.most_t:
-        tt += s.q_t * dt_s
-    if zz < s.most_t:
-        zz += s.q_t * dt_s
+    q_r = s.q_r * dt_s
+    q_t = s.q_t * dt_s
+    most_Ohm2 = s.most_Ohm2
+    most_t = s.most_t
+    if rr < most_Ohm2:
+        rr += q_r * r0_Ohm * r0_Ohm
+    if aa < most_Ohm2:
+        aa += q_r * r1_Ohm * r1_Ohm
+    if bb < most_Ohm2:
+        bb += q_r * r2_Ohm * r2_Ohm
+    if tt < most_t:
+        tt += q_t
+    if zz < most_t:
+        zz += q_t
     # what the reading says
     cu = uu + uv + uw + current_A * ur_
     cv = uv + vv + vw + current_A * vr_
@@ -1011,35 +993,24 @@ def update_two(  # noqa: PLR0915 -- one reading, written out
     cb = ub_ + vb_ + wb_ + current_A * rb
     cz = uz_ + vz_ + wz_ + current_A * rz
     variance_V2 = s.r_V2 + cu + cv + cw + current_A * cr
-    off_V = voltage_V - (u_V + v1_V + v2_V + s.r0_Ohm * current_A)
-    inverse = safe_divide(1.0, variance_V2)
+    off_V = voltage_V - (u_V + v1_V + v2_V + r0_Ohm * current_A)
+    inverse = 1.0 / variance_V2 if variance_V2 > 0.0 else NAN
     misfit = off_V * off_V * inverse
     s.off_V = off_V
     s.misfit = misfit
     outcome = USED
-    if not 0.0 <= misfit <= GATE:
+    if not misfit <= GATE:
         outcome = REJECTED
         off_V = inverse = 0.0
-    # the gain; parameters stand still while nothing speaks of them
-    learnt = 0.0 if frozen else inverse
+    # the gain
     ku = cu * inverse
     kv = cv * inverse
     kw = cw * inverse
     kg = cg * inverse
-    kr = cr * learnt
-    ka = ca * learnt
-    kt = ct * learnt
-    kb = cb * learnt
-    kz = cz * learnt
     s.u_V = u_V + ku * off_V
     s.v1_V = v1_V + kv * off_V
     s.v2_V = v2_V + kw * off_V
     s.slope += kg * off_V
-    s.r0_Ohm += kr * off_V
-    s.r1_Ohm += ka * off_V
-    s.ln_tau1 += kt * off_V
-    s.r2_Ohm += kb * off_V
-    s.ln_tau2 += kz * off_V
     uu -= ku * cu
     p[0] = uu
     p[1] = uv - ku * cv
@@ -1074,72 +1045,100 @@ def update_two(  # noqa: PLR0915 -- one reading, written out
     p[27] = gt - kg * ct
     p[28] = gb - kg * cb
     p[29] = gz - kg * cz
-    rr -= kr * cr
+    if inverse != 0.0 and not frozen:  # else nothing speaks of the parameters: they stand still
+        least_Ohm = s.least_Ohm
+        kr = cr * inverse
+        ka = ca * inverse
+        kt = ct * inverse
+        kb = cb * inverse
+        kz = cz * inverse
+        r0_Ohm += kr * off_V
+        s.r0_Ohm = least_Ohm if r0_Ohm < least_Ohm else r0_Ohm
+        r1_Ohm += ka * off_V
+        s.r1_Ohm = least_Ohm if r1_Ohm < least_Ohm else r1_Ohm
+        ln_tau1 = s.ln_tau1 + kt * off_V
+        if ln_tau1 < s.low_t1:
+            ln_tau1 = s.low_t1
+        if ln_tau1 > s.high_t1:
+            ln_tau1 = s.high_t1
+        s.ln_tau1 = ln_tau1
+        r2_Ohm += kb * off_V
+        s.r2_Ohm = least_Ohm if r2_Ohm < least_Ohm else r2_Ohm
+        ln_tau2 = s.ln_tau2 + kz * off_V
+        if ln_tau2 < s.low_t2:
+            ln_tau2 = s.low_t2
+        if ln_tau2 > s.high_t2:
+            ln_tau2 = s.high_t2
+        s.ln_tau2 = ln_tau2
+        rr -= kr * cr
+        p[31] = ra - kr * ca
+        p[32] = rt - kr * ct
+        p[33] = rb - kr * cb
+        p[34] = rz - kr * cz
+        aa -= ka * ca
+        p[36] = at - ka * ct
+        p[37] = ab - ka * cb
+        p[38] = az - ka * cz
+        tt -= kt * ct
+        p[40] = tb - kt * cb
+        p[41] = tz - kt * cz
+        bb -= kb * cb
+        p[43] = bz - kb * cz
+        zz -= kz * cz
     p[30] = rr
-    p[31] = ra - kr * ca
-    p[32] = rt - kr * ct
-    p[33] = rb - kr * cb
-    p[34] = rz - kr * cz
-    aa -= ka * ca
     p[35] = aa
-    p[36] = at - ka * ct
-    p[37] = ab - ka * cb
-    p[38] = az - ka * cz
-    tt -= kt * ct
     p[39] = tt
-    p[40] = tb - kt * cb
-    p[41] = tz - kt * cz
-    bb -= kb * cb
     p[42] = bb
-    p[43] = bz - kb * cz
-    zz -= kz * cz
     p[44] = zz
+    tiny = _TINY
     if not (
-        uu > _TINY
-        and vv > _TINY
-        and ww > _TINY
-        and gg > _TINY
-        and rr > _TINY
-        and aa > _TINY
-        and tt > _TINY
-        and bb > _TINY
-        and zz > _TINY
+        uu > tiny
+        and vv > tiny
+        and ww > tiny
+        and gg > tiny
+        and rr > tiny
+        and aa > tiny
+        and tt > tiny
+        and bb > tiny
+        and zz > tiny
     ):
         keep_diagonal(s, _TWO)
     return outcome
 
 
-def start_ahead(s: OnePair | TwoPairs, change_A: float) -> None:
+def start_ahead(s: OnePair | TwoPairs, change_A: float, through_A: float) -> None:
     """Let a copy that learns nothing run ahead from this edge, its first pair here. Kernel."""
     if s.ahead_edges < AHEAD_FROM:
         s.ahead_edges += 1
         return
     s.ahead_n = AHEAD_READINGS
     s.ahead_change_A = change_A
+    s.ahead_A = through_A
     s.ahead_s = 0.0
     s.ahead_V = s.u_V
     s.ahead_slope = s.slope
     s.ahead_r0_Ohm = s.r0_Ohm
     s.ahead_v1_V = s.v1_V
     s.ahead_r1_Ohm = s.r1_Ohm
-    s.ahead_tau1_s = safe_exp(s.ln_tau1)
+    s.ahead_rate1_per_s = safe_exp(-s.ln_tau1)
 
 
-def run_ahead(s: OnePair | TwoPairs, dt_s: float, through_A: float) -> None:
-    """Carry the copy and its first pair over an interval. Kernel."""
-    s.ahead_n -= 1
-    s.ahead_s += dt_s
-    s.ahead_V += through_A * dt_s * s.ahead_slope
-    keep = safe_exp(-safe_divide(dt_s, s.ahead_tau1_s))
-    s.ahead_v1_V = keep * s.ahead_v1_V + (1.0 - keep) * s.ahead_r1_Ohm * through_A
+def carry_ahead(s: OnePair | TwoPairs, to_s: float) -> None:
+    """Carry the copy and its first pair to a time after the edge, at the current noted. Kernel.
+
+    Called where that current ends, not at each reading: exact for a constant one.
+    """
+    dt_s = to_s - s.ahead_s
+    s.ahead_s = to_s
+    s.ahead_V += s.ahead_A * dt_s * s.ahead_slope
+    end_V = s.ahead_r1_Ohm * s.ahead_A
+    s.ahead_v1_V = end_V + safe_exp(-dt_s * s.ahead_rate1_per_s) * (s.ahead_v1_V - end_V)
 
 
 def compare_ahead(
     s: OnePair | TwoPairs, pairs_V: float, current_A: float, voltage_V: float
 ) -> None:
     """Note what the copy is off by, at its first reading and at its last. Kernel."""
-    if s.ahead_n != AHEAD_READINGS - 1 and s.ahead_n != 0:
-        return
     foretold_V = s.ahead_V + pairs_V + s.ahead_r0_Ohm * current_A
     off_Ohm = safe_divide(voltage_V - foretold_V, s.ahead_change_A)
     off_Ohm = min(max(off_Ohm, -s.middle_Ohm), s.middle_Ohm)
@@ -1156,6 +1155,21 @@ def note_off(s: OnePair | TwoPairs, at: int, off_Ohm: float) -> None:
     s.ahead_off[at + 1] = AHEAD_KEPT * s.ahead_off[at + 1] + off_Ohm
     s.ahead_off[at + 2] = AHEAD_KEPT * s.ahead_off[at + 2] + off_Ohm * off_Ohm
     s.ahead_off[at + 3] = AHEAD_KEPT * AHEAD_KEPT * s.ahead_off[at + 3] + 1.0
+
+
+def judge_edge(s: OnePair | TwoPairs, size: int) -> None:
+    """Take a reading after an edge into their mean misfit; see to it at the last. Kernel."""
+    s.edge_sum += s.misfit if s.misfit < MISFIT_MOST else MISFIT_MOST
+    s.edge_n -= 1
+    if s.edge_n == 0:
+        explain(s, size)
+
+
+def check_covariance(s: OnePair | TwoPairs, size: int) -> None:
+    """See that the covariance is positive definite; else keep its diagonal only. Kernel."""
+    s.readings = 0
+    if not positive(s, size):
+        keep_diagonal(s, size)
 
 
 def part_states(s: OnePair | TwoPairs, size: int, states: int) -> None:
@@ -1217,18 +1231,20 @@ def keep_diagonal(s: OnePair | TwoPairs, size: int) -> None:
 
 def positive(s: OnePair | TwoPairs, size: int) -> bool:
     """Return whether the covariance has a factor L D L' with D above 0. Kernel."""
-    for place in range(len(s.work)):
-        s.work[place] = s.p[place]
+    p = s.p
+    work = s.work
+    for place in range(len(work)):
+        work[place] = p[place]
     for i in range(size):
         row = i * size - (i * (i - 1)) // 2 - i
-        pivot = s.work[row + i]
+        pivot = work[row + i]
         if not pivot > 0.0:
             return False
         for j in range(i + 1, size):
-            share = s.work[row + j] / pivot
+            share = work[row + j] / pivot
             other = j * size - (j * (j - 1)) // 2 - j
             for k in range(j, size):
-                s.work[other + k] -= share * s.work[row + k]
+                work[other + k] -= share * work[row + k]
     return True
 
 
