@@ -45,6 +45,8 @@ KERNELS: Final[tuple[str, ...]] = (
     "controller.estimation.impedance.filter:after_edge_two",
     "controller.estimation.impedance.filter:anchor_one",
     "controller.estimation.impedance.filter:anchor_two",
+    "controller.estimation.impedance.filter:begin_edge_one",
+    "controller.estimation.impedance.filter:begin_edge_two",
     "controller.estimation.impedance.filter:carry_ahead",
     "controller.estimation.impedance.filter:carry_second",
     "controller.estimation.impedance.filter:centre_one",

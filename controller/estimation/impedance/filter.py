@@ -503,25 +503,16 @@ def observe_one(s: OnePair, dt_s: float, current_A: float, voltage_V: float, fla
         s.has_last = 1
         outcome = ANCHORED
     else:
-        through_A = current_A
-        loose_A = 0.0
-        if not flags & NEW_SET_POINT:
-            through_A = 0.5 * (current_A + s.current_A)
-            loose_A = _EVEN * change_A
         s.since_s += dt_s
         s.stir_V2 /= 1.0 + _FADES * dt_s * s.rate_per_s
-        if change_A >= s.min_step_A or -change_A >= s.min_step_A:
-            answer_V = change_A * (s.r0_Ohm + s.r1_Ohm)
-            s.stir_V2 += answer_V * answer_V
-            s.edge_dt_s = dt_s
-            s.held_s = max(HELD_KEPT * s.held_s, s.since_s)
-            s.since_s = 0.0
-            s.edge_n = EDGE_READINGS
-            s.edge_sum = 0.0
-            if not s.centred:
-                centre_one(s, change_A, voltage_V)
-            else:
-                start_ahead(s, change_A, through_A)
+        through_A = current_A
+        loose_A = 0.0
+        if change_A != 0.0:
+            if not flags & NEW_SET_POINT:
+                through_A = 0.5 * (current_A + s.current_A)
+                loose_A = _EVEN * change_A
+            if change_A >= s.min_step_A or -change_A >= s.min_step_A:
+                begin_edge_one(s, dt_s, change_A, through_A, voltage_V)
         frozen = not s.centred or s.stir_V2 < SPEAKS_FROM * s.r_V2
         outcome = update_one(s, dt_s, current_A, voltage_V, through_A, loose_A, frozen)
         if s.edge_n > 0:
@@ -539,6 +530,23 @@ def observe_one(s: OnePair, dt_s: float, current_A: float, voltage_V: float, fla
     s.current_A = current_A
     s.voltage_V = voltage_V
     return outcome
+
+
+def begin_edge_one(
+    s: OnePair, dt_s: float, change_A: float, through_A: float, voltage_V: float
+) -> None:
+    """Note a change of current, which speaks of the parameters. Kernel."""
+    answer_V = change_A * (s.r0_Ohm + s.r1_Ohm)
+    s.stir_V2 += answer_V * answer_V
+    s.edge_dt_s = dt_s
+    s.held_s = max(HELD_KEPT * s.held_s, s.since_s)
+    s.since_s = 0.0
+    s.edge_n = EDGE_READINGS
+    s.edge_sum = 0.0
+    if not s.centred:
+        centre_one(s, change_A, voltage_V)
+    else:
+        start_ahead(s, change_A, through_A)
 
 
 def anchor_one(s: OnePair, current_A: float, voltage_V: float) -> None:
@@ -762,26 +770,16 @@ def observe_two(s: TwoPairs, dt_s: float, current_A: float, voltage_V: float, fl
         s.has_last = 1
         outcome = ANCHORED
     else:
-        through_A = current_A
-        loose_A = 0.0
-        if not flags & NEW_SET_POINT:
-            through_A = 0.5 * (current_A + s.current_A)
-            loose_A = _EVEN * change_A
         s.since_s += dt_s
         s.stir_V2 /= 1.0 + _FADES * dt_s * s.rate_per_s
-        if change_A >= s.min_step_A or -change_A >= s.min_step_A:
-            answer_V = change_A * (s.r0_Ohm + s.r1_Ohm + s.r2_Ohm)
-            s.stir_V2 += answer_V * answer_V
-            s.edge_dt_s = dt_s
-            s.held_s = max(HELD_KEPT * s.held_s, s.since_s)
-            s.since_s = 0.0
-            s.edge_n = EDGE_READINGS
-            s.edge_sum = 0.0
-            if not s.centred:
-                centre_two(s, change_A, voltage_V)
-            else:
-                start_ahead(s, change_A, through_A)
-                start_ahead_second(s)
+        through_A = current_A
+        loose_A = 0.0
+        if change_A != 0.0:
+            if not flags & NEW_SET_POINT:
+                through_A = 0.5 * (current_A + s.current_A)
+                loose_A = _EVEN * change_A
+            if change_A >= s.min_step_A or -change_A >= s.min_step_A:
+                begin_edge_two(s, dt_s, change_A, through_A, voltage_V)
         frozen = not s.centred or s.stir_V2 < SPEAKS_FROM * s.r_V2
         outcome = update_two(s, dt_s, current_A, voltage_V, through_A, loose_A, frozen)
         if s.edge_n > 0:
@@ -813,6 +811,24 @@ def carry_second(s: TwoPairs, to_s: float) -> None:
     keep = safe_exp((s.ahead_s - to_s) * s.ahead_rate2_per_s)
     end_V = s.ahead_r2_Ohm * s.ahead_A
     s.ahead_v2_V = end_V + keep * (s.ahead_v2_V - end_V)
+
+
+def begin_edge_two(
+    s: TwoPairs, dt_s: float, change_A: float, through_A: float, voltage_V: float
+) -> None:
+    """Note a change of current, which speaks of the parameters. Kernel."""
+    answer_V = change_A * (s.r0_Ohm + s.r1_Ohm + s.r2_Ohm)
+    s.stir_V2 += answer_V * answer_V
+    s.edge_dt_s = dt_s
+    s.held_s = max(HELD_KEPT * s.held_s, s.since_s)
+    s.since_s = 0.0
+    s.edge_n = EDGE_READINGS
+    s.edge_sum = 0.0
+    if not s.centred:
+        centre_two(s, change_A, voltage_V)
+    else:
+        start_ahead(s, change_A, through_A)
+        start_ahead_second(s)
 
 
 def anchor_two(s: TwoPairs, current_A: float, voltage_V: float) -> None:
