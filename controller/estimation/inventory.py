@@ -13,6 +13,10 @@ same filling but for `p`, the drift of polarisation. So an anode-limited end (`a
 and the fade of charge between two cycles gives what is `S + O`: the lithium share of the charge
 that did not come back is measured where both are small, else it is an interval.
 
+Bare copper gives charge of its own at such an end, from its double layer, and what of that leaks
+into the electrolyte before the next charge never comes back: of Li||Cu it is counted
+(`copper_charge`).
+
 `S` and `O` grow at rates that hardly change: a shuttle while there is lithium on the anode,
 oxidation near the upper cut-off, and what a shuttle takes during a charge the charge gives. These
 clocks run differently from cycle to cycle, which tells the two apart. The prior of each is a
@@ -31,7 +35,7 @@ import math
 from collections.abc import Mapping
 from dataclasses import dataclass, fields
 from functools import lru_cache
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -40,6 +44,7 @@ from controller.domain.cell import CellFormat
 from controller.domain.figures import CycleFigures, CycleKind, DischargeEnd, Label
 from controller.domain.sample import NAN
 from controller.estimation.decay import SelfDischarge
+from controller.estimation.ending import KNEE_V, Ending
 
 Numbers = NDArray[np.float64]
 
@@ -48,6 +53,11 @@ NORMAL_95: Final = 1.959964
 ANODE_CERTAIN: Final = 0.8
 # Lithium that such an end leaves on the anode, as a share of nominal capacity. Assumed, 0-0.2 %.
 LEFT_AT_ANODE_END: Final = 2e-4
+# Double layer of bare copper (F/cm2), even in the logarithm. Assumed: smooth metal has 20 uF/cm2
+# (0.2 F/m2 in PyBaMM's Xu2019), more with roughness and what lithium leaves on it.
+COPPER_F_PER_CM2: Final = (5e-6, 5e-4)
+# Readings that the last 0.2 V must hold to tell it instead. Assumed, 2-5.
+COPPER_READINGS: Final = 2
 # Drift of the charge between two cycles that is polarisation, share of nominal capacity over the
 # root of a cycle. Assumed, 1e-4 to 2e-3.
 POLARISATION: Final = 1.2e-4
@@ -89,6 +99,8 @@ _SD_RATIO: Final = 0.7
 _SHIFT_SD: Final = 0.5
 
 _NEGLIGIBLE: Final = 1e-5  # weight of a component
+_SECONDS_PER_HOUR: Final = 3600.0
+_ROOT_12: Final = math.sqrt(12.0)
 # Of a component: the instrument, both rates (A), drift of polarisation (Ah), and what both have
 # taken since the reference charge (Ah).
 _Z, _S, _O, _P, _TAKEN_S, _TAKEN_O = range(6)
@@ -136,6 +148,14 @@ class Quantity:
     label: Label
 
 
+class CopperCharge(NamedTuple):
+    """Charge (Ah) that bare copper gave at the end of a strip and leaked since; no lithium."""
+
+    value_Ah: float
+    u_Ah: float
+
+
+NO_COPPER: Final = CopperCharge(0.0, 0.0)
 NOTHING: Final = Quantity(value_Ah=NAN, u_Ah=NAN, low_Ah=NAN, high_Ah=NAN, label=Label.UNKNOWN)
 
 
@@ -189,6 +209,8 @@ class InventoryState:
     lost_Ah: float = 0.0  # at the last anode-limited end
     lost_u_Ah: float = 0.0
     lost_missing_Ah: float = 0.0
+    copper_Ah: float = 0.0  # from bare copper and leaked, and its uncertainty, each the same way
+    copper_u_Ah: float = 0.0
     revived_Ah: float = 0.0
     revived_u_Ah: float = 0.0
     gross_Ah: float = 0.0  # lost, and what of it came back
@@ -292,16 +314,59 @@ def inventory_from(data: Mapping[str, Any]) -> Inventory:
 # -- one cycle ----------------------------------------------------------------------------------
 
 
+def copper_charge(ending: Ending, *, area_cm2: float, lower_cut_off_V: float) -> CopperCharge:
+    """Return what the double layer of bare copper gave at the end of a strip, and then leaked.
+
+    With no lithium left the current lifts the copper from lithium's potential to the cut-off. What
+    flowed over the last 0.2 V tells how much that takes in all at most: lithium may still have
+    come, and the chord between readings far apart overstates it. Where readings do not follow it,
+    and so say less than the prior, the prior stands. How much of it leaks until the next charge is
+    not known: anything from none to all, evenly.
+
+    Parameters
+    ----------
+    ending : Ending
+    area_cm2, lower_cut_off_V : float
+        The cut-off is as far from lithium as copper comes.
+    """
+    span_V = abs(lower_cut_off_V)
+    last_Ah = max(ending.charge_Ah - ending.at_knee_Ah, 0.0)
+    of_one_F_Ah = span_V * area_cm2 / _SECONDS_PER_HOUR
+    mean_F, square_F2 = _log_uniform(*COPPER_F_PER_CM2)
+    u_Ah = math.sqrt(square_F2 / 3.0 - 0.25 * mean_F * mean_F) * of_one_F_Ah
+    most_Ah = min(last_Ah * max(span_V / KNEE_V, 1.0), COPPER_F_PER_CM2[1] * of_one_F_Ah)
+    followed = last_Ah >= COPPER_READINGS * ending.interval_Ah
+    if most_Ah > 0.0 and (followed or most_Ah < _ROOT_12 * u_Ah):
+        return CopperCharge(0.5 * most_Ah, most_Ah / _ROOT_12)
+    return CopperCharge(0.5 * mean_F * of_one_F_Ah, u_Ah)
+
+
+def _log_uniform(low: float, high: float) -> tuple[float, float]:
+    """Return mean and mean square of what is even in the logarithm between two values."""
+    width = math.log(high / low)
+    return (high - low) / width, 0.5 * (high * high - low * low) / width
+
+
 def close_cycle(
     state: InventoryState,
     config: InventoryConfig,
     figures: CycleFigures,
     rest: SelfDischarge | None = None,
+    copper: CopperCharge = NO_COPPER,
 ) -> Inventory:
     """Take in a cycle's figures and what a charged rest in it says; return the inventory after it.
 
     A cycle whose charge is not finite is passed over: its sums stay unknown, and nothing after it
     is called measured.
+
+    Parameters
+    ----------
+    state : InventoryState
+    config : InventoryConfig
+    figures : CycleFigures
+    rest : SelfDischarge, optional
+    copper : CopperCharge, optional
+        What bare copper gave at the end: see `copper_charge`.
     """
     known = math.isfinite(figures.net_charge_Ah) and math.isfinite(figures.u_net_charge_Ah)
     collapsed = known and _comparable(config, figures) and _has_collapsed(state, figures)
@@ -329,7 +394,11 @@ def close_cycle(
         state.anode_ends += 1
     else:
         state.anode_ends = 0
-    revived = _revived(state, config, figures, between=anode and _was_bare(state))
+    if anode:
+        state.copper_Ah += copper.value_Ah
+        state.copper_u_Ah += copper.u_Ah
+    between = anode and _was_bare(state)
+    revived = _revived(state, config, figures, between=between, copper=copper)
     missing = Quantity(
         value_Ah=state.missing_Ah,
         u_Ah=state.u_missing_Ah,
@@ -355,7 +424,7 @@ def close_cycle(
 
 
 def _hours(time_s: float) -> float:
-    return time_s / 3600.0 if math.isfinite(time_s) else 0.0
+    return time_s / _SECONDS_PER_HOUR if math.isfinite(time_s) else 0.0
 
 
 def _count_time(
@@ -509,12 +578,18 @@ def _was_bare(state: InventoryState) -> bool:
 
 
 def _revived(
-    state: InventoryState, config: InventoryConfig, figures: CycleFigures, *, between: bool
+    state: InventoryState,
+    config: InventoryConfig,
+    figures: CycleFigures,
+    *,
+    between: bool,
+    copper: CopperCharge,
 ) -> Quantity:
     """Return what came back in this cycle: net charge above zero between two anode-limited ends."""
     if not _counts_lithium(config):
         return NOTHING
-    net_Ah, u_Ah = figures.net_charge_Ah, figures.u_net_charge_Ah
+    net_Ah = figures.net_charge_Ah - copper.value_Ah
+    u_Ah = math.hypot(figures.u_net_charge_Ah, copper.u_Ah)
     if not between or not net_Ah > REVIVED_AT_U * u_Ah:
         label = Label.MEASURED if between else Label.BOUND
         return Quantity(value_Ah=0.0, u_Ah=u_Ah, low_Ah=0.0, high_Ah=NAN, label=label)
@@ -591,8 +666,9 @@ def _lost_mixture(state: InventoryState, config: InventoryConfig) -> _Mixture:
     """Return lithium lost plus what is left on the anode: A - S - instrument."""
     before_h = state.reference_shuttle_h if state.has_reference else 0.0
     design = np.array([state.u_missing_Ah, before_h, 0.0, 0.0, 1.0, 0.0])
-    mean = state.missing_Ah - state.mean @ design
-    variance = state.cov @ design @ design
+    # What copper gave and leaked was no lithium: as much more of that is lost.
+    mean = state.missing_Ah + state.copper_Ah - state.mean @ design
+    variance = state.cov @ design @ design + state.copper_u_Ah**2
     left_Ah = LEFT_AT_ANODE_END * config.nominal_capacity_Ah
     varied_Ah = FORMATION_VARIATION * state.mean[:, _S] * before_h
     sd = np.sqrt(np.maximum(variance, 0.0) + left_Ah**2 + varied_Ah**2)
@@ -720,7 +796,7 @@ def _bound(state: InventoryState, high_Ah: float) -> Quantity:
     high_Ah = max(high_Ah, low_Ah)
     return Quantity(
         value_Ah=0.5 * (low_Ah + high_Ah),
-        u_Ah=(high_Ah - low_Ah) / math.sqrt(12.0),
+        u_Ah=(high_Ah - low_Ah) / _ROOT_12,
         low_Ah=low_Ah,
         high_Ah=high_Ah,
         label=Label.BOUND,

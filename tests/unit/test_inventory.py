@@ -10,10 +10,13 @@ import pytest
 from controller.domain.cell import CellFormat
 from controller.domain.figures import CycleFigures, CycleKind, DischargeEnd, Label
 from controller.estimation.decay import SelfDischarge
+from controller.estimation.ending import new_ending, observe_ending
 from controller.estimation.inventory import (
+    CopperCharge,
     Inventory,
     InventoryConfig,
     close_cycle,
+    copper_charge,
     from_dict,
     new_inventory,
     prior_dominated,
@@ -204,6 +207,58 @@ def test_li_cu_is_measured_from_its_first_strip() -> None:
     assert first.lost.label is Label.MEASURED
     assert last.lost.value_Ah == pytest.approx(200 * UAH, abs=1.5 * UAH)
     assert math.isnan(last.side.value_Ah)
+
+
+def strip_of_bare_copper(capacity_F: float, every_s: float) -> CopperCharge:
+    """Return what is told of a strip at 1 mA: at 0.1 V, then copper goes to 1 V."""
+    ending = new_ending(-1.0, NOMINAL_AH)
+    fall_s = 0.9 * capacity_F / 1e-3
+    steps = math.ceil((3630.0 + fall_s) / every_s)
+    for n in range(steps + 1):  # the last reading is at the cut-off
+        t_s = min(n * every_s, 3630.0 + fall_s)
+        dt_s = t_s - max(min((n - 1) * every_s, 3630.0 + fall_s), 0.0)
+        voltage_V = -0.1 - max(t_s - 3630.0, 0.0) * 1e-3 / capacity_F
+        observe_ending(ending, dt_s, dt_s / 3600.0 * 1e-3, -1e-3, voltage_V, 0)
+    return copper_charge(ending, area_cm2=2.0, lower_cut_off_V=-1.0)
+
+
+@pytest.mark.parametrize("capacity_F", [1e-4, 4e-4])
+def test_readings_that_follow_bare_copper_tell_what_it_takes(capacity_F: float) -> None:
+    told = strip_of_bare_copper(capacity_F, 0.01)
+    whole_Ah = capacity_F * 1.0 / 3600.0
+    # as much as that leaks, or nothing: the middle of it
+    assert told.value_Ah == pytest.approx(0.5 * whole_Ah, rel=0.01)
+    assert told.u_Ah == pytest.approx(whole_Ah / math.sqrt(12.0), rel=0.01)
+
+
+def test_readings_far_apart_leave_bare_copper_to_its_prior() -> None:
+    told = strip_of_bare_copper(1e-4, 60.0)
+    assert told == strip_of_bare_copper(4e-4, 60.0)
+    most_Ah = 5e-4 * 2.0 / 3600.0
+    assert 0.05 * most_Ah < told.value_Ah < 0.2 * most_Ah
+    assert told.value_Ah < told.u_Ah < 0.3 * most_Ah
+
+
+def test_what_bare_copper_gave_is_lithium_lost_and_not_come_back() -> None:
+    config = InventoryConfig(cell_format=CellFormat.LI_CU, nominal_capacity_Ah=NOMINAL_AH)
+    with_copper, without = new_inventory(config), new_inventory(config)
+    copper = CopperCharge(2.0 * UAH, 0.5 * UAH)
+    for cycle, net_Ah in ((1, -10.0 * UAH), (2, -10.0 * UAH), (3, 1.0 * UAH)):
+        one = figures(cycle, NOMINAL_AH, net_Ah)
+        more = close_cycle(with_copper, config, one, copper=copper)
+        less = close_cycle(without, config, one)
+    assert more.lost.value_Ah - less.lost.value_Ah == pytest.approx(6.0 * UAH, abs=0.01 * UAH)
+    assert more.lost.u_Ah == pytest.approx(math.hypot(less.lost.u_Ah, 1.5 * UAH), rel=1e-3)
+    assert less.revived.value_Ah == pytest.approx(1.0 * UAH)
+    assert more.revived.value_Ah == 0.0
+
+
+def test_copper_that_is_not_bare_gives_nothing() -> None:
+    config = InventoryConfig(cell_format=CellFormat.LI_CU, nominal_capacity_Ah=NOMINAL_AH)
+    state = new_inventory(config)
+    one = figures(1, NOMINAL_AH, -20 * UAH, discharge_end=DischargeEnd.POLARISATION)
+    close_cycle(state, config, one, copper=CopperCharge(2.0 * UAH, 0.5 * UAH))
+    assert state.copper_Ah == state.copper_u_Ah == 0.0
 
 
 @pytest.mark.parametrize(
