@@ -487,7 +487,7 @@ def close_cycle(
             s.ending, area_cm2=config.area_cm2, lower_cut_off_V=config.lower_cut_off_V
         )
     state.lithium = inventory.close_cycle(
-        state.inventory, config.of_inventory, figures, rest, copper
+        state.inventory, config.of_inventory, figures, rest, copper, s.oxidation_s
     )
     if not state.counts_lithium and end is DischargeEnd.ANODE and probability >= ANODE_CERTAIN:
         # All lithium is off: what went before had no beginning to count from.

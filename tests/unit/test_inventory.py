@@ -15,6 +15,7 @@ from controller.estimation.inventory import (
     CopperCharge,
     Inventory,
     InventoryConfig,
+    InventoryState,
     close_cycle,
     copper_charge,
     from_dict,
@@ -207,6 +208,95 @@ def test_li_cu_is_measured_from_its_first_strip() -> None:
     assert first.lost.label is Label.MEASURED
     assert last.lost.value_Ah == pytest.approx(200 * UAH, abs=1.5 * UAH)
     assert math.isnan(last.side.value_Ah)
+
+
+def formed(
+    cycles: int,
+    *,
+    shuttle_A: float,
+    changed_Ah: float = 0.0,
+    formation_charge_Ah: float = math.nan,
+) -> tuple[InventoryState, Inventory, float]:
+    """Return state and inventory of a cell with a shuttle alone, and what that took (Ah).
+
+    Two formation cycles of 20 h, then base cycles of 6 h; `changed_Ah`: by how much more a base
+    charge takes from the cathode.
+    """
+    state = new_inventory(CONFIG)
+    took_Ah = 0.0
+    for cycle in range(1, cycles + 1):
+        forming = cycle <= 2
+        hours, charging_h = (20.0, 10.0) if forming else (6.0, 3.0)
+        charge_Ah = (
+            NOMINAL_AH + shuttle_A * charging_h
+        )  # what it takes in a charge the charge gives
+        if not forming:
+            charge_Ah += changed_Ah
+        elif cycle == 2 and formation_charge_Ah == formation_charge_Ah:
+            charge_Ah = formation_charge_Ah
+        one = figures(
+            cycle,
+            charge_Ah,
+            -shuttle_A * hours,
+            kind=CycleKind.FORMATION if forming else CycleKind.BASE,
+            duration_s=hours * 3600.0,
+            charging_s=charging_h * 3600.0,
+            spent_s=0.0,
+            high_s=3600.0,
+        )
+        took_Ah += shuttle_A * hours
+        last = close_cycle(state, CONFIG, one, oxidation_s=(3600.0, 5400.0))
+    return state, last, took_Ah
+
+
+def test_formation_charges_tell_what_side_currents_took_in_formation() -> None:
+    shuttle_A = 5e-3 * NOMINAL_AH  # 20 % of nominal in formation, of which a tenth would be unknown
+    state, last, took_Ah = formed(3, shuttle_A=shuttle_A)
+    assert last.side.low_Ah < took_Ah < last.side.high_Ah
+    assert last.side.high_Ah - last.side.low_Ah < 0.16 * took_Ah
+    assert state.reference_shuttle_h == 0.0
+
+
+@pytest.mark.parametrize("changed", [-0.04, 0.04])
+def test_formation_that_ends_elsewhere_is_not_compared(changed: float) -> None:
+    shuttle_A = 5e-3 * NOMINAL_AH
+    state, last, took_Ah = formed(12, shuttle_A=shuttle_A, changed_Ah=changed * NOMINAL_AH)
+    assert last.side.low_Ah < took_Ah < last.side.high_Ah
+    assert state.odd_Ah == 0.0
+
+
+def test_formation_charges_that_differ_begin_anew() -> None:
+    state, last, _ = formed(12, shuttle_A=0.0, formation_charge_Ah=0.8 * NOMINAL_AH)
+    assert state.reference_shuttle_h == pytest.approx(
+        20.0
+    )  # what was before is told by rates alone
+    assert state.odd_Ah == 0.0
+    assert last.side.high_Ah < 0.01 * NOMINAL_AH
+    assert last.lost.label is Label.MEASURED
+
+
+@pytest.mark.parametrize("clock", [0, 1])
+def test_oxidation_is_found_by_whichever_clock_it_keeps(clock: int) -> None:
+    """What one clock counts falls by a quarter over the life, the other's does not."""
+    state = new_inventory(CONFIG)
+    oxidised_Ah = 0.0
+    for cycle in range(1, 41):
+        clocks_h = (1.2 - 0.0075 * cycle, 1.8)
+        side_Ah = 6e-3 * NOMINAL_AH * clocks_h[clock]
+        one = figures(
+            cycle,
+            NOMINAL_AH - 20 * UAH * cycle + side_Ah,
+            -20 * UAH,
+            duration_s=(7.5 - 0.1 * cycle) * 3600.0,
+            charging_s=3.0 * 3600.0,
+            spent_s=600.0,
+        )
+        # oxidised charge plates lithium all the same: what is missing is lithium lost
+        last = close_cycle(
+            state, CONFIG, one, oxidation_s=(3600.0 * clocks_h[0], 3600.0 * clocks_h[1])
+        )
+        oxidised_Ah += side_Ah
+    assert last.lost.low_Ah < 800 * UAH < last.lost.high_Ah
 
 
 def strip_of_bare_copper(capacity_F: float, every_s: float) -> CopperCharge:
