@@ -13,12 +13,17 @@ same filling but for `p`, the drift of polarisation. So an anode-limited end (`a
 and the fade of charge between two cycles gives what is `S + O`: the lithium share of the charge
 that did not come back is measured where both are small, else it is an interval.
 
+Bare copper gives charge of its own at such an end, from its double layer, and what of that leaks
+into the electrolyte before the next charge never comes back: of Li||Cu it is counted
+(`copper_charge`).
+
 `S` and `O` grow at rates that hardly change: a shuttle while there is lithium on the anode,
-oxidation near the upper cut-off, and what a shuttle takes during a charge the charge gives. These
-clocks run differently from cycle to cycle, which tells the two apart. The prior of each is a
-mixture: none, or anything over three decades. Each component carries a Gaussian over instrument,
-rates, what they took and `p`, updated once per cycle; the state is some 1,400 numbers whatever the
-age of the cell.
+oxidation the nearer the upper cut-off the more (exponentially, by one of two slopes), and what a
+shuttle takes during a charge the charge gives. These clocks run differently from cycle to cycle,
+which tells the two apart. Charges are compared from the first of formation on, so that what both
+took there is measured as well. The prior of each is a mixture: none, or anything over three
+decades. Each component carries a Gaussian over instrument, rates, what they took and `p`, updated
+once per cycle; the state is some 2,600 numbers whatever the age of the cell.
 
 How lithium lost divides into isolated metal and SEI, into fresh and old, and what an
 excess-lithium cell has lost before it runs out, nothing here informs but what a treatment or a
@@ -28,10 +33,10 @@ rest brings back: those figures are the prior's, and their labels, computed by t
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, fields
 from functools import lru_cache
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -40,6 +45,8 @@ from controller.domain.cell import CellFormat
 from controller.domain.figures import CycleFigures, CycleKind, DischargeEnd, Label
 from controller.domain.sample import NAN
 from controller.estimation.decay import SelfDischarge
+from controller.estimation.ending import KNEE_V, Ending
+from controller.estimation.running import OXIDATION_SLOPES_V
 
 Numbers = NDArray[np.float64]
 
@@ -48,9 +55,18 @@ NORMAL_95: Final = 1.959964
 ANODE_CERTAIN: Final = 0.8
 # Lithium that such an end leaves on the anode, as a share of nominal capacity. Assumed, 0-0.2 %.
 LEFT_AT_ANODE_END: Final = 2e-4
+# Double layer of bare copper (F/cm2), even in the logarithm. Assumed: smooth metal has 20 uF/cm2
+# (0.2 F/m2 in PyBaMM's Xu2019), more with roughness and what lithium leaves on it.
+COPPER_F_PER_CM2: Final = (5e-6, 5e-4)
+# Readings that the last 0.2 V must hold to tell it instead. Assumed, 2-5.
+COPPER_READINGS: Final = 2
 # Drift of the charge between two cycles that is polarisation, share of nominal capacity over the
 # root of a cycle. Assumed, 1e-4 to 2e-3.
 POLARISATION: Final = 1.2e-4
+# The same from one formation charge to the next, and from formation to base cycling: another rate,
+# without a hold another end. Assumed, 1e-4 to 5e-3 and 5e-3 to 0.1.
+POLARISATION_FORMING: Final = 1e-3
+POLARISATION_CHANGED: Final = 0.05
 # Noise of one charge: resolution, temperature. Assumed, 5e-5 to 5e-4 of nominal capacity.
 CHARGE_NOISE: Final = 1e-4
 # Prior of a side current, for shuttle and oxidation each: the probability that there is one, and
@@ -58,9 +74,12 @@ CHARGE_NOISE: Final = 1e-4
 # that loses half its charge in two days, and one that loses 1 % in a month.
 SIDE_PROBABILITY: Final = 0.3
 SIDE_RATES_PER_H: Final = tuple(1e-5 * 4.0**k for k in range(6))
+# Prior of the slope by which oxidation falls below the upper cut-off, by `OXIDATION_SLOPES_V`: even
+# in the logarithm from 0.03 to 0.2 V, each standing for what is nearer to it. Assumed.
+OXIDATION_SHARES: Final = (0.75, 0.25)
 _NO_SIDE_PER_H: Final = 5e-7
 # How far from constant a side current is, as a share of it: by chance in each cycle, as a walk over
-# the root of a cycle, and before the first base charge. Assumed, 2-10 %, 0.1-1 % and 5-30 %.
+# the root of a cycle, and between formation and base cycling. Assumed, 2-10 %, 0.1-1 %, 5-30 %.
 SIDE_SCATTER: Final = 0.03
 SIDE_WALK: Final = 0.003
 FORMATION_VARIATION: Final = 0.1
@@ -76,6 +95,9 @@ _SHARES: Final = 41  # grid of the inactive share
 # in a row and the cell is another: what its side currents are is asked anew. Assumed, 4-6 and 2-3.
 ODD_AT_U: Final = 5.0
 ODD_IN_ROW: Final = 2
+# A charge of formation, or the first after it, this many from the likeliest came to another end (no
+# hold, another cut-off): what is compared begins anew. Assumed, 2-4.
+FORMING_ODD_AT_U: Final = 2.5
 # A charge below this share of what the cathode holds at least was cut short by polarisation (no
 # salt, no contact): it says nothing of lithium. Assumed, 0.3-0.7.
 COLLAPSED: Final = 0.5
@@ -84,11 +106,15 @@ _BELIEVED_LOG: Final = -14.0  # of a component's weight, beside the largest
 REVIVED_AT_U: Final = 2.0
 # That the voltage at rest falls for another reason than those counted. Assumed, 0.5-5 %.
 REST_MISLEADS: Final = 0.01
+# What a rest says of oxidation supposes that it falls to a third over 0.1 V: this e-fold (V).
+OXIDATION_FALLS_V: Final = 0.1 / math.log(3.0)
 # The rule of prior domination.
 _SD_RATIO: Final = 0.7
 _SHIFT_SD: Final = 0.5
 
 _NEGLIGIBLE: Final = 1e-5  # weight of a component
+_SECONDS_PER_HOUR: Final = 3600.0
+_ROOT_12: Final = math.sqrt(12.0)
 # Of a component: the instrument, both rates (A), drift of polarisation (Ah), and what both have
 # taken since the reference charge (Ah).
 _Z, _S, _O, _P, _TAKEN_S, _TAKEN_O = range(6)
@@ -136,6 +162,14 @@ class Quantity:
     label: Label
 
 
+class CopperCharge(NamedTuple):
+    """Charge (Ah) that bare copper gave at the end of a strip and leaked since; no lithium."""
+
+    value_Ah: float
+    u_Ah: float
+
+
+NO_COPPER: Final = CopperCharge(0.0, 0.0)
 NOTHING: Final = Quantity(value_Ah=NAN, u_Ah=NAN, low_Ah=NAN, high_Ah=NAN, label=Label.UNKNOWN)
 
 
@@ -180,15 +214,18 @@ class InventoryState:
     cov: Numbers
     log_weight: Numbers
     fresh_Ah: Numbers  # by ageing time, were all lithium lost isolated metal
+    oxidation_h: Numbers  # as at the upper cut-off, by slope
+    reference_oxidation_h: Numbers
     cycles: int = 0
     shuttle_h: float = 0.0  # in which lithium was on the anode
-    oxidation_h: float = 0.0  # near the upper cut-off
     missing_Ah: float = 0.0
     u_missing_Ah: float = 0.0  # of the instrument, the same sign always: it adds up
     throughput_Ah: float = 0.0
     lost_Ah: float = 0.0  # at the last anode-limited end
     lost_u_Ah: float = 0.0
     lost_missing_Ah: float = 0.0
+    copper_Ah: float = 0.0  # from bare copper and leaked, and its uncertainty, each the same way
+    copper_u_Ah: float = 0.0
     revived_Ah: float = 0.0
     revived_u_Ah: float = 0.0
     gross_Ah: float = 0.0  # lost, and what of it came back
@@ -205,32 +242,55 @@ class InventoryState:
     reference_missing_Ah: float = 0.0
     reference_u_Ah: float = 0.0
     reference_shuttle_h: float = 0.0
-    reference_oxidation_h: float = 0.0
     reference_charging_h: float = 0.0
+    forming: int = 0  # the charge compared last was one of formation
 
 
-_ARRAYS: Final = ("mean", "cov", "log_weight", "fresh_Ah")
+_ARRAYS: Final = (
+    "mean",
+    "cov",
+    "log_weight",
+    "fresh_Ah",
+    "oxidation_h",
+    "reference_oxidation_h",
+)
+
+
+# Of each component: its shuttle (0: none) and oxidation (0: none), and the slope of the latter's
+# clock. Shuttles change slowest.
+_RATES: Final = len(SIDE_RATES_PER_H)
+_CLOCKS: Final = len(OXIDATION_SLOPES_V)
+_OXIDATIONS: Final = 1 + _CLOCKS * _RATES
+_CLOCK_OF: Final = np.tile(
+    np.append(0, np.repeat(np.arange(_CLOCKS), _RATES)), 1 + _RATES
+)  # none has no clock: any will do
 
 
 @lru_cache(maxsize=8)
 def _components(config: InventoryConfig) -> tuple[Numbers, Numbers, Numbers]:
     """Return means, covariances and log weights of the prior mixture; not to be written to."""
-    rates = np.array([0.0, *SIDE_RATES_PER_H]) * config.nominal_capacity_Ah
-    widths = _SIDE_WIDTH * rates
-    widths[0] = _NO_SIDE_PER_H * config.nominal_capacity_Ah
+    nominal_Ah = config.nominal_capacity_Ah
     probability = _side_probability(config)
-    weights = np.full(len(rates), probability / (len(rates) - 1))
-    weights[0] = 1.0 - probability
-    count = len(rates) ** 2
-    shuttle, oxidation = (index.ravel() for index in np.indices((len(rates), len(rates))))
+    means, widths, weights = [], [], []
+    for shares in ((1.0,), OXIDATION_SHARES):
+        rates = np.append(0.0, np.tile(SIDE_RATES_PER_H, len(shares))) * nominal_Ah
+        width = _SIDE_WIDTH * rates
+        width[0] = _NO_SIDE_PER_H * nominal_Ah
+        each = np.repeat(shares, _RATES) * probability / _RATES
+        weight = np.append(1.0 - probability, each)
+        means.append(rates)
+        widths.append(width)
+        weights.append(weight)
+    shuttle, oxidation = (index.ravel() for index in np.indices((1 + _RATES, _OXIDATIONS)))
+    count = len(shuttle)
     mean = np.zeros((count, _STATES))
     cov = np.zeros((count, _STATES, _STATES))
-    mean[:, _S] = rates[shuttle]
-    mean[:, _O] = rates[oxidation]
+    mean[:, _S] = means[0][shuttle]
+    mean[:, _O] = means[1][oxidation]
     cov[:, _Z, _Z] = 1.0
-    cov[:, _S, _S] = widths[shuttle] ** 2
-    cov[:, _O, _O] = widths[oxidation] ** 2
-    log_weight = np.log(np.maximum(weights[shuttle] * weights[oxidation], 1e-300))
+    cov[:, _S, _S] = widths[0][shuttle] ** 2
+    cov[:, _O, _O] = widths[1][oxidation] ** 2
+    log_weight = np.log(np.maximum(weights[0][shuttle] * weights[1][oxidation], 1e-300))
     return mean, cov, log_weight
 
 
@@ -246,6 +306,8 @@ def new_inventory(config: InventoryConfig) -> InventoryState:
         cov=cov.copy(),
         log_weight=log_weight.copy(),
         fresh_Ah=np.zeros(len(AGEING_H)),
+        oxidation_h=np.zeros(_CLOCKS),
+        reference_oxidation_h=np.zeros(_CLOCKS),
     )
 
 
@@ -292,16 +354,63 @@ def inventory_from(data: Mapping[str, Any]) -> Inventory:
 # -- one cycle ----------------------------------------------------------------------------------
 
 
+def copper_charge(ending: Ending, *, area_cm2: float, lower_cut_off_V: float) -> CopperCharge:
+    """Return what the double layer of bare copper gave at the end of a strip, and then leaked.
+
+    With no lithium left the current lifts the copper from lithium's potential to the cut-off. What
+    flowed over the last 0.2 V tells how much that takes in all at most: lithium may still have
+    come, and the chord between readings far apart overstates it. Where readings do not follow it,
+    and so say less than the prior, the prior stands. How much of it leaks until the next charge is
+    not known: anything from none to all, evenly.
+
+    Parameters
+    ----------
+    ending : Ending
+    area_cm2, lower_cut_off_V : float
+        The cut-off is as far from lithium as copper comes.
+    """
+    span_V = abs(lower_cut_off_V)
+    last_Ah = max(ending.charge_Ah - ending.at_knee_Ah, 0.0)
+    of_one_F_Ah = span_V * area_cm2 / _SECONDS_PER_HOUR
+    mean_F, square_F2 = _log_uniform(*COPPER_F_PER_CM2)
+    u_Ah = math.sqrt(square_F2 / 3.0 - 0.25 * mean_F * mean_F) * of_one_F_Ah
+    most_Ah = min(last_Ah * max(span_V / KNEE_V, 1.0), COPPER_F_PER_CM2[1] * of_one_F_Ah)
+    followed = last_Ah >= COPPER_READINGS * ending.interval_Ah
+    if most_Ah > 0.0 and (followed or most_Ah < _ROOT_12 * u_Ah):
+        return CopperCharge(0.5 * most_Ah, most_Ah / _ROOT_12)
+    return CopperCharge(0.5 * mean_F * of_one_F_Ah, u_Ah)
+
+
+def _log_uniform(low: float, high: float) -> tuple[float, float]:
+    """Return mean and mean square of what is even in the logarithm between two values."""
+    width = math.log(high / low)
+    return (high - low) / width, 0.5 * (high * high - low * low) / width
+
+
 def close_cycle(
     state: InventoryState,
     config: InventoryConfig,
     figures: CycleFigures,
     rest: SelfDischarge | None = None,
+    copper: CopperCharge = NO_COPPER,
+    oxidation_s: Sequence[float] = (),
 ) -> Inventory:
     """Take in a cycle's figures and what a charged rest in it says; return the inventory after it.
 
     A cycle whose charge is not finite is passed over: its sums stay unknown, and nothing after it
     is called measured.
+
+    Parameters
+    ----------
+    state : InventoryState
+    config : InventoryConfig
+    figures : CycleFigures
+    rest : SelfDischarge, optional
+    copper : CopperCharge, optional
+        What bare copper gave at the end: see `copper_charge`.
+    oxidation_s : sequence of float, optional
+        Time as at the upper cut-off, by `OXIDATION_SLOPES_V`; empty: that near it, all of it, or
+        all there is.
     """
     known = math.isfinite(figures.net_charge_Ah) and math.isfinite(figures.u_net_charge_Ah)
     collapsed = known and _comparable(config, figures) and _has_collapsed(state, figures)
@@ -324,12 +433,16 @@ def close_cycle(
     )
     # A charge that collapsed put nothing on the anode: it is as bare as it was.
     bare = anode or (collapsed and state.anode_ends > 0)
-    _count_time(state, config, figures, bare=bare, charged=not collapsed)
+    _count_time(state, config, figures, oxidation_s, bare=bare, charged=not collapsed)
     if bare:
         state.anode_ends += 1
     else:
         state.anode_ends = 0
-    revived = _revived(state, config, figures, between=anode and _was_bare(state))
+    if anode:
+        state.copper_Ah += copper.value_Ah
+        state.copper_u_Ah += copper.u_Ah
+    between = anode and _was_bare(state)
+    revived = _revived(state, config, figures, between=between, copper=copper)
     missing = Quantity(
         value_Ah=state.missing_Ah,
         u_Ah=state.u_missing_Ah,
@@ -355,13 +468,14 @@ def close_cycle(
 
 
 def _hours(time_s: float) -> float:
-    return time_s / 3600.0 if math.isfinite(time_s) else 0.0
+    return time_s / _SECONDS_PER_HOUR if math.isfinite(time_s) else 0.0
 
 
 def _count_time(
     state: InventoryState,
     config: InventoryConfig,
     figures: CycleFigures,
+    oxidation_s: Sequence[float],
     *,
     bare: bool,
     charged: bool,
@@ -371,30 +485,40 @@ def _count_time(
     shuttle_h = duration_h
     if bare and config.cell_format is not CellFormat.EXCESS_LITHIUM:
         shuttle_h = duration_h - _hours(figures.spent_s) if charged else 0.0
-    oxidation_h = _hours(figures.high_s) if math.isfinite(figures.high_s) else duration_h
-    hours = np.array([shuttle_h, oxidation_h])
+    if len(oxidation_s) == _CLOCKS:
+        oxidation_h = np.array([_hours(one_s) for one_s in oxidation_s])
+    else:
+        high_h = _hours(figures.high_s) if math.isfinite(figures.high_s) else duration_h
+        oxidation_h = np.full(_CLOCKS, high_h)
     state.shuttle_h += shuttle_h
     state.oxidation_h += oxidation_h
+    hours = np.full((len(state.mean), 2), shuttle_h)
+    hours[:, 1] = oxidation_h[_CLOCK_OF]
     # The same unsteadiness whichever of them it is: the steadier would else look the likelier.
     least_A = _NO_SIDE_PER_H * config.nominal_capacity_Ah
     took_Ah = (np.abs(state.mean[:, [_S, _O]]) + least_A) * np.maximum(hours, 1e-3)
     weight = np.exp(state.log_weight - np.max(state.log_weight))
     both_Ah = float(weight @ took_Ah.sum(axis=1) / weight.sum())
     parts = took_Ah / took_Ah.sum(axis=1)[:, None]
+    if figures.kind is CycleKind.FORMATION:  # what both take is not known yet: each its own
+        variance = (SIDE_SCATTER * took_Ah.sum(axis=1)[:, None]) ** 2 * parts
+    else:
+        variance = (SIDE_SCATTER * both_Ah) ** 2 * parts
     for k, (rate, taken) in enumerate(((_S, _TAKEN_S), (_O, _TAKEN_O))):
-        state.mean[:, taken] += hours[k] * state.mean[:, rate]
-        state.cov[:, taken, :] += hours[k] * state.cov[:, rate, :]
-        state.cov[:, :, taken] += hours[k] * state.cov[:, :, rate]
-        state.cov[:, taken, taken] += (SIDE_SCATTER * both_Ah) ** 2 * parts[:, k]
-        if hours[k] > 0.0:
-            state.cov[:, rate, rate] += (SIDE_WALK * both_Ah / hours[k]) ** 2 * parts[:, k]
+        ran_h = hours[:, k]
+        state.mean[:, taken] += ran_h * state.mean[:, rate]
+        state.cov[:, taken, :] += ran_h[:, None] * state.cov[:, rate, :]
+        state.cov[:, :, taken] += ran_h[:, None] * state.cov[:, :, rate]
+        state.cov[:, taken, taken] += variance[:, k]
+        walks = ran_h > 0.0
+        state.cov[walks, rate, rate] += (SIDE_WALK * both_Ah / ran_h[walks]) ** 2 * parts[walks, k]
 
 
 def _comparable(config: InventoryConfig, figures: CycleFigures) -> bool:
     """Return whether this cycle's charge is one to compare others with."""
     return (
         config.cell_format in {CellFormat.ANODE_FREE, CellFormat.EXCESS_LITHIUM}
-        and figures.kind is CycleKind.BASE
+        and figures.kind in {CycleKind.FORMATION, CycleKind.BASE}
         and figures.treatment_net_charge_Ah == 0.0
         and figures.base_charge_Ah > 0.0
         and not _SPOILING.intersection(figures.flags)
@@ -415,6 +539,8 @@ def _has_collapsed(state: InventoryState, figures: CycleFigures) -> bool:
 
 def _take_charge(state: InventoryState, config: InventoryConfig, figures: CycleFigures) -> None:
     """Compare this cycle's charge with the reference charge; update the side currents."""
+    forming, was_forming = int(figures.kind is CycleKind.FORMATION), state.forming
+    state.forming = forming
     if not state.has_reference:
         _refer_to(state, figures)
         return
@@ -424,11 +550,22 @@ def _take_charge(state: InventoryState, config: InventoryConfig, figures: CycleF
     longer_h = _hours(figures.charging_s) - state.reference_charging_h
     instrument_Ah = state.u_missing_Ah - state.reference_u_Ah
     design = np.array([instrument_Ah, longer_h, 0.0, -1.0, 1.0, 1.0])
-    state.cov[:, _P, _P] += (POLARISATION * nominal_Ah) ** 2
+    drift = POLARISATION_FORMING if forming else POLARISATION
+    if forming != was_forming:
+        drift = POLARISATION_CHANGED
+        for rate in (_S, _O):
+            state.cov[:, rate, rate] += (FORMATION_VARIATION * state.mean[:, rate]) ** 2
+    state.cov[:, _P, _P] += (drift * nominal_Ah) ** 2
     gain = state.cov @ design  # (components, states)
     variance = gain @ design + (CHARGE_NOISE * nominal_Ah) ** 2
     surprise = excess_Ah - state.mean @ design
     believed = state.log_weight > np.max(state.log_weight) + _BELIEVED_LOG
+    log_weight = state.log_weight - 0.5 * (surprise * surprise / variance + np.log(variance))
+    best = int(np.argmax(log_weight))
+    away_u = abs(float(surprise[best])) / math.sqrt(float(variance[best]))
+    if (forming or was_forming) and away_u > FORMING_ODD_AT_U:
+        _refer_to(state, figures)  # formation came to another end
+        return
     if not np.any(np.abs(surprise[believed]) <= ODD_AT_U * np.sqrt(variance[believed])):
         # Nothing believed so far explains it: this charge ended elsewhere, or the cell changed.
         state.odd_in_row += 1
@@ -441,9 +578,8 @@ def _take_charge(state: InventoryState, config: InventoryConfig, figures: CycleF
             _refer_to(state, figures)
         return
     state.odd_in_row = 0
-    state.log_weight -= 0.5 * (surprise * surprise / variance + np.log(variance))
     # A component that is out by more than this stays ready to come back.
-    state.log_weight = np.maximum(state.log_weight - np.max(state.log_weight), -700.0)
+    state.log_weight = np.maximum(log_weight - log_weight[best], -700.0)
     share = gain / variance[:, None]
     state.mean += share * surprise[:, None]
     cov = state.cov - share[:, :, None] * gain[:, None, :]
@@ -458,16 +594,16 @@ def _take_rest(state: InventoryState, config: InventoryConfig, rest: SelfDischar
     """
     if config.cell_format not in {CellFormat.ANODE_FREE, CellFormat.EXCESS_LITHIUM}:
         return
-    part = 0.5 * rest.oxidation_most
-    design = np.array([0.0, 1.0, part, 0.0, 0.0, 0.0])
-    gain = state.cov @ design
-    expected_A = state.mean @ design
-    own_A2 = (
-        rest.u_A**2
-        + (rest.slope_u * expected_A) ** 2
-        + (rest.oxidation_most * state.mean[:, _O]) ** 2 / 12.0
-    )
-    variance = gain @ design + own_A2 * (state.rests + 1) ** 2
+    # What it says oxidation is at most there holds for one slope; for another it is another power.
+    powers = OXIDATION_FALLS_V / np.array(OXIDATION_SLOPES_V)
+    most = (rest.oxidation_most**powers)[_CLOCK_OF]
+    design = np.zeros((len(state.mean), _STATES))
+    design[:, _S] = 1.0
+    design[:, _O] = 0.5 * most
+    gain = np.einsum("nij,nj->ni", state.cov, design)
+    expected_A = np.einsum("ni,ni->n", state.mean, design)
+    own_A2 = rest.u_A**2 + (rest.slope_u * expected_A) ** 2 + (most * state.mean[:, _O]) ** 2 / 12.0
+    variance = np.einsum("ni,ni->n", gain, design) + own_A2 * (state.rests + 1) ** 2
     surprise = rest.current_A - expected_A
     believed = state.log_weight > np.max(state.log_weight) + _BELIEVED_LOG
     if not np.any(np.abs(surprise[believed]) <= ODD_AT_U * np.sqrt(variance[believed])):
@@ -494,13 +630,13 @@ def _refer_to(state: InventoryState, figures: CycleFigures) -> None:
     state.reference_missing_Ah = state.missing_Ah
     state.reference_u_Ah = state.u_missing_Ah
     state.reference_shuttle_h = state.shuttle_h
-    state.reference_oxidation_h = state.oxidation_h
+    state.reference_oxidation_h = state.oxidation_h.copy()
     state.reference_charging_h = _hours(figures.charging_s)
     # What the side currents had taken before is told by their rates alone from here on.
-    for taken in (_TAKEN_S, _TAKEN_O):
-        state.mean[:, taken] = 0.0
-        state.cov[:, taken, :] = 0.0
-        state.cov[:, :, taken] = 0.0
+    for since in (_P, _TAKEN_S, _TAKEN_O):
+        state.mean[:, since] = 0.0
+        state.cov[:, since, :] = 0.0
+        state.cov[:, :, since] = 0.0
 
 
 def _was_bare(state: InventoryState) -> bool:
@@ -509,12 +645,18 @@ def _was_bare(state: InventoryState) -> bool:
 
 
 def _revived(
-    state: InventoryState, config: InventoryConfig, figures: CycleFigures, *, between: bool
+    state: InventoryState,
+    config: InventoryConfig,
+    figures: CycleFigures,
+    *,
+    between: bool,
+    copper: CopperCharge,
 ) -> Quantity:
     """Return what came back in this cycle: net charge above zero between two anode-limited ends."""
     if not _counts_lithium(config):
         return NOTHING
-    net_Ah, u_Ah = figures.net_charge_Ah, figures.u_net_charge_Ah
+    net_Ah = figures.net_charge_Ah - copper.value_Ah
+    u_Ah = math.hypot(figures.u_net_charge_Ah, copper.u_Ah)
     if not between or not net_Ah > REVIVED_AT_U * u_Ah:
         label = Label.MEASURED if between else Label.BOUND
         return Quantity(value_Ah=0.0, u_Ah=u_Ah, low_Ah=0.0, high_Ah=NAN, label=label)
@@ -591,8 +733,9 @@ def _lost_mixture(state: InventoryState, config: InventoryConfig) -> _Mixture:
     """Return lithium lost plus what is left on the anode: A - S - instrument."""
     before_h = state.reference_shuttle_h if state.has_reference else 0.0
     design = np.array([state.u_missing_Ah, before_h, 0.0, 0.0, 1.0, 0.0])
-    mean = state.missing_Ah - state.mean @ design
-    variance = state.cov @ design @ design
+    # What copper gave and leaked was no lithium: as much more of that is lost.
+    mean = state.missing_Ah + state.copper_Ah - state.mean @ design
+    variance = state.cov @ design @ design + state.copper_u_Ah**2
     left_Ah = LEFT_AT_ANODE_END * config.nominal_capacity_Ah
     varied_Ah = FORMATION_VARIATION * state.mean[:, _S] * before_h
     sd = np.sqrt(np.maximum(variance, 0.0) + left_Ah**2 + varied_Ah**2)
@@ -611,7 +754,7 @@ def _tilt(config: InventoryConfig) -> Numbers:
     """
     before = _side_probability(config)
     if not 0.0 < before < 1.0:
-        return np.ones((len(SIDE_RATES_PER_H) + 1) ** 2)
+        return np.ones((1 + _RATES) * _OXIDATIONS)
     after = 0.5 * math.erfc(-(_probit(before) + 1.0) / math.sqrt(2.0))
     count = len(SIDE_RATES_PER_H) + 1
     place = np.arange(count - 1) - 0.5 * (count - 2)
@@ -619,7 +762,7 @@ def _tilt(config: InventoryConfig) -> Numbers:
     odds = np.append(
         (1.0 - after) / (1.0 - before), after / before * larger * (count - 1) / larger.sum()
     )
-    return np.repeat(odds, count)
+    return np.repeat(odds, _OXIDATIONS)
 
 
 def _probit(probability: float) -> float:
@@ -671,13 +814,16 @@ def _side(state: InventoryState, config: InventoryConfig) -> Quantity:
     """Return the charge of side currents since assembly, shuttle and oxidation together."""
     if _side_probability(config) == 0.0:
         return NOTHING
-    before_h = np.zeros(_STATES)
+    before_h = np.zeros((len(state.mean), _STATES))
     if state.has_reference:
-        before_h[_S], before_h[_O] = state.reference_shuttle_h, state.reference_oxidation_h
-    design = before_h + np.array([0.0, 0.0, 0.0, 0.0, 1.0, 1.0])
+        before_h[:, _S] = state.reference_shuttle_h
+        before_h[:, _O] = state.reference_oxidation_h[_CLOCK_OF]
+    taken = np.array([0.0, 0.0, 0.0, 0.0, 1.0, 1.0])
     varied_h = FORMATION_VARIATION * before_h
-    now = _mixture(state.mean, state.cov, state.log_weight, design, varied_h)
-    whole_h = np.array([0.0, state.shuttle_h, state.oxidation_h, 0.0, 0.0, 0.0])
+    now = _mixture(state.mean, state.cov, state.log_weight, before_h + taken, varied_h)
+    whole_h = np.zeros_like(before_h)
+    whole_h[:, _S] = state.shuttle_h
+    whole_h[:, _O] = state.oxidation_h[_CLOCK_OF]
     mean_Ah, sd_Ah = now.moments()
     moved_Ah, _ = now.moments(_tilt(config))
     dominated = prior_dominated(
@@ -701,15 +847,19 @@ def _mixture(
     design: Numbers,
     varied_h: Numbers | None = None,
 ) -> _Mixture:
-    """Return what a combination of the components' numbers is.
+    """Return what a combination of the components' numbers is, `design` a row for each.
 
     `varied_h`: hours of the side currents by which they may have been longer or shorter.
     """
-    variance = cov @ design @ design
+    variance = np.einsum("nij,ni,nj->n", cov, design, design)
     if varied_h is not None:
-        variance = variance + (mean @ varied_h) ** 2
+        variance = variance + np.einsum("ni,ni->n", mean, varied_h) ** 2
     weight = np.exp(log_weight - np.max(log_weight))
-    return _Mixture(mean @ design, np.sqrt(np.maximum(variance, 1e-30)), weight / weight.sum())
+    return _Mixture(
+        np.einsum("ni,ni->n", mean, design),
+        np.sqrt(np.maximum(variance, 1e-30)),
+        weight / weight.sum(),
+    )
 
 
 def _bound(state: InventoryState, high_Ah: float) -> Quantity:
@@ -720,7 +870,7 @@ def _bound(state: InventoryState, high_Ah: float) -> Quantity:
     high_Ah = max(high_Ah, low_Ah)
     return Quantity(
         value_Ah=0.5 * (low_Ah + high_Ah),
-        u_Ah=(high_Ah - low_Ah) / math.sqrt(12.0),
+        u_Ah=(high_Ah - low_Ah) / _ROOT_12,
         low_Ah=low_Ah,
         high_Ah=high_Ah,
         label=Label.BOUND,

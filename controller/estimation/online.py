@@ -41,6 +41,7 @@ from controller.estimation.impedance.steps import I_1S, I_10S, finish_edge
 from controller.estimation.impedance.words import completed
 from controller.estimation.inventory import (
     ANODE_CERTAIN,
+    NO_COPPER,
     NOTHING,
     Inventory,
     InventoryConfig,
@@ -480,7 +481,14 @@ def close_cycle(
             self_discharge_A=rest.current_A,
             u_self_discharge_A=math.hypot(rest.u_A, rest.slope_u * rest.current_A),
         )
-    state.lithium = inventory.close_cycle(state.inventory, config.of_inventory, figures, rest)
+    copper = NO_COPPER
+    if config.cell_format is CellFormat.LI_CU:
+        copper = inventory.copper_charge(
+            s.ending, area_cm2=config.area_cm2, lower_cut_off_V=config.lower_cut_off_V
+        )
+    state.lithium = inventory.close_cycle(
+        state.inventory, config.of_inventory, figures, rest, copper, s.oxidation_s
+    )
     if not state.counts_lithium and end is DischargeEnd.ANODE and probability >= ANODE_CERTAIN:
         # All lithium is off: what went before had no beginning to count from.
         state.inventory = new_inventory(config.of_inventory)

@@ -25,6 +25,7 @@ from controller.domain.sample import (
     QUALITY_VOLTAGE_INVALID,
     Sample,
 )
+from controller.domain.total_math import safe_exp
 from controller.estimation.charge import (
     RAMP,
     STEADY,
@@ -102,6 +103,10 @@ HELD_WITHIN_V: Final = 0.005
 # Within this of the upper cut-off electrolyte oxidises: over 0.1 V it falls to a third or less.
 # Assumed, 0.05-0.2 V.
 HIGH_WITHIN_V: Final = 0.1
+# Over how many volts below the upper cut-off oxidation falls to 1/e: as it is not known, time is
+# counted for each. Assumed, 0.03-0.2 V.
+OXIDATION_SLOPES_V: Final = (0.08, 0.2)
+OXIDATION_CLOCKS: Final = 2
 
 # Sums are kept for so many current ranges at once; the first holds those without a range and those
 # that found no place. Three tags each: base, treatment, diagnostic.
@@ -174,6 +179,7 @@ class Running:
         "kind",
         "limit_status",
         "missed_change",
+        "oxidation_s",
         "range_A",
         "ranges_A",
         "resistance_Ohm",
@@ -229,6 +235,7 @@ class Running:
     spent: int  # the discharge is at its cut-off, or was and no charge has followed
     spent_s: float
     high_s: float  # near the upper cut-off
+    oxidation_s: list[float]  # as at the upper cut-off, by slope
     temperature_K_s: float
     temperature_s: float
     gaps: int
@@ -277,6 +284,7 @@ class Running:
         self.bucket_discharge_As = [0.0] * BUCKETS
         self.bucket_rest_As = [0.0] * BUCKETS
         self.bucket_s = [0.0] * BUCKETS
+        self.oxidation_s = [0.0] * OXIDATION_CLOCKS
         self.shorts = ShortWatch()
         self.rests = new_rests(cell.nominal_capacity_Ah)
         self.curve = new_curve(cell.lower_cut_off_V, cell.upper_cut_off_V, cell.nominal_capacity_Ah)
@@ -531,6 +539,12 @@ def count_time(
         s.spent = 1
     if cell.upper_cut_off_V - voltage_V <= HIGH_WITHIN_V:
         s.high_s += dt_s
+    below_V = cell.upper_cut_off_V - voltage_V
+    if s.voltage_V == s.voltage_V:
+        below_V = cell.upper_cut_off_V - 0.5 * (voltage_V + s.voltage_V)
+    if below_V == below_V:
+        for k in range(OXIDATION_CLOCKS):
+            s.oxidation_s[k] += dt_s * safe_exp(-max(below_V, 0.0) / OXIDATION_SLOPES_V[k])
 
 
 def follow_rest(
@@ -651,6 +665,8 @@ def new_cycle(s: Running) -> None:
     s.charging_s = 0.0
     s.spent_s = 0.0
     s.high_s = 0.0
+    for k in range(OXIDATION_CLOCKS):
+        s.oxidation_s[k] = 0.0
     drop_kept(s.rests)
     s.temperature_K_s = 0.0
     s.temperature_s = 0.0

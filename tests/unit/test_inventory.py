@@ -10,10 +10,14 @@ import pytest
 from controller.domain.cell import CellFormat
 from controller.domain.figures import CycleFigures, CycleKind, DischargeEnd, Label
 from controller.estimation.decay import SelfDischarge
+from controller.estimation.ending import new_ending, observe_ending
 from controller.estimation.inventory import (
+    CopperCharge,
     Inventory,
     InventoryConfig,
+    InventoryState,
     close_cycle,
+    copper_charge,
     from_dict,
     new_inventory,
     prior_dominated,
@@ -204,6 +208,147 @@ def test_li_cu_is_measured_from_its_first_strip() -> None:
     assert first.lost.label is Label.MEASURED
     assert last.lost.value_Ah == pytest.approx(200 * UAH, abs=1.5 * UAH)
     assert math.isnan(last.side.value_Ah)
+
+
+def formed(
+    cycles: int,
+    *,
+    shuttle_A: float,
+    changed_Ah: float = 0.0,
+    formation_charge_Ah: float = math.nan,
+) -> tuple[InventoryState, Inventory, float]:
+    """Return state and inventory of a cell with a shuttle alone, and what that took (Ah).
+
+    Two formation cycles of 20 h, then base cycles of 6 h; `changed_Ah`: by how much more a base
+    charge takes from the cathode.
+    """
+    state = new_inventory(CONFIG)
+    took_Ah = 0.0
+    for cycle in range(1, cycles + 1):
+        forming = cycle <= 2
+        hours, charging_h = (20.0, 10.0) if forming else (6.0, 3.0)
+        charge_Ah = (
+            NOMINAL_AH + shuttle_A * charging_h
+        )  # what it takes in a charge the charge gives
+        if not forming:
+            charge_Ah += changed_Ah
+        elif cycle == 2 and formation_charge_Ah == formation_charge_Ah:
+            charge_Ah = formation_charge_Ah
+        one = figures(
+            cycle,
+            charge_Ah,
+            -shuttle_A * hours,
+            kind=CycleKind.FORMATION if forming else CycleKind.BASE,
+            duration_s=hours * 3600.0,
+            charging_s=charging_h * 3600.0,
+            spent_s=0.0,
+            high_s=3600.0,
+        )
+        took_Ah += shuttle_A * hours
+        last = close_cycle(state, CONFIG, one, oxidation_s=(3600.0, 5400.0))
+    return state, last, took_Ah
+
+
+def test_formation_charges_tell_what_side_currents_took_in_formation() -> None:
+    shuttle_A = 5e-3 * NOMINAL_AH  # 20 % of nominal in formation, of which a tenth would be unknown
+    state, last, took_Ah = formed(3, shuttle_A=shuttle_A)
+    assert last.side.low_Ah < took_Ah < last.side.high_Ah
+    assert last.side.high_Ah - last.side.low_Ah < 0.16 * took_Ah
+    assert state.reference_shuttle_h == 0.0
+
+
+@pytest.mark.parametrize("changed", [-0.04, 0.04])
+def test_formation_that_ends_elsewhere_is_not_compared(changed: float) -> None:
+    shuttle_A = 5e-3 * NOMINAL_AH
+    state, last, took_Ah = formed(12, shuttle_A=shuttle_A, changed_Ah=changed * NOMINAL_AH)
+    assert last.side.low_Ah < took_Ah < last.side.high_Ah
+    assert state.odd_Ah == 0.0
+
+
+def test_formation_charges_that_differ_begin_anew() -> None:
+    state, last, _ = formed(12, shuttle_A=0.0, formation_charge_Ah=0.8 * NOMINAL_AH)
+    assert state.reference_shuttle_h == pytest.approx(
+        20.0
+    )  # what was before is told by rates alone
+    assert state.odd_Ah == 0.0
+    assert last.side.high_Ah < 0.01 * NOMINAL_AH
+    assert last.lost.label is Label.MEASURED
+
+
+@pytest.mark.parametrize("clock", [0, 1])
+def test_oxidation_is_found_by_whichever_clock_it_keeps(clock: int) -> None:
+    """What one clock counts falls by a quarter over the life, the other's does not."""
+    state = new_inventory(CONFIG)
+    oxidised_Ah = 0.0
+    for cycle in range(1, 41):
+        clocks_h = (1.2 - 0.0075 * cycle, 1.8)
+        side_Ah = 6e-3 * NOMINAL_AH * clocks_h[clock]
+        one = figures(
+            cycle,
+            NOMINAL_AH - 20 * UAH * cycle + side_Ah,
+            -20 * UAH,
+            duration_s=(7.5 - 0.1 * cycle) * 3600.0,
+            charging_s=3.0 * 3600.0,
+            spent_s=600.0,
+        )
+        # oxidised charge plates lithium all the same: what is missing is lithium lost
+        last = close_cycle(
+            state, CONFIG, one, oxidation_s=(3600.0 * clocks_h[0], 3600.0 * clocks_h[1])
+        )
+        oxidised_Ah += side_Ah
+    assert last.lost.low_Ah < 800 * UAH < last.lost.high_Ah
+
+
+def strip_of_bare_copper(capacity_F: float, every_s: float) -> CopperCharge:
+    """Return what is told of a strip at 1 mA: at 0.1 V, then copper goes to 1 V."""
+    ending = new_ending(-1.0, NOMINAL_AH)
+    fall_s = 0.9 * capacity_F / 1e-3
+    steps = math.ceil((3630.0 + fall_s) / every_s)
+    for n in range(steps + 1):  # the last reading is at the cut-off
+        t_s = min(n * every_s, 3630.0 + fall_s)
+        dt_s = t_s - max(min((n - 1) * every_s, 3630.0 + fall_s), 0.0)
+        voltage_V = -0.1 - max(t_s - 3630.0, 0.0) * 1e-3 / capacity_F
+        observe_ending(ending, dt_s, dt_s / 3600.0 * 1e-3, -1e-3, voltage_V, 0)
+    return copper_charge(ending, area_cm2=2.0, lower_cut_off_V=-1.0)
+
+
+@pytest.mark.parametrize("capacity_F", [1e-4, 4e-4])
+def test_readings_that_follow_bare_copper_tell_what_it_takes(capacity_F: float) -> None:
+    told = strip_of_bare_copper(capacity_F, 0.01)
+    whole_Ah = capacity_F * 1.0 / 3600.0
+    # as much as that leaks, or nothing: the middle of it
+    assert told.value_Ah == pytest.approx(0.5 * whole_Ah, rel=0.01)
+    assert told.u_Ah == pytest.approx(whole_Ah / math.sqrt(12.0), rel=0.01)
+
+
+def test_readings_far_apart_leave_bare_copper_to_its_prior() -> None:
+    told = strip_of_bare_copper(1e-4, 60.0)
+    assert told == strip_of_bare_copper(4e-4, 60.0)
+    most_Ah = 5e-4 * 2.0 / 3600.0
+    assert 0.05 * most_Ah < told.value_Ah < 0.2 * most_Ah
+    assert told.value_Ah < told.u_Ah < 0.3 * most_Ah
+
+
+def test_what_bare_copper_gave_is_lithium_lost_and_not_come_back() -> None:
+    config = InventoryConfig(cell_format=CellFormat.LI_CU, nominal_capacity_Ah=NOMINAL_AH)
+    with_copper, without = new_inventory(config), new_inventory(config)
+    copper = CopperCharge(2.0 * UAH, 0.5 * UAH)
+    for cycle, net_Ah in ((1, -10.0 * UAH), (2, -10.0 * UAH), (3, 1.0 * UAH)):
+        one = figures(cycle, NOMINAL_AH, net_Ah)
+        more = close_cycle(with_copper, config, one, copper=copper)
+        less = close_cycle(without, config, one)
+    assert more.lost.value_Ah - less.lost.value_Ah == pytest.approx(6.0 * UAH, abs=0.01 * UAH)
+    assert more.lost.u_Ah == pytest.approx(math.hypot(less.lost.u_Ah, 1.5 * UAH), rel=1e-3)
+    assert less.revived.value_Ah == pytest.approx(1.0 * UAH)
+    assert more.revived.value_Ah == 0.0
+
+
+def test_copper_that_is_not_bare_gives_nothing() -> None:
+    config = InventoryConfig(cell_format=CellFormat.LI_CU, nominal_capacity_Ah=NOMINAL_AH)
+    state = new_inventory(config)
+    one = figures(1, NOMINAL_AH, -20 * UAH, discharge_end=DischargeEnd.POLARISATION)
+    close_cycle(state, config, one, copper=CopperCharge(2.0 * UAH, 0.5 * UAH))
+    assert state.copper_Ah == state.copper_u_Ah == 0.0
 
 
 @pytest.mark.parametrize(
