@@ -216,8 +216,20 @@ def test_a_relaxation_read_once_a_minute_does_not_pull_the_step(noise_V: float) 
     assert inside >= 180
 
 
+def slow_V(since_s: float) -> float:
+    return -4e-3 * math.log(since_s)
+
+
+def fast_V(since_s: float) -> float:
+    return 0.03 * math.exp(-since_s / 4.0)
+
+
 def rest_after_charge(
-    *, noise_V: float, seed: int, last_s: tuple[float, ...] = ()
+    relaxed_V: Callable[[float], float] = slow_V,
+    *,
+    noise_V: float,
+    seed: int,
+    last_s: tuple[float, ...] = (),
 ) -> list[Reading]:
     """Three hours of charge, a relaxation of 10 min, a discharge; read as in `hil.logger`."""
     early = [1.0, 2.0, 5.0, 10.0]
@@ -225,11 +237,11 @@ def rest_after_charge(
     rest = [*early, *np.arange(70.0, 600.0, 60.0), 600.0, *last_s]
     random = np.random.default_rng(seed)
     rows = [(t_s, -HIGH_A, 3.75 + 2e-6 * t_s) for t_s in charge]
-    rows += [(10_800.0 + t_s, 0.0, 3.7 - 4e-3 * math.log(t_s)) for t_s in rest]
+    rows += [(10_800.0 + t_s, 0.0, 3.7 + relaxed_V(t_s)) for t_s in rest]
     end_s = rest[-1]
     for t_s in (*early, 70.0):
-        relaxed_V = 3.7 - 4e-3 * math.log(end_s + t_s)
-        rows.append((10_800.0 + end_s + t_s, HIGH_A, relaxed_V + HIGH_A * answer_Ohm(t_s)))
+        resting_V = 3.7 + relaxed_V(end_s + t_s)
+        rows.append((10_800.0 + end_s + t_s, HIGH_A, resting_V + HIGH_A * answer_Ohm(t_s)))
     return [(t_s, a, v + noise_V * float(random.standard_normal())) for t_s, a, v in rows]
 
 
@@ -251,6 +263,17 @@ def test_a_relaxation_is_not_taken_for_noise(last_s: tuple[float, ...]) -> None:
     assert abs(np.mean(errors)) < 0.3 * noise_V
     # what noise there is at two readings, and at two more for the drift, carried over 10 s
     assert np.median(stated) < 1.25 * noise_V * math.sqrt(2.0 + 2.0 * 10.0 / 50.0)
+
+
+def test_the_first_seconds_of_a_rest_do_not_stay_in_its_line() -> None:
+    """Neighbours of then differ by millivolts as well: that is no sign that the line is right."""
+    for seed in range(50):
+        readings = rest_after_charge(fast_V, noise_V=1e-4, seed=seed)
+        edge = len(readings) - 5
+        s = new(noise_V=1e-4)
+        found = all_of(s, readings, flags=lambda k, at=edge: steps.NEW_SET_POINT if k == at else 0)
+        value_Ohm, u_Ohm = found[steps.I_10S]
+        assert abs(value_Ohm - answer_Ohm(10.0)) <= 4.0 * u_Ohm < 0.03 * answer_Ohm(10.0)
 
 
 @pytest.mark.parametrize("noise_V", [1e-5, 3e-4])

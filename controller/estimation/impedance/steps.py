@@ -585,7 +585,9 @@ def begin_edge(s: Steps, dt_s: float, current_A: float, voltage_V: float, flags:
         s.base_t2 = b * b * s.line_q0 - 2.0 * b * c * s.line_q1 + c * c * s.line_q2
         s.base_off_V2 = max(s.near_V2 - s.apart_V2, 0.0) / max(s.near_n, 1.0)
         far = 1 if s.line_s1 + LINE_REACHES * LINE_SHARE * s.steady_s * s.line_s0 < 0.0 else 0
-        if s.near_n >= NEAR_READINGS and s.near_V2 > WANDERS * s.apart_V2:
+        # neighbours far apart differ in the bend itself: there the noise says what is much
+        bent = far == 1 and s.near_V2 > BENDS * s.near_n * s.noise_V2
+        if s.near_n >= NEAR_READINGS and (bent or s.near_V2 > WANDERS * s.apart_V2):
             leave_line(s, far)
         elif far == 0 and s.scatter_V2 > s.noise_V2:
             s.base_noise_V2 = s.scatter_V2
