@@ -87,10 +87,10 @@ BENDS_AFTER: Final = 0.25
 LINE_REACHES: Final = 1.5
 # Where it does and the voltage wanders, and where that bends (scatter and neighbours as in
 # `WANDERS`, assumed 6-20), the drift is what came since a reading at least so much older than the
-# last, if since then no more passed than this share of the time at that current. Assumed, 30-70 %.
+# last, if since then no more passed than this share of the time at that current. Assumed, 15-50 %.
 BENDS: Final = 10.0
 OLDER_S: Final = 10.0
-OLDER_WITHIN: Final = 0.5
+OLDER_WITHIN: Final = 0.25
 # Such a drift is steeper than at its end by this part of that share: 0.5-0.65 where the voltage
 # follows the logarithm of time.
 SECANT_BENDS: Final = 0.6
