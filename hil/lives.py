@@ -40,7 +40,7 @@ from hil.logger import (
     table,
 )
 from hil.programmes import CyclePlan
-from hil.readings import Reader, Reading, ideal_reading
+from hil.readings import Reader, Reading, Readings, ideal_reading
 
 DRIFT_OVER_S: Final = 30.0  # over which a rest's drift is taken
 # What ended a discharge, by `Truth.end`.
@@ -124,6 +124,9 @@ class LivedCycle:
     hours : float
     step_Ohm : float
         True resistance after 10 s of the base discharge, from the rest before it; NaN without one.
+    known_step_Ohm, known_step_u_Ohm : float
+        The same by one who reads it, knows the noise and how the rest went, but not the realised
+        gains: all readings of the rest give the voltage before; u without the gains' part.
     """
 
     plan: CyclePlan
@@ -133,6 +136,8 @@ class LivedCycle:
     end_at: int = -1
     hours: float = 0.0
     step_Ohm: float = NAN
+    known_step_Ohm: float = NAN
+    known_step_u_Ohm: float = NAN
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -153,11 +158,14 @@ class Logged:
     truth: Truth
 
 
-def step_resistance_Ohm(plan: CyclePlan, rows: Numbers) -> float:
-    """Return the true resistance 10 s into the base discharge that follows a rest.
+def step_resistance_Ohm(
+    plan: CyclePlan, rows: Numbers, readings: Readings, reading: Reading
+) -> tuple[float, float, float]:
+    """Return `step_Ohm`, `known_step_Ohm` and `known_step_u_Ohm` of `LivedCycle`.
 
     What the voltage would have moved at rest is taken off: its slope over the rest's last minute.
     """
+    nothing = NAN, NAN, NAN
     legs = rows[:, LEG].astype(int)
     for index, step in enumerate(plan.steps):
         if not (index and step.kind == DISCHARGE and step.tag == TAG_BASE):
@@ -165,21 +173,31 @@ def step_resistance_Ohm(plan: CyclePlan, rows: Numbers) -> float:
         before = np.flatnonzero(legs == index - 1)
         after = np.flatnonzero(legs == index)
         if not (before.size and after.size and plan.steps[index - 1].kind == HOLD_0A):
-            return NAN
+            return nothing
         edge = rows[before[-1]]
         since_s = rows[after, TIME] - edge[TIME]
         at = after[int(np.argmin(np.abs(since_s - 10.0)))]
         change_A = float(rows[at, CURRENT] - edge[CURRENT])
         if abs(float(rows[at, TIME] - edge[TIME]) - 10.0) > 1.0 or change_A == 0.0:
-            return NAN
+            return nothing
         resting = rows[before]
         earlier = resting[edge[TIME] - resting[:, TIME] >= DRIFT_OVER_S]
         if not earlier.size:
-            return NAN
+            return nothing
         slope = (edge[VOLTAGE] - earlier[-1, VOLTAGE]) / (edge[TIME] - earlier[-1, TIME])
         drift_V = float(slope * (rows[at, TIME] - edge[TIME]))
-        return (float(rows[at, VOLTAGE] - edge[VOLTAGE]) - drift_V) / change_A
-    return NAN
+        moved_V = float(rows[at, VOLTAGE] - edge[VOLTAGE]) - drift_V
+        off_V = readings.voltage_V - rows[:, VOLTAGE]
+        read_V = moved_V + float(off_V[at] - np.mean(off_V[before]))
+        read_A = float(readings.current_A[at] - np.mean(readings.current_A[before]))
+        reads = 1.0 + 1.0 / before.size
+        noise_V2 = reading.noise_V**2 + reading.resolution_V**2 / 12.0
+        used = reading.range_of(change_A)
+        noise_A2 = reading.noises_A[used] ** 2 + reading.resolutions_A[used] ** 2 / 12.0
+        true_Ohm = moved_V / change_A
+        u_V2 = reads * (noise_V2 + true_Ohm**2 * noise_A2)
+        return true_Ohm, read_V / read_A, float(np.sqrt(u_V2)) / abs(change_A)
+    return nothing
 
 
 class LoggedLife(ABC):
@@ -236,6 +254,7 @@ class LoggedLife(ABC):
         ordered = [(step.kind, step.tag) for step in plan.steps]
         closing = [index for index, step in enumerate(plan.steps) if step.ends_discharge]
         ended = np.flatnonzero(np.isin(readings.leg, closing))
+        step = step_resistance_Ohm(plan, logged.rows, readings, self.reader.reading)
         return LivedCycle(
             plan=plan,
             truth=logged.truth,
@@ -243,7 +262,9 @@ class LoggedLife(ABC):
             commands=tuple(ordered[index] for index in readings.leg.tolist()),
             end_at=int(ended[-1]) if ended.size else -1,
             hours=hours,
-            step_Ohm=step_resistance_Ohm(plan, logged.rows),
+            step_Ohm=step[0],
+            known_step_Ohm=step[1],
+            known_step_u_Ohm=step[2],
         )
 
     def live(self, plans: Iterable[CyclePlan], *, read: bool = True) -> list[LivedCycle]:

@@ -15,6 +15,8 @@ from hil.instruments.measurement import CURRENT_ROWS, ERROR_SHARE, VOLTAGE_ROWS,
 from hil.logger import CURRENT, HELD, LEG, TEMPERATURE, TIME, VOLTAGE, Numbers
 from hil.programmes import CyclePlan
 
+GAIN_V_U = 2e-4  # standard deviation of a specified instrument's voltage gain
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Reading:
@@ -91,7 +93,7 @@ def specified_reading(
         ),
         noises_A=tuple(1.5e-5 * one for one in full_A),
         resolutions_A=tuple(1.5e-5 * one for one in full_A),
-        gain_V=1.0 + 2e-4 * float(generator.standard_normal()),
+        gain_V=1.0 + GAIN_V_U * float(generator.standard_normal()),
         offset_V=5e-4 * float(generator.standard_normal()),
         noise_V=1e-4,
         resolution_V=1e-4,

@@ -35,6 +35,8 @@ class Scored:
     plan: CyclePlan
     hours: float
     step_Ohm: float
+    known_step_Ohm: float
+    known_step_u_Ohm: float
     flowing_s: tuple[float, float]
 
 
@@ -94,6 +96,8 @@ def score_life(
             plan=kept[-1].plan,
             hours=kept[-1].hours,
             step_Ohm=kept[-1].step_Ohm,
+            known_step_Ohm=kept[-1].known_step_Ohm,
+            known_step_u_Ohm=kept[-1].known_step_u_Ohm,
             flowing_s=flowing_s(kept[-1]),
         )
         for figures, lithium in estimated(config, lived())

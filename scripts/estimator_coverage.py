@@ -39,7 +39,7 @@ from hil.lives import Life
 from hil.logger import Sampling
 from hil.port_lives import PortLife, Told
 from hil.programmes import BASE_C, largest_A, programme
-from hil.readings import Reading, keithley_reading, specified_reading
+from hil.readings import GAIN_V_U, Reading, keithley_reading, specified_reading
 from hil.scoring import Scored, estimator_config, interval_score, score_life
 from tests.plants import equivalent_circuit, two_foils
 
@@ -274,10 +274,13 @@ def _resistance(group: Group, row: Scored, before: Scored) -> Score | None:
     if not (math.isfinite(value) and math.isfinite(row.step_Ohm)):
         return None
     half = NORMAL_95 * u
+    known = row.known_step_Ohm
+    gain_Ohm = math.hypot(GAIN_U, GAIN_V_U) * row.step_Ohm
+    oracle_half = NORMAL_95 * math.hypot(row.known_step_u_Ohm, gain_Ohm)
     return Score(
         group.name, group.in_class, "R, 10 s step", "measured", row.step_Ohm, value, value - half,
         value + half, row.step_Ohm, before.figures.resistance_Ohm, before.figures.resistance_Ohm,
-        math.nan, math.nan,
+        known - oracle_half, known + oracle_half,
     )  # fmt: skip
 
 

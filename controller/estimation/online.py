@@ -101,6 +101,7 @@ class EstimatorConfig:
     nominal_capacity_Ah, area_cm2, lower_cut_off_V, upper_cut_off_V : float
     gain_u : float
         Relative standard uncertainty of a range's gain, independent between ranges; assumed.
+        That of the voltage is taken to be alike.
     offset_u_A_of_range : float
         Standard uncertainty of the offset as a fraction of full scale; assumed.
     inactive_share_mean, inactive_share_sd : float
@@ -198,7 +199,8 @@ _NUMBERS: Final = tuple(f.name for f in fields(EstimatorState) if f.name not in 
 def new_state(config: EstimatorConfig) -> EstimatorState:
     """Return the state before the first reading."""
     state = EstimatorState(
-        running=Running(config.numbers), inventory=new_inventory(config.of_inventory)
+        running=Running(config.numbers, ratio_u=math.sqrt(2.0) * config.gain_u),
+        inventory=new_inventory(config.of_inventory),
     )
     if not config.starts_without_anode_lithium:
         state.inventory.starts_empty = state.counts_lithium = 0

@@ -94,8 +94,12 @@ IMPLAUSIBLE_V: Final = 100.0
 MIN_EDGE_C_RATE: Final = 0.05
 # A current before the edge below this C-rate counts as rest. Assumed, C/500-C/100.
 REST_C_RATE: Final = 0.005
-# Noise of a voltage reading that the filter begins with (V). Assumed, 0.02-0.5 mV.
+# Noise of a voltage reading that steps and filter begin with (V). Assumed, 0.02-0.5 mV.
 NOISE_V: Final = 1e-4
+# What a difference of two voltages is off by and no reading shows (V). Assumed, 0-0.1 mV.
+FLOOR_U_V: Final = 1e-5
+# Relative standard uncertainty of V / I where no gain is stated. Assumed, 0.05-0.5 %.
+RATIO_U: Final = 2e-3
 # A voltage that steps against the current by more than this speaks of a wrong sign (V). Assumed.
 WRONG_WAY_V: Final = 3e-3
 # Within this of the cut-off a reading without limit status counts as held (V). Assumed, 2-10 mV.
@@ -258,7 +262,7 @@ class Running:
     curve: Curve
     ending: Ending
 
-    def __init__(self, cell: CellNumbers) -> None:
+    def __init__(self, cell: CellNumbers, *, ratio_u: float = RATIO_U) -> None:
         self.has_last = 0
         self.t_s = NAN
         self.t_host_s = NAN
@@ -273,7 +277,9 @@ class Running:
         self.skipped_t_s = NAN
         self.missed_change = 0
         least_A = MIN_EDGE_C_RATE * cell.nominal_capacity_Ah
-        self.steps = Steps(min_step_A=least_A)
+        self.steps = Steps(
+            min_step_A=least_A, ratio_u=ratio_u, noise_V=NOISE_V, floor_u_V=FLOOR_U_V
+        )
         self.steps_found = 0
         self.comparable = 0
         self.circuit = TwoPairs(

@@ -699,3 +699,10 @@ def test_next_to_no_charge_has_no_efficiency(share, given):
     assert ("next-to-no-charge" in figures.flags) is not given
     assert "incomplete" not in figures.flags
     assert math.isfinite(figures.net_charge_Ah)
+
+
+def test_the_stated_gain_is_that_of_a_step() -> None:
+    """Of current and voltage alike; a checkpoint carries it."""
+    state = online.new_state(config(gain_u=3e-4))
+    again = online.from_dict(online.to_dict(state))
+    assert again.running.steps.ratio_u == pytest.approx(3e-4 * math.sqrt(2.0))

@@ -216,6 +216,116 @@ def test_a_relaxation_read_once_a_minute_does_not_pull_the_step(noise_V: float) 
     assert inside >= 180
 
 
+def slow_V(since_s: float) -> float:
+    return -4e-3 * math.log(since_s)
+
+
+def fast_V(since_s: float) -> float:
+    return 0.03 * math.exp(-since_s / 4.0)
+
+
+def rest_after_charge(
+    relaxed_V: Callable[[float], float] = slow_V,
+    *,
+    noise_V: float,
+    seed: int,
+    last_s: tuple[float, ...] = (),
+) -> list[Reading]:
+    """Three hours of charge, a relaxation of 10 min, a discharge; read as in `hil.logger`."""
+    early = [1.0, 2.0, 5.0, 10.0]
+    charge = [*early, *np.arange(70.0, 10_800.0, 60.0), 10_800.0]
+    rest = [*early, *np.arange(70.0, 600.0, 60.0), 600.0, *last_s]
+    random = np.random.default_rng(seed)
+    rows = [(t_s, -HIGH_A, 3.75 + 2e-6 * t_s) for t_s in charge]
+    rows += [(10_800.0 + t_s, 0.0, 3.7 + relaxed_V(t_s)) for t_s in rest]
+    end_s = rest[-1]
+    for t_s in (*early, 70.0):
+        resting_V = 3.7 + relaxed_V(end_s + t_s)
+        rows.append((10_800.0 + end_s + t_s, HIGH_A, resting_V + HIGH_A * answer_Ohm(t_s)))
+    return [(t_s, a, v + noise_V * float(random.standard_normal())) for t_s, a, v in rows]
+
+
+@pytest.mark.parametrize("last_s", [(), (600.1,)])
+def test_a_relaxation_is_not_taken_for_noise(last_s: tuple[float, ...]) -> None:
+    """Also where the end of the rest is logged once more: the last two readings tell no drift."""
+    noise_V = 1e-4
+    errors, stated = [], []
+    for seed in range(300):
+        readings = rest_after_charge(noise_V=noise_V, seed=seed, last_s=last_s)
+        edge = len(readings) - 5
+        s = new(noise_V=noise_V)
+        found = all_of(s, readings, flags=lambda k, at=edge: steps.NEW_SET_POINT if k == at else 0)
+        value_Ohm, u_Ohm = found[steps.I_10S]
+        errors.append((value_Ohm - answer_Ohm(10.0)) * abs(HIGH_A))
+        stated.append(u_Ohm * abs(HIGH_A))
+    inside = np.abs(errors) <= 1.96 * np.array(stated)
+    assert 0.92 <= np.mean(inside) <= 0.99
+    assert abs(np.mean(errors)) < 0.3 * noise_V
+    # what noise there is at two readings, and at two more for the drift, carried over 10 s
+    assert np.median(stated) < 1.25 * noise_V * math.sqrt(2.0 + 2.0 * 10.0 / 50.0)
+
+
+def test_the_first_seconds_of_a_rest_do_not_stay_in_its_line() -> None:
+    """Neighbours of then differ by millivolts as well: that is no sign that the line is right."""
+    for seed in range(50):
+        readings = rest_after_charge(fast_V, noise_V=1e-4, seed=seed)
+        edge = len(readings) - 5
+        s = new(noise_V=1e-4)
+        found = all_of(s, readings, flags=lambda k, at=edge: steps.NEW_SET_POINT if k == at else 0)
+        value_Ohm, u_Ohm = found[steps.I_10S]
+        assert abs(value_Ohm - answer_Ohm(10.0)) <= 4.0 * u_Ohm < 0.03 * answer_Ohm(10.0)
+
+
+@pytest.mark.parametrize("noise_V", [1e-5, 3e-4])
+def test_noise_is_found_on_whatever_bends_evenly(noise_V: float) -> None:
+    """Readings at uneven times on a parabola, which first and second differences would count."""
+    random = np.random.default_rng(3)
+    t_s, s = 0.0, new(noise_V=1e-4)
+    for _ in range(2000):
+        dt_s = float(random.choice([1.0, 5.0, 60.0]) * random.uniform(0.8, 1.2))
+        t_s += dt_s
+        voltage_V = 3.5 + 1e-9 * (t_s - 2e4) ** 2 + noise_V * float(random.standard_normal())
+        steps.observe(s, t_s, dt_s, 0.0, voltage_V, 0)
+    assert math.sqrt(s.noise_V2) == pytest.approx(noise_V, rel=0.3)
+
+
+@pytest.mark.parametrize(("dt_s", "readings"), [(1.0, 60), (60.0, 200)])
+def test_noise_that_grows_is_followed(dt_s: float, readings: int) -> None:
+    """Within so many readings a tenfold noise is stated to more than half."""
+    random = np.random.default_rng(4)
+    s = new(noise_V=1e-4)
+    for k in range(400 + readings):
+        noise_V = 1e-4 if k < 400 else 1e-3
+        steps.observe(s, 0.0, dt_s, 0.0, 3.7 + noise_V * float(random.standard_normal()), 0)
+    for _ in range(12):
+        steps.observe(s, 0.0, 1.0, HIGH_A, 3.67 + 1e-3 * float(random.standard_normal()), 0)
+    assert s.u_Ohm[steps.I_10S] * abs(HIGH_A) > 0.5e-3
+
+
+def test_readings_too_coarse_to_show_noise_do_not_deny_it() -> None:
+    s = new(noise_V=3e-4)
+    for _ in range(1000):
+        steps.observe(s, 0.0, 1.0, 0.0, 3.7, 0)
+    for _ in range(12):
+        steps.observe(s, 0.0, 1.0, HIGH_A, 3.67, 0)
+    assert s.u_Ohm[steps.I_10S] * abs(HIGH_A) >= 3e-4
+
+
+def test_a_voltage_that_falls_faster_and_faster_is_followed() -> None:
+    """As towards the end of a discharge: the line through its last tenth lags behind."""
+    times_s = [*np.arange(0.0, 801.0, 5.0).tolist(), *np.arange(801.0, 815.0).tolist()]
+    for seed in range(50):
+        readings = [
+            (t_s, current_A, voltage_V - 0.1 * math.exp((t_s - 900.0) / 200.0))
+            for t_s, current_A, voltage_V in cell(times_s, edge_s=800.0, noise_V=1e-5, seed=seed)
+        ]
+        value_Ohm, u_Ohm = all_of(
+            new(), readings, flags=lambda k: steps.NEW_SET_POINT if k == 161 else 0
+        )[steps.I_10S]
+        assert value_Ohm == pytest.approx(answer_Ohm(10.0), rel=0.015)
+        assert abs(value_Ohm - answer_Ohm(10.0)) <= 1.96 * u_Ohm < 0.02 * answer_Ohm(10.0)
+
+
 def test_a_voltage_that_scatters_alone_keeps_the_line(monkeypatch) -> None:
     """Noise that neighbours do not share: the line's level is better than the last reading."""
     times_s = np.round(np.arange(0.0, 72.0, 0.25), 6).tolist()

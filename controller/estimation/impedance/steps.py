@@ -82,10 +82,36 @@ LINE_SHARE: Final = 0.1
 LINE_READINGS: Final = 3.0
 # A relaxation before the edge may end within this share of the time it lasted. Assumed, 10-50 %.
 BENDS_AFTER: Final = 0.25
-# Share of a new residual in the noise's running mean square. Assumed, 3-20 %.
-NOISE_SHARE: Final = 0.06
-# A residual counts as at most this many times the mean square. Assumed, 4-10.
-NOISE_GROWS: Final = 7.0
+# The line reaches too far back where its readings are on average more than so many times
+# `LINE_SHARE` old. Assumed, 1.2-2.
+LINE_REACHES: Final = 1.5
+# Where it does and the voltage wanders, and where that bends (scatter and neighbours as in
+# `WANDERS`, assumed 6-20), the drift is what came since a reading at least so much older than the
+# last, if since then no more passed than this share of the time at that current. Assumed, 15-50 %.
+BENDS: Final = 10.0
+OLDER_S: Final = 10.0
+OLDER_WITHIN: Final = 0.25
+# Such a drift is steeper than at its end by this part of that share: 0.5-0.65 where the voltage
+# follows the logarithm of time.
+SECANT_BENDS: Final = 0.6
+# Share of a new residual in the mean square scatter about the line. Assumed, 3-20 %.
+SCATTER_SHARE: Final = 0.06
+# A residual counts as at most this many times that. Assumed, 4-10.
+SCATTER_GROWS: Final = 7.0
+# Share of a new third difference in the noise's running mean square. Assumed, 1-10 %.
+NOISE_SHARE: Final = 0.03
+# It counts as at most this many times the mean square (assumed, 1-4); what that leaves of a normal
+# one's square on average, ``E[min(x^2, 1)]``.
+NOISE_MOST: Final = 1.0
+NOISE_PART: Final = 0.5161
+# The first ones count in full; a noise that is given counts as so many. Assumed, 8-30.
+NOISE_FIRST: Final = 16.0
+# Where the voltage moves on by more than so many times the noise (squared) they count by less.
+# Assumed, 100-1000 and 0.1-0.5.
+STEEP: Final = 400.0
+STEEP_SHARE: Final = 0.25
+# Intervals that differ by more than this factor are not compared.
+WIDEST_RATIO: Final = 1e6
 # Rise from the first to the second reading, as a share of the first, from which on the first is
 # not called settled. Assumed, 2-10 %.
 SETTLED_WITHIN: Final = 0.05
@@ -120,6 +146,8 @@ class Steps:
         Smallest change of current that is an edge.
     ratio_u : float
         Relative standard uncertainty of V / I from the instrument's gains.
+    noise_V : float
+        Of one reading (standard deviation) until readings show it; 0 where nothing is known.
     floor_u_V : float
         Standard uncertainty of a difference of two voltages that no scatter shows (resolution).
     delay_u_s : float
@@ -136,6 +164,7 @@ class Steps:
         "apart_V2",
         "at_s",
         "base_V",
+        "base_bends",
         "base_noise_V2",
         "base_off_V2",
         "base_slope",
@@ -144,6 +173,7 @@ class Steps:
         "base_t1",
         "base_t2",
         "before_A",
+        "bend_V",
         "current_A",
         "delay_u_s",
         "edge_t_s",
@@ -162,10 +192,11 @@ class Steps:
         "fit_y",
         "floor_u_V",
         "following",
+        "gap_ratio",
+        "gap_s",
         "has_last",
         "lag_edges",
         "last_Ohm",
-        "last_moved_V",
         "last_predicted_V",
         "last_s",
         "last_scatter_V",
@@ -178,7 +209,10 @@ class Steps:
         "line_s2",
         "line_y0",
         "line_y1",
+        "mark_V",
+        "mark_s",
         "min_step_A",
+        "moved_V",
         "near_V2",
         "near_n",
         "noise_V2",
@@ -186,6 +220,8 @@ class Steps:
         "of_after_A",
         "of_before_A",
         "of_t_s",
+        "older_V",
+        "older_s",
         "one_AV",
         "origin_V",
         "out_of_step",
@@ -195,6 +231,8 @@ class Steps:
         "ring_at",
         "ring_dt_s",
         "ring_n",
+        "scatter_V2",
+        "scatter_n",
         "skipped_s",
         "status",
         "steady_s",
@@ -207,6 +245,7 @@ class Steps:
     apart_V2: float
     at_s: list[float]
     base_V: float
+    base_bends: float
     base_noise_V2: float
     base_off_V2: float
     base_slope: float
@@ -215,6 +254,7 @@ class Steps:
     base_t1: float
     base_t2: float
     before_A: float
+    bend_V: float
     current_A: float
     delay_u_s: float
     edge_t_s: float
@@ -233,10 +273,11 @@ class Steps:
     fit_y: float
     floor_u_V: float
     following: int
+    gap_ratio: float
+    gap_s: float
     has_last: int
     lag_edges: float
     last_Ohm: float
-    last_moved_V: float
     last_predicted_V: float
     last_s: float
     last_scatter_V: float
@@ -249,7 +290,10 @@ class Steps:
     line_s2: float
     line_y0: float
     line_y1: float
+    mark_V: float
+    mark_s: float
     min_step_A: float
+    moved_V: float
     near_V2: float
     near_n: float
     noise_V2: float
@@ -257,6 +301,8 @@ class Steps:
     of_after_A: float
     of_before_A: float
     of_t_s: float
+    older_V: float
+    older_s: float
     one_AV: float
     origin_V: float
     out_of_step: int
@@ -266,6 +312,8 @@ class Steps:
     ring_at: int
     ring_dt_s: float
     ring_n: int
+    scatter_V2: float
+    scatter_n: float
     skipped_s: float
     status: int
     steady_s: float
@@ -280,6 +328,7 @@ class Steps:
         *,
         min_step_A: float,
         ratio_u: float = 2e-3,
+        noise_V: float = 0.0,
         floor_u_V: float = 2e-4,
         delay_u_s: float = 0.005,
     ) -> None:
@@ -289,6 +338,8 @@ class Steps:
             setattr(self, name, 0)
         self.min_step_A = min_step_A
         self.ratio_u = ratio_u
+        self.noise_V2 = noise_V * noise_V
+        self.noise_n = NOISE_FIRST if noise_V > 0.0 else 0.0
         self.floor_u_V = floor_u_V
         self.delay_u_s = delay_u_s
         self.value_Ohm = [0.0] * VALUES
@@ -354,7 +405,10 @@ def begin_line(s: Steps, voltage_V: float) -> None:
     s.steady_s = 0.0
     s.line_n = s.line_s0 = s.line_q0 = 1.0
     s.line_q1 = s.line_q2 = s.line_s1 = s.line_s2 = s.line_y0 = s.line_y1 = 0.0
-    s.last_moved_V = 0.0
+    s.gap_ratio = 0.0
+    s.mark_s = s.older_s = 0.0
+    s.mark_V = s.older_V = voltage_V
+    s.moved_V = 0.0
     s.last_scatter_V = 0.0
     s.near_n = s.near_V2 = s.apart_V2 = 0.0
     s.last_predicted_V = voltage_V
@@ -362,59 +416,138 @@ def begin_line(s: Steps, voltage_V: float) -> None:
 
 def follow_line(s: Steps, dt_s: float, voltage_V: float) -> None:
     """Fit the line on: least squares, the past forgotten, time counted from now. Kernel."""
-    s.steady_s += dt_s
-    memory_s = LINE_READINGS * dt_s
-    if LINE_SHARE * s.steady_s > memory_s:
-        memory_s = LINE_SHARE * s.steady_s
+    steady_s = s.steady_s + dt_s
+    memory_s = LINE_SHARE * steady_s
+    reaches = 0
+    if LINE_READINGS * dt_s > memory_s:
+        memory_s = LINE_READINGS * dt_s
+        reaches = 1
     keep = near = memory_s / (memory_s + dt_s)
     # the origin of time moves to this reading
-    s.line_s2 = keep * (s.line_s2 - 2.0 * dt_s * s.line_s1 + dt_s * dt_s * s.line_s0)
-    s.line_s1 = keep * (s.line_s1 - dt_s * s.line_s0)
-    s.line_y1 = keep * (s.line_y1 - dt_s * s.line_y0)
-    s.line_s0 *= keep
-    s.line_y0 *= keep
+    s0 = s.line_s0
+    s1 = s.line_s1
+    s2 = keep * (s.line_s2 - 2.0 * dt_s * s1 + dt_s * dt_s * s0)
+    s1 = keep * (s1 - dt_s * s0)
+    s0 *= keep
+    y0 = s.line_y0
+    y1 = keep * (s.line_y1 - dt_s * y0)
+    y0 *= keep
     keep *= keep
-    s.line_q2 = keep * (s.line_q2 - 2.0 * dt_s * s.line_q1 + dt_s * dt_s * s.line_q0)
-    s.line_q1 = keep * (s.line_q1 - dt_s * s.line_q0)
-    s.line_q0 *= keep
+    q0 = s.line_q0
+    q1 = s.line_q1
+    s.line_q2 = keep * (s.line_q2 - 2.0 * dt_s * q1 + dt_s * dt_s * q0)
+    s.line_q1 = keep * (q1 - dt_s * q0)
+    s.line_q0 = keep * q0
+    moved_V = voltage_V - s.voltage_V
+    if s.line_n >= 2.0:
+        follow_noise(s, dt_s, moved_V)
     y_V = voltage_V - s.origin_V
-    predicted_V = s.voltage_V - s.origin_V
-    spread = s.line_s0 * s.line_s2 - s.line_s1 * s.line_s1
+    predicted_V = y_V - moved_V
+    spread = s0 * s2 - s1 * s1
     if s.line_n >= LINE_READINGS and spread > 0.0:
-        predicted_V = (s.line_s2 * s.line_y0 - s.line_s1 * s.line_y1) / spread
-        scatter_V = y_V - predicted_V
-        own_V2 = scatter_V * scatter_V / (1.0 + level_share(s, spread))
-        # a few wild readings, or the bend right after an edge, do not become the noise
-        s.noise_n += 1.0
-        share = 1.0 / s.noise_n
-        if s.noise_n * NOISE_SHARE > 1.0:
-            share = NOISE_SHARE
-            most_V2 = NOISE_GROWS * s.floor_u_V * s.floor_u_V
-            if NOISE_GROWS * s.noise_V2 > most_V2:
-                most_V2 = NOISE_GROWS * s.noise_V2
-            if own_V2 > most_V2:
-                own_V2 = most_V2
-        s.noise_V2 += share * (own_V2 - s.noise_V2)
-        # Of late: what readings scatter by, and by how much two neighbours differ in that. A
-        # voltage that bends or wanders leaves the line for several readings on one side.
-        apart_V = scatter_V - s.last_scatter_V
-        near *= near * near  # a line of few readings still knows its beginning
-        s.near_V2 = near * s.near_V2 + scatter_V * scatter_V
-        s.apart_V2 = near * s.apart_V2 + 0.5 * apart_V * apart_V
-        s.near_n = near * s.near_n + 1.0
-        s.last_scatter_V = scatter_V
-    s.last_moved_V = abs(voltage_V - s.voltage_V)
+        predicted_V = (s2 * y0 - s1 * y1) / spread
+        share = -1.0 if reaches == 1 else level_share(s, s1 / spread, s2 / spread)
+        follow_scatter(s, y_V - predicted_V, share, near * near * near)
+    if steady_s - s.mark_s >= OLDER_S:
+        s.older_s = s.mark_s
+        s.older_V = s.mark_V
+        s.mark_s = steady_s
+        s.mark_V = voltage_V
+    s.steady_s = steady_s
+    s.moved_V = moved_V
+    s.gap_s = dt_s
     s.last_predicted_V = predicted_V + s.origin_V
     s.line_n += 1.0
-    s.line_s0 += 1.0
+    s.line_s0 = s0 + 1.0
+    s.line_s1 = s1
+    s.line_s2 = s2
     s.line_q0 += 1.0
-    s.line_y0 += y_V
+    s.line_y0 = y0 + y_V
+    s.line_y1 = y1
 
 
-def level_share(s: Steps, spread: float) -> float:
-    """Return the variance of the line's level now over that of one reading. Kernel."""
-    a = s.line_s2 / spread
-    b = s.line_s1 / spread
+def follow_scatter(s: Steps, scatter_V: float, level: float, near: float) -> None:
+    """Take in how far a reading lies from the line. Kernel.
+
+    `level` is the variance of the line over that of a reading, negative where the line reaches too
+    far back to judge by; `near` is what is kept of the nearest readings, fewer than the line's: a
+    line of few readings still knows its beginning.
+    """
+    scatter_V2 = scatter_V * scatter_V
+    if level >= 0.0:
+        own_V2 = scatter_V2 / (1.0 + level)
+        # a few wild readings, or the bend right after an edge, do not count in full
+        s.scatter_n += 1.0
+        share = 1.0 / s.scatter_n
+        if share < SCATTER_SHARE:
+            share = SCATTER_SHARE
+            most_V2 = s.floor_u_V * s.floor_u_V
+            if s.scatter_V2 > most_V2:
+                most_V2 = s.scatter_V2
+            most_V2 *= SCATTER_GROWS
+            if own_V2 > most_V2:
+                own_V2 = most_V2
+        s.scatter_V2 += share * (own_V2 - s.scatter_V2)
+    # Of late: what readings scatter by, and by how much two neighbours differ in that. A voltage
+    # that bends or wanders leaves the line for several readings on one side.
+    apart_V = scatter_V - s.last_scatter_V
+    s.near_V2 = near * s.near_V2 + scatter_V2
+    s.apart_V2 = near * s.apart_V2 + 0.5 * apart_V * apart_V
+    s.near_n = near * s.near_n + 1.0
+    s.last_scatter_V = scatter_V
+
+
+def follow_noise(s: Steps, dt_s: float, moved_V: float) -> None:
+    """Take the noise of one reading from the third difference of the last four. Kernel.
+
+    What bends evenly has none. With intervals h1, h2, h3 and ``q = h2/h1``, ``g = h3/h2`` the
+    weights of the four readings are ``q^2/(1+q)``, ``q + 1/(1+g)``, ``1/g + q/(1+q)``,
+    ``1/(g(1+g))``, signs in turn; the difference squared over their squares' sum is the variance.
+    A difference of exactly nothing says that the readings are too coarse, not that none is noisy.
+    """
+    g = dt_s / s.gap_s
+    if not (g <= WIDEST_RATIO and g * WIDEST_RATIO >= 1.0):
+        s.gap_ratio = 0.0
+        return
+    bend_V = moved_V - g * s.moved_V
+    own = 1.0 / (1.0 + g)
+    last = own / g
+    q = s.gap_ratio
+    odd_V2 = 0.0
+    if q > 0.0:
+        part = q / (1.0 + q)
+        odd_V = bend_V * last - s.bend_V
+        first = q * part
+        second = q + own
+        third = 1.0 / g + part
+        weight = first * first + second * second + third * third + last * last
+        odd_V2 = odd_V * odd_V / weight
+    if odd_V2 > 0.0:
+        s.noise_n += 1.0
+        share = 1.0 / s.noise_n
+        if share < NOISE_SHARE:
+            share = NOISE_SHARE
+        if s.noise_n > NOISE_FIRST:
+            # A fast relaxation, a few wild readings do not become the noise.
+            if moved_V * moved_V > STEEP * s.noise_V2:
+                share *= STEEP_SHARE
+            most_V2 = s.floor_u_V * s.floor_u_V
+            if s.noise_V2 > most_V2:
+                most_V2 = s.noise_V2
+            most_V2 *= NOISE_MOST
+            if odd_V2 > most_V2:
+                odd_V2 = most_V2
+            odd_V2 /= NOISE_PART
+        s.noise_V2 += share * (odd_V2 - s.noise_V2)
+    s.bend_V = bend_V * g * own
+    s.gap_ratio = g
+
+
+def level_share(s: Steps, b: float, a: float) -> float:
+    """Return the variance of the line's level now over that of one reading. Kernel.
+
+    `b` and `a` are the first and second moment of its times over the spread of its weights.
+    """
     return a * a * s.line_q0 - 2.0 * a * b * s.line_q1 + b * b * s.line_q2
 
 
@@ -432,8 +565,9 @@ def begin_edge(s: Steps, dt_s: float, current_A: float, voltage_V: float, flags:
     s.base_steady_s = s.steady_s
     s.base_noise_V2 = s.noise_V2
     s.base_off_V2 = 0.0
+    s.base_bends = 0.0
     spread = s.line_s0 * s.line_s2 - s.line_s1 * s.line_s1
-    if s.last_moved_V > abs(voltage_V - s.voltage_V) and s.line_n > 1.0:
+    if abs(s.moved_V) > abs(voltage_V - s.voltage_V) and s.line_n > 1.0:
         # The voltage was read after the current: the row before the edge has the new voltage.
         s.base_V = s.last_predicted_V
         s.base_slope = s.base_t1 = s.base_t2 = 0.0
@@ -446,17 +580,17 @@ def begin_edge(s: Steps, dt_s: float, current_A: float, voltage_V: float, flags:
         a = s.line_s2 / spread
         b = s.line_s1 / spread
         c = s.line_s0 / spread
-        s.base_t0 = level_share(s, spread)
+        s.base_t0 = level_share(s, b, a)
         s.base_t1 = 2.0 * (s.line_q1 * (a * c + b * b) - b * (a * s.line_q0 + c * s.line_q2))
         s.base_t2 = b * b * s.line_q0 - 2.0 * b * c * s.line_q1 + c * c * s.line_q2
         s.base_off_V2 = max(s.near_V2 - s.apart_V2, 0.0) / max(s.near_n, 1.0)
-        if s.near_n >= NEAR_READINGS and s.near_V2 > WANDERS * s.apart_V2:
-            # The voltage bends or wanders: the last reading is nearer to it than the line.
-            s.base_off_V2 = 0.0
-            s.base_V = s.voltage_V
-            s.base_t0 = 1.0
-            s.base_t1 = 0.0
-            s.base_noise_V2 = min(s.apart_V2 / s.near_n, s.noise_V2)
+        far = 1 if s.line_s1 + LINE_REACHES * LINE_SHARE * s.steady_s * s.line_s0 < 0.0 else 0
+        # neighbours far apart differ in the bend itself: there the noise says what is much
+        bent = far == 1 and s.near_V2 > BENDS * s.near_n * s.noise_V2
+        if s.near_n >= NEAR_READINGS and (bent or s.near_V2 > WANDERS * s.apart_V2):
+            leave_line(s, far)
+        elif far == 0 and s.scatter_V2 > s.noise_V2:
+            s.base_noise_V2 = s.scatter_V2
     else:
         s.base_V = s.voltage_V
         s.base_slope = s.base_t1 = s.base_t2 = 0.0
@@ -464,6 +598,25 @@ def begin_edge(s: Steps, dt_s: float, current_A: float, voltage_V: float, flags:
         s.status |= NO_DRIFT
     if s.ring_n > 0 and s.lag_edges < LAG_EDGES:
         s.status |= LAG_UNCHECKED
+
+
+def leave_line(s: Steps, far: int) -> None:
+    """Begin the edge at the last reading, where the voltage has left its line. Kernel.
+
+    `far` is 1 where the line reaches too far back. Then, and where the voltage bends, the drift is
+    not the line's either, but what came since a reading of some seconds before.
+    """
+    s.base_off_V2 = 0.0
+    s.base_V = s.voltage_V
+    s.base_t0 = 1.0
+    s.base_t1 = 0.0
+    over_s = s.steady_s - s.older_s
+    bends = s.near_V2 > BENDS * s.apart_V2
+    if (far == 1 or bends) and over_s <= OLDER_WITHIN * s.steady_s:
+        s.base_slope = (s.voltage_V - s.older_V) / over_s
+        s.base_t1 = 2.0 / over_s
+        s.base_t2 = s.base_t1 / over_s
+        s.base_bends = SECANT_BENDS * over_s / s.steady_s
 
 
 def answer_Ohm(s: Steps, since_s: float, current_A: float, voltage_V: float) -> float:
@@ -483,6 +636,7 @@ def take(s: Steps, index: int, since_s: float, value_Ohm: float, rest_u_Ohm: flo
     bend_s = 0.0
     if since_s > 0.0:
         bend_s = since_s * since_s / (since_s + BENDS_AFTER * s.base_steady_s)
+        bend_s += since_s * s.base_bends
     bend *= bend_s * bend_s
     voltage_V2 = s.base_noise_V2 + line_V2 + s.floor_u_V * s.floor_u_V + bend + s.base_off_V2
     gain_Ohm = s.ratio_u * value_Ohm
