@@ -23,7 +23,7 @@ import numpy as np
 
 from controller.domain.sample import NAN
 from controller.estimation.foretelling import UNKNOWN, Beyond, Prior, beyond
-from controller.estimation.short_watch import ShortFigures
+from controller.estimation.short_watch import HALVES, ShortFigures
 
 LEAST_KNOWN: Final = 3
 # Currents within this (logarithm) are the same. Assumed, 0.05-0.15.
@@ -54,12 +54,24 @@ UNLIKE_PER_RATE: Final = 0.06
 # are not compared. Assumed, 0.3-1 K and 1-3 K.
 MOST_MOVED_K: Final = 0.5
 MOST_APART_K: Final = 2.0
+# A half against itself in cycles before: how its resistance drifts with each cycle, its scatter,
+# and what a line does not tell for each cycle since, for each K. Assumed, within a factor of two.
+PER_CYCLE_SD: Final = 0.01
+LEVEL_SD: Final = 0.5
+LEVEL_SCATTER: Final = 2e-3
+LEVEL_DRIFT_PER_CYCLE: Final = 1.5e-3
+LAST_LEVELS: Final = 8
 # Without a thermometer the room may have moved by so much. Assumed, 0.5-2 K.
 UNMEASURED_K: Final = 1.0
 PRIOR: Final = Prior(
     np.array([0.0, PER_K_MEAN, PER_RATE_MEAN]),
     np.diag([DIFFERENCE_SD, PER_K_SD, PER_RATE_SD]) ** 2,
     SCATTER,
+)
+LEVEL_PRIOR: Final = Prior(
+    np.array([0.0, 0.0, -PER_K_MEAN]),
+    np.diag([LEVEL_SD, PER_CYCLE_SD, PER_K_SD]) ** 2,
+    LEVEL_SCATTER,
 )
 
 
@@ -106,10 +118,67 @@ def later_half(
     drifts = _drifts([known[number] for number in sorted(known)])
     within = [_within(one, drifts) for one in history]
     across = [_across(a, b, drifts) for a, b in pairwise(history) if b.number == a.number + 1]
-    found = [_beyond(within, _within(figures, drifts))]
-    if recent and figures.number == recent[-1].number + 1:
-        found.append(_beyond(across, _across(recent[-1], figures, drifts)))
+    newest = _within(figures, drifts)
+    follows = bool(recent) and figures.number == recent[-1].number + 1
+    found = [_beyond(within, newest, _within(recent[-1], drifts) if follows else None)]
+    if follows:
+        pair = _across(recent[-1], figures, drifts)
+        last = None
+        if len(recent) > 1 and recent[-1].number == recent[-2].number + 1:
+            last = _across(recent[-2], recent[-1], drifts)
+        found.append(_beyond(across, pair, last))
     return max(found, key=lambda one: one.more / one.u if one.more == one.more else -math.inf)
+
+
+def both_halves(history: Sequence[ShortFigures], figures: ShortFigures) -> Beyond:
+    """Return by how much both halves' resistances fell below those of the cell's own cycles.
+
+    The logarithm of their ratio beyond what the drift of the cycles before foretells, of the half
+    that tells less: a leak that is there all the time lowers both.
+
+    Parameters
+    ----------
+    history : sequence of ShortFigures
+        Sound cycles before, oldest first.
+    figures : ShortFigures
+    """
+    found = [_below(history, figures, half) for half in range(HALVES)]
+    if any(one.more != one.more for one in found):
+        return UNKNOWN
+    return min(found, key=lambda one: one.more / one.u)
+
+
+def _below(history: Sequence[ShortFigures], figures: ShortFigures, half: int) -> Beyond:
+    """Return how far a half's resistance lies below the line through those before it."""
+    levels = [one for one in history if _level_known(one, half)]
+    alike = [
+        one
+        for one in levels
+        if abs(_between(one.half_A[half], figures.half_A[half])) < SAME_CURRENT
+    ][-LAST_LEVELS:]
+    if len(alike) < LEAST_KNOWN or not _level_known(figures, half):
+        return UNKNOWN
+    measured = all(one.half_K[half] == one.half_K[half] for one in (*alike, figures))
+    per_K, rows, variances = DRIFT_PER_K if measured else PER_K_MEAN, [], []
+    for one in (*alike, figures):
+        cycles = one.number - figures.number
+        warmer_K = one.half_K[half] - figures.half_K[half] if measured else 0.0
+        moved_K = warmer_K if measured else UNMEASURED_K
+        rows.append([1.0, cycles, warmer_K])
+        variances.append((LEVEL_DRIFT_PER_CYCLE * cycles) ** 2 + (per_K * moved_K) ** 2)
+    newest_Ohm = figures.half_Ohm[half]
+    values = [math.log(one.half_Ohm[half] / newest_Ohm) for one in (*alike, figures)]
+    found = beyond(np.array(rows), np.array(values), np.array(variances), LEVEL_PRIOR)
+    # A line goes on after a rise that has come to its end: it must have fallen from the last, too.
+    rested_h = figures.rest_before_h + (figures.charged_rest_h if half == 1 else 0.0)
+    return Beyond(
+        min(-found.more, values[-2] + PER_K_MEAN * rows[-2][2]),
+        math.hypot(found.u, math.sqrt(variances[-2]), DRIFT_PER_REST_H * rested_h),
+    )
+
+
+def _level_known(one: ShortFigures, half: int) -> bool:
+    return one.half_Ohm[half] > 0.0 and not one.half_moved_K[half] > MOST_MOVED_K
 
 
 def _drifts(chain: Sequence[ShortFigures]) -> dict[int, float]:
@@ -174,8 +243,17 @@ def _between(a: float, b: float) -> float:
     return math.log(b / a) if a > 0.0 and b > 0.0 else math.inf
 
 
-def _beyond(known: Sequence[_Halves], newest: _Halves) -> Beyond:
-    """Return how far the newest difference lies from the line through the known ones."""
+def _unlike(one: _Halves, other: _Halves) -> float:
+    """Return by how much the currents of two pairs of halves differ (logarithm)."""
+    return max(abs(_between(a, b)) for a, b in zip(one.currents_A, other.currents_A, strict=True))
+
+
+def _beyond(known: Sequence[_Halves], newest: _Halves, last: _Halves | None) -> Beyond:
+    """Return how far the newest difference lies from the line through the known ones.
+
+    And from the `last` one, sound or not, if it was of the same currents: a leak that goes on
+    lowers both halves, and a difference that stays is the cell's way by now.
+    """
     usable = [one for one in known if one.fallen == one.fallen]
     if len(usable) < LEAST_KNOWN or newest.fallen != newest.fallen:
         return UNKNOWN
@@ -186,16 +264,17 @@ def _beyond(known: Sequence[_Halves], newest: _Halves) -> Beyond:
     for one in halves:
         warmer_K = one.warmer_K if measured else 0.0
         moved_K = one.warmer_K if measured else UNMEASURED_K
-        unlike = max(
-            abs(_between(a, b)) for a, b in zip(one.currents_A, newest.currents_A, strict=True)
-        )
         rows.append([1.0, warmer_K, _between(*one.currents_A)])
         variances.append(
             one.drift**2
             + (per_K * moved_K) ** 2
             + (DRIFT_PER_CYCLE * (newest.number - one.number)) ** 2
-            + (UNLIKE_PER_RATE * unlike) ** 2
+            + (UNLIKE_PER_RATE * _unlike(one, newest)) ** 2
         )
-    return beyond(
+    found = beyond(
         np.array(rows), np.array([one.fallen for one in halves]), np.array(variances), PRIOR
     )
+    if last is None or last.fallen != last.fallen or _unlike(last, newest) > SAME_CURRENT:
+        return found
+    warmer_K = newest.warmer_K - last.warmer_K if measured else 0.0
+    return Beyond(min(found.more, newest.fallen - last.fallen - PER_K_MEAN * warmer_K), found.u)

@@ -15,7 +15,7 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from statistics import quantiles
+from statistics import median, quantiles
 from typing import Any, Final
 
 from controller.domain.sample import NAN
@@ -81,6 +81,13 @@ HALF_MEANS: Final = 64
 HALF_MEAN_S: Final = 16.0
 HALF_BEGINS: Final = 8  # one part in so many is left out
 LEAST_HALF_MEANS: Final = 12
+# The course of a half: parts in which the current is within this share of the usual and the
+# temperature within this of it, so many at least; how much ln R falls with each K (activation of
+# about 30 kJ/mol). Assumed.
+COURSE_STEADY: Final = 0.03
+COURSE_STEADY_K: Final = 0.1
+LEAST_COURSE: Final = 6
+COURSE_PER_K: Final = 0.04
 # Window of a rest in which its decay is taken (s since the current ended). Assumed.
 REST_FROM_S: Final = 150.0
 REST_TO_S: Final = 600.0
@@ -169,6 +176,7 @@ class ShortWatch:
     late_Ohm: float = NAN
     lowest_V: float = NAN
     middle_V: list[float] = field(default_factory=lambda: [NAN] * LEVELS)
+    net_Ah: float = 0.0
     newest_V: list[float] = field(default_factory=lambda: [NAN] * LEVELS)
     number: int = 0
     oldest_V: list[float] = field(default_factory=lambda: [NAN] * LEVELS)
@@ -672,6 +680,41 @@ def close_step(s: ShortWatch) -> None:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Course:
+    """Voltage over current in a half cycle, part by part, at its usual current and temperature.
+
+    Attributes
+    ----------
+    current_A : float
+        Magnitude.
+    from_Ah, each_Ah : float
+        Charge that the half had passed before the first part; charge of a part.
+    each_s : float
+        Time of a part.
+    moved_K : float
+        Between its coldest and its warmest part; NaN where it is not measured.
+    ln_Ohm : tuple of float
+        Natural logarithm of the resistance of each part over that of the first, at its temperature.
+    """
+
+    current_A: float
+    from_Ah: float
+    each_Ah: float
+    each_s: float
+    moved_K: float
+    ln_Ohm: tuple[float, ...]
+
+    def places_Ah(self) -> list[float]:
+        """Return the charge at the middle of each part."""
+        return [self.from_Ah + (k + 0.5) * self.each_Ah for k in range(len(self.ln_Ohm))]
+
+
+NO_COURSE: Final = Course(
+    current_A=0.0, from_Ah=0.0, each_Ah=0.0, each_s=0.0, moved_K=NAN, ln_Ohm=()
+)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class ShortFigures:
     """What one cycle showed; NaN where it showed nothing.
 
@@ -681,6 +724,8 @@ class ShortFigures:
         Of the cycle, counted from the watch's first.
     charge_Ah, discharge_Ah : float
         Magnitudes.
+    net_before_Ah : float
+        Charge less discharge of all cycles before.
     charge_A, discharge_A : float
         Largest means of a second; 0 where the cycle has no charge or no discharge.
     hours, rest_h : float
@@ -723,11 +768,14 @@ class ShortFigures:
         Median temperature of each half; NaN where it is not measured.
     half_moved_K : tuple of float
         Between its quartiles.
+    courses : tuple of Course
+        Of the charge and of the discharge; empty where neither has one.
     """
 
     number: int
     charge_Ah: float
     discharge_Ah: float
+    net_before_Ah: float
     charge_A: float
     discharge_A: float
     hours: float
@@ -755,6 +803,7 @@ class ShortFigures:
     half_Ohm: tuple[float, ...]
     half_K: tuple[float, ...]
     half_moved_K: tuple[float, ...]
+    courses: tuple[Course, ...]
 
 
 def figures_from(data: Mapping[str, Any]) -> ShortFigures:
@@ -762,6 +811,9 @@ def figures_from(data: Mapping[str, Any]) -> ShortFigures:
     values: dict[str, Any] = {
         name: tuple(one) if isinstance(one, list) else one for name, one in data.items()
     }
+    values["courses"] = tuple(
+        Course(**{**one, "ln_Ohm": tuple(one["ln_Ohm"])}) for one in data["courses"]
+    )
     return ShortFigures(**values)
 
 
@@ -775,6 +827,7 @@ def close_cycle(
         number=s.number,
         charge_Ah=charge_Ah,
         discharge_Ah=discharge_Ah,
+        net_before_Ah=s.net_Ah,
         charge_A=s.charge_A,
         discharge_A=s.discharge_A,
         hours=s.cycle_s / 3600.0,
@@ -802,6 +855,7 @@ def close_cycle(
         half_Ohm=tuple(_quartiles(_of_half(s, s.half_Ohm, half))[1] for half in range(HALVES)),
         half_K=tuple(warm[1] for warm in warmth),
         half_moved_K=tuple(warm[2] - warm[0] for warm in warmth),
+        courses=_courses(s),
     )
     for i, level in enumerate((QUICK_LEVEL, SLOW_LEVEL)):
         if math.isfinite(sizes[level]):
@@ -823,11 +877,64 @@ def close_cycle(
     s.charge_A = s.discharge_A = 0.0
     s.charge_s = s.charged_rest_s = s.rest_before_s = s.discharge_s = 0.0
     s.number += 1
+    if math.isfinite(charge_Ah - discharge_Ah):
+        s.net_Ah += charge_Ah - discharge_Ah
     s.steady_s = s.cycle_s = s.sparse_s = 0.0
     s.polarised_As = s.polarised_Vs = s.start_As = s.start_Vs = 0.0
     s.decay_charged_V_per_h = s.step_Ohm = s.lowest_V = NAN
     s.first_Ohm = s.late_Ohm = NAN
     return figures
+
+
+def _courses(s: ShortWatch) -> tuple[Course, ...]:
+    courses = tuple(_course(s, half) for half in range(HALVES))
+    return courses if any(one.ln_Ohm for one in courses) else ()
+
+
+def _course(s: ShortWatch, half: int) -> Course:
+    """Return the longest part of a half at its usual current and temperature."""
+    at, n = half * HALF_MEANS, s.half_n[half]
+    sizes_A = [float(one) for one in s.half_A[at : at + n]]
+    if n < LEAST_COURSE:
+        return NO_COURSE
+    usual_A = median(sizes_A)
+    warmth_K = [float(one) for one in s.half_K[at : at + n]]
+    usual_K = median(warmth_K)
+    first, last = _longest(
+        [
+            abs(one_A / usual_A - 1.0) < COURSE_STEADY
+            and not abs(one_K - usual_K) > COURSE_STEADY_K
+            for one_A, one_K in zip(sizes_A, warmth_K, strict=True)
+        ]
+    )
+    parts_Ohm = [float(one) for one in s.half_Ohm[at + first : at + last]]
+    if len(parts_Ohm) < LEAST_COURSE or not min(parts_Ohm) > 0.0:
+        return NO_COURSE
+    each_s = float(s.half_each_s[half])
+    parts_K = warmth_K[first:last]
+    measured = all(one == one for one in parts_K)
+    warmer_K = [one - parts_K[0] if measured else 0.0 for one in parts_K]
+    return Course(
+        current_A=usual_A,
+        from_Ah=sum(sizes_A[:first]) * each_s / 3600.0,
+        each_Ah=usual_A * each_s / 3600.0,
+        each_s=each_s,
+        moved_K=max(warmer_K) - min(warmer_K) if measured else NAN,
+        ln_Ohm=tuple(
+            round(math.log(one_Ohm / parts_Ohm[0]) + COURSE_PER_K * one_K, 5)
+            for one_Ohm, one_K in zip(parts_Ohm, warmer_K, strict=True)
+        ),
+    )
+
+
+def _longest(holds: Sequence[bool]) -> tuple[int, int]:
+    """Return where the longest run of what holds begins and ends."""
+    best, begun = (0, 0), 0
+    for k, one in enumerate([*holds, False]):
+        if not one:
+            best = max(best, (begun, k), key=lambda run: run[1] - run[0])
+            begun = k + 1
+    return best
 
 
 def _of_half(s: ShortWatch, means: Sequence[float], half: int) -> Sequence[float]:

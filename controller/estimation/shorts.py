@@ -28,7 +28,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from statistics import median
 from types import MappingProxyType
 from typing import Any, Final, NamedTuple
@@ -37,7 +37,8 @@ from controller.domain.cell import CellFormat
 from controller.domain.sample import NAN
 from controller.domain.total_math import safe_divide
 from controller.estimation.charge_balance import LONGER, slippage, strip_over_plate
-from controller.estimation.half_cycles import later_half
+from controller.estimation.half_course import fall_within_half
+from controller.estimation.half_cycles import both_halves, later_half
 from controller.estimation.short_watch import (
     CHARGED,
     CHARGED_REST,
@@ -54,6 +55,7 @@ from controller.estimation.short_watch import (
 LEAST_CYCLES: Final = 3
 MOST_CYCLES: Final = 12
 RECENT_CYCLES: Final = 2
+KEPT_COURSES: Final = 7  # of their halves, which are long
 LAST_CYCLES: Final = 5  # of them, for a resistance
 # Currents within this (logarithm) are the same rate; so are shares of rest within it.
 SAME_RATE: Final = 0.15
@@ -103,6 +105,7 @@ STRIPPED_V: Final = -0.1
 SLIPPAGE_SIGMAS: Final = 1.0
 BALANCE_SIGMAS: Final = 3.0
 HALF_SIGMAS: Final = 3.0
+BOTH_SIGMAS: Final = 2.0
 # A charge that takes more than this of nominal capacity beyond what is foretold, and at less than
 # this share of its current, is held at its voltage by something that takes as much as it is given,
 # e.g. a shuttle: another sign must agree; so must it where it takes more than a soft short does.
@@ -144,6 +147,12 @@ class Signs:
     half : float
         How much more than foretold, and some standard uncertainties of it, the resistance of one
         half cycle lies below that of the half before (logarithm; `half_cycles`).
+    course : float
+        What the resistance fell by within a half beyond the course of others, and beyond what those
+        fall by (logarithm; `half_course`).
+    both : float
+        How much both halves' resistances lie below what the cell's own cycles foretell, and some
+        standard uncertainties of it (logarithm).
     resistance : float
         Logarithm of the usual resistance over this cycle's: positive when it fell.
     compared : int
@@ -159,6 +168,8 @@ class Signs:
     decay_charged: float
     fall: float
     half: float
+    course: float
+    both: float
     resistance: float
     compared: int
 
@@ -174,6 +185,7 @@ def signs(
     alike = [one for one in history if _alike(one, figures)]
     two_foils = cell_format in TWO_FOILS
     noise = quick_returns = slow_returns = slipped = imbalance = depth = half = NAN
+    course = both = NAN
     enough = len(alike) >= LEAST_CYCLES
     as_large = [one for one in alike if _dense(one) and _as_large(one, figures)]
     compared = [one for one in (alike if enough else history) if _dense(one)]
@@ -192,6 +204,10 @@ def signs(
     else:
         later = later_half(history, memory.recent, figures)
         half = later.more - HALF_SIGMAS * later.u
+        both_plate = cell_format is CellFormat.LI_LI
+        course = fall_within_half(history, memory.recent, figures, two_sided=both_plate).more
+        level = both_halves(history, figures)
+        both = level.more - BOTH_SIGMAS * level.u
     if cell_format is CellFormat.LI_CU:
         strip = strip_over_plate(history, memory.recent, figures)
         imbalance = strip.more - BALANCE_SIGMAS * strip.u
@@ -208,6 +224,8 @@ def signs(
         else _above([one.decay_charged_V_per_h for one in alike], figures.decay_charged_V_per_h),
         fall=_sudden_fall(history, figures, cell_format),
         half=half,
+        course=course,
+        both=both,
         resistance=_fallen(alike, figures) if two_foils else NAN,
         compared=len(history),
     )
@@ -486,6 +504,8 @@ def follow(
     if not evidence.log_odds > SUSPECT_LOG_ODDS:
         memory.sound.append(figures)
         del memory.sound[:-MOST_CYCLES]
+        for k, one in enumerate(memory.sound[:-KEPT_COURSES]):
+            memory.sound[k] = replace(one, courses=())
     memory.recent.append(figures)
     del memory.recent[:-RECENT_CYCLES]
     memory.last_new = evidence.new
@@ -567,6 +587,10 @@ def _words(found: Signs, figures: ShortFigures, parts: Mapping[str, float]) -> t
         "fall": f"the voltage fell at once and for good, {found.fall:.1f} sigma beyond any before",
         "half": "a half cycle's resistance fell below that of the half before by "
         f"{100 * found.half:.2g} % more than the cell's own cycles can explain",
+        "course": "the resistance fell within a half cycle by "
+        f"{100 * found.course:.2g} % more than the cell's own courses do",
+        "both": f"both halves' resistance lies {100 * found.both:.2g} % further below the cell's "
+        "own than its cycles can explain",
         "resistance": f"resistance {100 * (1 - math.exp(-found.resistance)):.0f} % below the "
         "cell's own",
     }
@@ -587,6 +611,8 @@ WEIGHTS: Final[Mapping[str, Weight]] = MappingProxyType(
         "imbalance": Weight(0.003, 1750.0, 8.0),
         "decay_charged": Weight(1.0, 2.5, 4.5),
         "half": Weight(0.0022, 3200.0, 9.0),
+        "course": Weight(0.006, 1200.0, 9.0),
+        "both": Weight(0.005, 2000.0, 9.0),
         "resistance": Weight(0.1, 30.0, 9.0),
     }
 )

@@ -17,6 +17,7 @@ from controller.estimation.short_watch import (
     LEVELS,
     MODES,
     SINGLES,
+    Course,
     ShortFigures,
     ShortWatch,
     close_cycle,
@@ -57,6 +58,21 @@ def number(name: str) -> st.SearchStrategy[float]:
     return st.one_of(st.just(math.nan), scale)
 
 
+def courses() -> st.SearchStrategy[tuple[Course, ...]]:
+    parts = st.lists(st.floats(-10.0, 10.0), max_size=64).map(tuple)
+    amount = st.one_of(st.just(0.0), st.floats(1e-9, 1e3))
+    one = st.builds(
+        Course,
+        current_A=amount,
+        from_Ah=amount,
+        each_Ah=amount,
+        each_s=st.floats(1.0, 1e4),
+        moved_K=st.one_of(st.just(math.nan), st.floats(0.0, 1.0)),
+        ln_Ohm=parts,
+    )
+    return st.one_of(st.just(()), st.tuples(*[one] * HALVES))
+
+
 @st.composite
 def cycles(draw: st.DrawFn) -> list[ShortFigures]:
     out, at = [], 0
@@ -64,6 +80,9 @@ def cycles(draw: st.DrawFn) -> list[ShortFigures]:
         values = asdict(BLANK)
         for one in fields(ShortFigures):
             if one.name == "number" or not draw(st.booleans()):
+                continue
+            if one.name == "courses":
+                values["courses"] = draw(courses())
                 continue
             each = number(one.name)
             if one.name in LENGTHS:

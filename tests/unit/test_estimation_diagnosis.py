@@ -24,6 +24,7 @@ def cycle(capacity=0.95, *, ohm=10.0, slow=30.0, efficiency=0.98, noise=1.0, ret
         number=0,
         charge_Ah=capacity * NOMINAL_AH / efficiency,
         discharge_Ah=capacity * NOMINAL_AH,
+        net_before_Ah=0.0,
         charge_A=1e-3,
         discharge_A=1e-3,
         hours=6.0,
@@ -51,6 +52,7 @@ def cycle(capacity=0.95, *, ohm=10.0, slow=30.0, efficiency=0.98, noise=1.0, ret
         half_Ohm=(3.8e3,) * HALVES,
         half_K=(298.15,) * HALVES,
         half_moved_K=(0.0,) * HALVES,
+        courses=(),
     )
 
 

@@ -11,7 +11,7 @@ import pytest
 
 from controller.domain.cell import CellFormat
 from controller.estimation.charge_balance import slippage
-from controller.estimation.half_cycles import later_half
+from controller.estimation.half_cycles import both_halves, later_half
 from controller.estimation.short_watch import (
     BINS,
     LEVELS,
@@ -314,6 +314,139 @@ def test_a_leak_that_begins_where_nothing_shows_is_found_against_the_half_before
         assert "half cycle" in evidence.words[0]
 
 
+def sound(_t_s, _half):
+    return 0.0
+
+
+def bent_cycle(watch, t_s, number, leak=sound, **kwargs):
+    """Feed a cycle of two hours each way between two foils with a course of its own.
+
+    `leak` is what the resistance is lowered by so long after a half began. A step at `step_s` in
+    each half; a wave of the readings that is `turned` by so much.
+    """
+    room_K, ohm = kwargs.get("room_K", 298.15), kwargs.get("ohm", 20.0)
+    step_s, turned = kwargs.get("step_s", 6200.0), kwargs.get("turned", 0.0)
+    wave = kwargs.get("wave", 0.0)
+    watch.temperature_K = room_K if kwargs.get("thermometer", True) else math.nan
+    random = np.random.default_rng(number)
+    for half, sign in enumerate((1.0, -1.0)):
+        after_s = np.arange(7200.0)
+        course = ohm * (1.0 + 0.02 * np.exp(-after_s / 900.0) + 0.3 * (after_s > step_s))
+        course *= 1.0 - 0.04 * (room_K - 298.15)
+        course *= 1.0 + wave * np.sin(2.0 * np.pi * (after_s / 3000.0 + turned))
+        course *= [1.0 - leak(one_s, half) for one_s in after_s]
+        noise_V = 1e-5 * random.standard_normal(after_s.size)
+        for voltage_V in 1e-3 * course + noise_V:
+            t_s += 1.0
+            observe(watch, t_s, sign * 1e-3, sign * float(voltage_V))
+    return t_s, close_cycle(watch, charge_Ah=2e-3, discharge_Ah=2e-3, temperature_K=room_K)
+
+
+def grows(share, from_s, to_s):
+    """Return a leak in the charge that grows over ten minutes."""
+    return lambda t_s, half: (
+        share * min((t_s - from_s) / 600.0, 1.0) if half == 0 and from_s <= t_s < to_s else 0.0
+    )
+
+
+@pytest.mark.parametrize(
+    ("last", "found"),
+    [
+        ({}, False),
+        ({"leak": grows(0.03, 2000.0, 4500.0)}, True),
+        ({"leak": grows(0.003, 2000.0, 4500.0)}, False),  # no more than the course's own scatter
+        ({"leak": grows(0.03, 6500.0, 1e9)}, False),  # next to where the course steps by itself
+        ({"step_s": 6120.0}, False),  # what was deposited runs out a little earlier
+        ({"turned": 0.5}, False),
+        ({"leak": grows(0.03, 2000.0, 4500.0), "thermometer": False}, False),
+    ],
+)
+def test_a_leak_that_grows_is_found_in_the_course_of_a_half(last, found):
+    watch, memory, t_s = ShortWatch(), ShortMemory(), 0.0
+    for number in range(6):
+        changes = {"thermometer": last.get("thermometer", True), "wave": 2e-3}
+        t_s, figures = bent_cycle(watch, t_s, number, **changes)
+        assert not follow(memory, figures, CellFormat.LI_LI, 2e-3).flagged
+    _, figures = bent_cycle(watch, t_s, 6, **{"wave": 2e-3, **last})
+    evidence = follow(memory, figures, CellFormat.LI_LI, 2e-3)
+    assert (evidence.signs.course > 0.01) is found
+    assert evidence.flagged is found
+    if found:
+        assert evidence.words[0].startswith("the resistance fell within a half cycle by 2")
+
+
+def test_courses_are_compared_only_with_cells_that_spent_their_lithium_alike():
+    watch, memory, t_s = ShortWatch(), ShortMemory(), 0.0
+    for number in range(6):
+        t_s, figures = bent_cycle(watch, t_s, number)
+        follow(memory, figures, CellFormat.LI_LI, 2e-3)
+    _, figures = bent_cycle(watch, t_s, 6, grows(0.03, 2000.0, 4500.0))
+    for change, known in (
+        ({}, True),
+        ({"net_before_Ah": 1e-4}, False),
+        ({"charge_Ah": 2.1e-3}, False),
+    ):
+        signs = judge(memory, figures_like(figures, **change), CellFormat.LI_LI, 2e-3).signs
+        assert (signs.course == signs.course) is known
+    before = memory.recent[-1]
+    memory.recent[-1] = figures_like(before, discharge_Ah=2.2e-3)  # a strip
+    assert math.isnan(judge(memory, figures, CellFormat.LI_LI, 2e-3).signs.course)
+
+
+@pytest.mark.parametrize(
+    ("last_Ohm", "last_K", "found"),
+    [
+        (25.0, 298.15, False),  # as those before
+        (24.2, 298.15, True),  # 3 % below
+        (24.2, 298.95, False),  # in a warmer room
+        (24.6, 297.35, True),  # in a colder one
+    ],
+)
+def test_a_leak_that_is_there_all_the_time_lowers_both_halves(last_Ohm, last_K, found):
+    watch, memory, t_s = ShortWatch(), ShortMemory(), 0.0
+    for number in range(6):
+        t_s, figures = bent_cycle(watch, t_s, number, ohm=25.0)
+        follow(memory, figures, CellFormat.LI_LI, 2e-3)
+    ohm = last_Ohm / (1.0 - 0.04 * (last_K - 298.15))
+    _, figures = bent_cycle(watch, t_s, 6, ohm=ohm, room_K=last_K)
+    evidence = follow(memory, figures, CellFormat.LI_LI, 2e-3)
+    assert (evidence.signs.both > 0.0) is found
+    assert evidence.flagged is found
+
+
+def test_what_fell_at_the_same_place_before_is_no_new_fall():
+    watch, memory, t_s, falls = ShortWatch(), ShortMemory(), 0.0, []
+    for number in range(9):
+        leak = grows(0.05, 2000.0, 4500.0) if number > 5 else sound
+        t_s, figures = bent_cycle(watch, t_s, number, leak)
+        evidence = follow(memory, figures, CellFormat.LI_LI, 2e-3)
+        falls.append(evidence.signs.course)
+        assert evidence.flagged is (number == 6 or (number == 7 and evidence.log_odds > 0.0))
+    assert falls[6] > 0.03
+    assert max(falls[7:]) < 0.0
+
+
+def test_a_difference_of_halves_that_stays_is_no_new_leak():
+    watch, memory, t_s, found = ShortWatch(), ShortMemory(), 0.0, []
+    for number in range(9):
+        t_s, figures = foil_cycle(watch, t_s, number, ohm=20.0)
+        if number > 5:
+            figures = figures_like(figures, half_Ohm=(20.0, 19.5))
+        found.append(follow(memory, figures, CellFormat.LI_LI, NOMINAL_AH).signs.half)
+    assert found[6] > 0.01
+    assert max(found[7:]) < 0.0
+
+
+def test_a_rise_that_comes_to_its_end_is_no_fall():
+    watch, history, t_s = ShortWatch(), [], 0.0
+    for number, ohm in enumerate((25.0, 25.5, 26.0, 26.5, 27.0, 27.05)):
+        t_s, figures = bent_cycle(watch, t_s, number, ohm=ohm)
+        history.append(figures)
+    assert both_halves(history[:-1], history[-1]).more == pytest.approx(0.0, abs=3e-3)
+    _, figures = bent_cycle(watch, t_s, 6, ohm=26.5)
+    assert both_halves(history, figures).more == pytest.approx(math.log(27.05 / 26.5), rel=0.1)
+
+
 def test_without_a_thermometer_halves_say_less():
     us = []
     for thermometer in (True, False):
@@ -438,7 +571,8 @@ def test_a_fall_that_is_sudden_and_lasts_is_found_and_a_bend_is_not(changes, fou
         t_s, figures = falling_cycle(watch, t_s, seed)
         history.append(figures)
     t_s, figures = falling_cycle(watch, t_s, 9, **changes)
-    figures = figures_like(figures, half_Ohm=history[-1].half_Ohm)  # a sign of its own
+    last = history[-1]  # signs of their own
+    figures = figures_like(figures, half_Ohm=last.half_Ohm, courses=last.courses)
     evidence = judge(after(history), figures, CellFormat.LI_LI, NOMINAL_AH)
     assert (evidence.signs.fall > 0.0) is found
     assert evidence.flagged is found
@@ -489,7 +623,7 @@ def test_on_copper_a_half_that_fell_short_is_not_enough_not_even_twice():
             )
             evidence.append(follow(memory, one, cell_format, NOMINAL_AH))
         assert evidence[0].signs.half > 0.02
-        assert [one.flagged for one in evidence] == [flagged, flagged]
+        assert [one.flagged for one in evidence] == [flagged, False]  # the second is not new
 
 
 def test_two_foils_have_no_decay_at_rest():
