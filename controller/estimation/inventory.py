@@ -46,6 +46,7 @@ from controller.domain.figures import CycleFigures, CycleKind, DischargeEnd, Lab
 from controller.domain.sample import NAN
 from controller.estimation.decay import SelfDischarge
 from controller.estimation.ending import KNEE_V, Ending
+from controller.estimation.packed import pack, unpack
 from controller.estimation.running import OXIDATION_SLOPES_V
 
 Numbers = NDArray[np.float64]
@@ -261,7 +262,7 @@ _ARRAYS: Final = (
 _RATES: Final = len(SIDE_RATES_PER_H)
 _CLOCKS: Final = len(OXIDATION_SLOPES_V)
 _OXIDATIONS: Final = 1 + _CLOCKS * _RATES
-_CLOCK_OF: Final = np.tile(
+_CLOCK_OF: Final[NDArray[np.int64]] = np.tile(
     np.append(0, np.repeat(np.arange(_CLOCKS), _RATES)), 1 + _RATES
 )  # none has no clock: any will do
 
@@ -282,6 +283,8 @@ def _components(config: InventoryConfig) -> tuple[Numbers, Numbers, Numbers]:
         widths.append(width)
         weights.append(weight)
     shuttle, oxidation = (index.ravel() for index in np.indices((1 + _RATES, _OXIDATIONS)))
+    if probability == 0.0:  # the first has neither
+        shuttle, oxidation = shuttle[:1], oxidation[:1]
     count = len(shuttle)
     mean = np.zeros((count, _STATES))
     cov = np.zeros((count, _STATES, _STATES))
@@ -295,7 +298,14 @@ def _components(config: InventoryConfig) -> tuple[Numbers, Numbers, Numbers]:
 
 
 def _side_probability(config: InventoryConfig) -> float:
-    return 0.0 if config.cell_format is CellFormat.LI_CU else config.side_probability
+    """Return the probability of a shuttle, and of oxidation; two foils have no cathode for them."""
+    foils = config.cell_format in {CellFormat.LI_CU, CellFormat.LI_LI}
+    return 0.0 if foils else config.side_probability
+
+
+def _clocks(state: InventoryState) -> NDArray[np.int64]:
+    """Return of each component the clock of its oxidation."""
+    return _CLOCK_OF[: len(state.mean)]
 
 
 def new_inventory(config: InventoryConfig) -> InventoryState:
@@ -316,7 +326,7 @@ def to_dict(state: InventoryState) -> dict[str, Any]:
     plain = {item.name: getattr(state, item.name) for item in fields(InventoryState)}
     plain["cov"] = state.cov[:, *_UPPER]  # symmetric
     return {
-        name: value.tolist() if isinstance(value, np.ndarray) else value
+        name: pack(value) if isinstance(value, np.ndarray) else value
         for name, value in plain.items()
     }
 
@@ -330,7 +340,7 @@ def from_dict(data: Mapping[str, Any]) -> InventoryState:
         A field is missing.
     """
     values: dict[str, Any] = {
-        item.name: np.array(data[item.name]) if item.name in _ARRAYS else data[item.name]
+        item.name: unpack(data[item.name]) if item.name in _ARRAYS else data[item.name]
         for item in fields(InventoryState)
     }
     upper = values["cov"]
@@ -493,7 +503,7 @@ def _count_time(
     state.shuttle_h += shuttle_h
     state.oxidation_h += oxidation_h
     hours = np.full((len(state.mean), 2), shuttle_h)
-    hours[:, 1] = oxidation_h[_CLOCK_OF]
+    hours[:, 1] = oxidation_h[_clocks(state)]
     # The same unsteadiness whichever of them it is: the steadier would else look the likelier.
     least_A = _NO_SIDE_PER_H * config.nominal_capacity_Ah
     took_Ah = (np.abs(state.mean[:, [_S, _O]]) + least_A) * np.maximum(hours, 1e-3)
@@ -596,7 +606,7 @@ def _take_rest(state: InventoryState, config: InventoryConfig, rest: SelfDischar
         return
     # What it says oxidation is at most there holds for one slope; for another it is another power.
     powers = OXIDATION_FALLS_V / np.array(OXIDATION_SLOPES_V)
-    most = (rest.oxidation_most**powers)[_CLOCK_OF]
+    most = (rest.oxidation_most**powers)[_clocks(state)]
     design = np.zeros((len(state.mean), _STATES))
     design[:, _S] = 1.0
     design[:, _O] = 0.5 * most
@@ -754,7 +764,7 @@ def _tilt(config: InventoryConfig) -> Numbers:
     """
     before = _side_probability(config)
     if not 0.0 < before < 1.0:
-        return np.ones((1 + _RATES) * _OXIDATIONS)
+        return np.ones(1 if before == 0.0 else (1 + _RATES) * _OXIDATIONS)
     after = 0.5 * math.erfc(-(_probit(before) + 1.0) / math.sqrt(2.0))
     count = len(SIDE_RATES_PER_H) + 1
     place = np.arange(count - 1) - 0.5 * (count - 2)
@@ -817,13 +827,13 @@ def _side(state: InventoryState, config: InventoryConfig) -> Quantity:
     before_h = np.zeros((len(state.mean), _STATES))
     if state.has_reference:
         before_h[:, _S] = state.reference_shuttle_h
-        before_h[:, _O] = state.reference_oxidation_h[_CLOCK_OF]
+        before_h[:, _O] = state.reference_oxidation_h[_clocks(state)]
     taken = np.array([0.0, 0.0, 0.0, 0.0, 1.0, 1.0])
     varied_h = FORMATION_VARIATION * before_h
     now = _mixture(state.mean, state.cov, state.log_weight, before_h + taken, varied_h)
     whole_h = np.zeros_like(before_h)
     whole_h[:, _S] = state.shuttle_h
-    whole_h[:, _O] = state.oxidation_h[_CLOCK_OF]
+    whole_h[:, _O] = state.oxidation_h[_clocks(state)]
     mean_Ah, sd_Ah = now.moments()
     moved_Ah, _ = now.moments(_tilt(config))
     dominated = prior_dominated(

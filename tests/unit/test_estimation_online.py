@@ -5,7 +5,9 @@ from __future__ import annotations
 import json
 import math
 import random
+from dataclasses import fields, is_dataclass, replace
 
+import numpy as np
 import pytest
 
 from controller.domain.cell import CellFormat
@@ -38,6 +40,9 @@ from controller.domain.sample import (
 )
 from controller.estimation import online, running
 from controller.estimation.online import EstimatorConfig, EstimatorState
+from controller.estimation.short_watch import HALF_MEANS, HALVES, NO_COURSE, ShortWatch
+from controller.estimation.short_watch import close_cycle as close_watch
+from controller.estimation.shorts import follow
 
 NOMINAL_AH = 3e-3
 CUT_OFF_V = 3.0
@@ -640,6 +645,37 @@ def test_a_strip_to_bare_copper_reaches_the_inventory_of_li_cu_alone():
         assert (state.inventory.copper_Ah > 0.0) is told
 
 
+def numbers(one) -> int:
+    """Count the numbers that a state consists of."""
+    if isinstance(one, np.ndarray):
+        return one.size
+    if isinstance(one, dict):
+        return sum(map(numbers, one.values()))
+    if isinstance(one, list | tuple):
+        return sum(map(numbers, one))
+    if is_dataclass(one):
+        return sum(numbers(getattr(one, item.name)) for item in fields(one))
+    if hasattr(type(one), "__slots__") and not isinstance(one, str):
+        return sum(numbers(getattr(one, name)) for name in type(one).__slots__)
+    return int(isinstance(one, int | float))
+
+
+def test_the_estimator_between_foils_with_the_longest_courses_stays_small():
+    conf = config(cell_format=CellFormat.LI_LI)
+    state, course = online.new_state(conf), replace(NO_COURSE, ln_Ohm=(0.1,) * HALF_MEANS)
+    figures = close_watch(ShortWatch(), charge_Ah=1e-3, discharge_Ah=1e-3)
+    for k in range(20):
+        follow(
+            state.shorts,
+            replace(figures, number=k, courses=(course,) * HALVES),
+            conf.cell_format,
+            1e-3,
+        )
+    assert len(state.shorts.sound) == 12
+    assert numbers(state.shorts) > 7 * HALVES * HALF_MEANS
+    assert 8 * numbers(state) < 64 * 1024
+
+
 def test_the_estimator_does_not_grow():
     state, conf = online.new_state(config()), config()
     sizes = []
@@ -649,7 +685,8 @@ def test_the_estimator_does_not_grow():
         close(state, conf, cycle)
         online.take_resistances(state)
         sizes.append(len(json.dumps(online.to_dict(state))))
-    assert max(sizes) < 80 * 1024
+    assert max(sizes) < 72 * 1024  # digits: more than the numbers take
+    assert 8 * numbers(state) < 64 * 1024
     assert max(sizes[15:]) < sizes[14] + 1000  # digits only, once twelve cycles are remembered
 
 
