@@ -115,7 +115,7 @@ class Profile:
 
 
 class Linear:
-    """A circuit of the filter's own class, drawn from its priors; resistances wander as it says."""
+    """A circuit of the filter's own class, drawn from its priors; all wanders as it says."""
 
     def __init__(self, seed: int, taus_s: Sequence[float]) -> None:
         self._random = random = np.random.default_rng([seed, 12])
@@ -140,6 +140,8 @@ class Linear:
             self.tau_s[k] *= math.exp(tau_walk * random.standard_normal())
             gone = -math.expm1(-dt_s / self.tau_s[k])
             self._pair_V[k] += gone * (self.r_Ohm[k] * current_A - self._pair_V[k])
+        slope_walk = wander.slope / (3600.0 * CAPACITY_AH) * root_h
+        self._slope += slope_walk * random.standard_normal()
         walk_V = wander.u_V_per_root_s * math.sqrt(dt_s) * random.standard_normal()
         self._u_V += self._slope * current_A * dt_s + walk_V
         true_V = self._u_V + sum(self._pair_V) + self.r0_Ohm * current_A
