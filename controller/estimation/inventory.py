@@ -799,10 +799,9 @@ def _lost(state: InventoryState, config: InventoryConfig, *, anode: bool) -> Qua
         )
     if not (_counts_lithium(config) and state.starts_empty):
         return NOTHING
-    mixture = _lost_mixture(state, config)
-    high_Ah = mixture.quantile(0.975)
     if not anode:
-        return _bound(state, high_Ah)
+        return _bound(state)
+    mixture = _lost_mixture(state, config)
     mean_Ah, sd_Ah = mixture.moments()
     shifted_Ah, _ = mixture.moments(_tilt(config))
     _, prior_sd_Ah, _, _ = _loss_prior_Ah(state)
@@ -815,7 +814,7 @@ def _lost(state: InventoryState, config: InventoryConfig, *, anode: bool) -> Qua
         value_Ah=mean_Ah,
         u_Ah=sd_Ah,
         low_Ah=max(mixture.quantile(0.025), 0.0),
-        high_Ah=high_Ah,
+        high_Ah=mixture.quantile(0.975),
         label=Label.PRIOR_DOMINATED if dominated else Label.MEASURED,
     )
 
@@ -872,12 +871,18 @@ def _mixture(
     )
 
 
-def _bound(state: InventoryState, high_Ah: float) -> Quantity:
-    """Return lithium lost where some may be left on the anode: from the last figure to all."""
+def _bound(state: InventoryState) -> Quantity:
+    """Return lithium lost where some may be left on the anode.
+
+    From the last figure to all that is missing: what a shuttle took of that is not subtracted, as
+    that would rest on its prior.
+    """
     # Less is missing than then: so much came back, and may have come from what was lost.
     returned_Ah = max(state.lost_missing_Ah - state.missing_Ah, 0.0)
     low_Ah = max(state.lost_Ah - NORMAL_95 * state.lost_u_Ah - returned_Ah, 0.0)
-    high_Ah = max(high_Ah, low_Ah)
+    missing_Ah = state.missing_Ah + state.copper_Ah
+    u_Ah = math.hypot(state.u_missing_Ah, state.copper_u_Ah)
+    high_Ah = max(missing_Ah + NORMAL_95 * u_Ah, low_Ah)
     return Quantity(
         value_Ah=0.5 * (low_Ah + high_Ah),
         u_Ah=(high_Ah - low_Ah) / _ROOT_12,

@@ -407,7 +407,9 @@ def test_a_charge_cut_short_by_polarisation_says_nothing_of_lithium() -> None:
         dead = close_cycle(state, CONFIG, figures(cycle, 1e-4 * UAH, -1e-5 * UAH))
         assert dead.lost.label is Label.BOUND
     assert dead.lost.low_Ah == pytest.approx(alive.lost.low_Ah, abs=8 * UAH)
-    assert dead.lost.high_Ah == pytest.approx(alive.lost.high_Ah, abs=8 * UAH)
+    # all that is missing: what a shuttle may have taken is not subtracted from a bound
+    assert dead.lost.high_Ah == pytest.approx(alive.lost.high_Ah, abs=12 * UAH)
+    assert dead.lost.high_Ah >= alive.missing.value_Ah
     assert dead.side.high_Ah == pytest.approx(alive.side.high_Ah, abs=20 * UAH)
     # contact is made again, and the charges compare as before
     for cycle in range(61, 64):
