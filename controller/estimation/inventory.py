@@ -15,7 +15,7 @@ that did not come back is measured where both are small, else it is an interval.
 
 Bare copper gives charge of its own at such an end, from its double layer, and what of that leaks
 into the electrolyte before the next charge never comes back: of Li||Cu it is counted
-(`copper_charge`).
+(`copper`).
 
 `S` and `O` grow at rates that hardly change: a shuttle while there is lithium on the anode,
 oxidation the nearer the upper cut-off the more (exponentially, by one of two slopes), and what a
@@ -36,7 +36,7 @@ import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, fields
 from functools import lru_cache
-from typing import Any, Final, NamedTuple
+from typing import Any, Final
 
 import numpy as np
 from numpy.typing import NDArray
@@ -44,8 +44,8 @@ from numpy.typing import NDArray
 from controller.domain.cell import CellFormat
 from controller.domain.figures import CycleFigures, CycleKind, DischargeEnd, Label
 from controller.domain.sample import NAN
+from controller.estimation.copper import NO_COPPER, CopperCharge
 from controller.estimation.decay import SelfDischarge
-from controller.estimation.ending import KNEE_V, Ending
 from controller.estimation.packed import pack, unpack
 from controller.estimation.running import OXIDATION_SLOPES_V
 
@@ -56,11 +56,6 @@ NORMAL_95: Final = 1.959964
 ANODE_CERTAIN: Final = 0.8
 # Lithium that such an end leaves on the anode, as a share of nominal capacity. Assumed, 0-0.2 %.
 LEFT_AT_ANODE_END: Final = 2e-4
-# Double layer of bare copper (F/cm2), even in the logarithm. Assumed: smooth metal has 20 uF/cm2
-# (0.2 F/m2 in PyBaMM's Xu2019), more with roughness and what lithium leaves on it.
-COPPER_F_PER_CM2: Final = (5e-6, 5e-4)
-# Readings that the last 0.2 V must hold to tell it instead. Assumed, 2-5.
-COPPER_READINGS: Final = 2
 # Drift of the charge between two cycles that is polarisation, share of nominal capacity over the
 # root of a cycle. Assumed, 1e-4 to 2e-3.
 POLARISATION: Final = 1.2e-4
@@ -163,14 +158,6 @@ class Quantity:
     label: Label
 
 
-class CopperCharge(NamedTuple):
-    """Charge (Ah) that bare copper gave at the end of a strip and leaked since; no lithium."""
-
-    value_Ah: float
-    u_Ah: float
-
-
-NO_COPPER: Final = CopperCharge(0.0, 0.0)
 NOTHING: Final = Quantity(value_Ah=NAN, u_Ah=NAN, low_Ah=NAN, high_Ah=NAN, label=Label.UNKNOWN)
 
 
@@ -364,39 +351,6 @@ def inventory_from(data: Mapping[str, Any]) -> Inventory:
 # -- one cycle ----------------------------------------------------------------------------------
 
 
-def copper_charge(ending: Ending, *, area_cm2: float, lower_cut_off_V: float) -> CopperCharge:
-    """Return what the double layer of bare copper gave at the end of a strip, and then leaked.
-
-    With no lithium left the current lifts the copper from lithium's potential to the cut-off. What
-    flowed over the last 0.2 V tells how much that takes in all at most: lithium may still have
-    come, and the chord between readings far apart overstates it. Where readings do not follow it,
-    and so say less than the prior, the prior stands. How much of it leaks until the next charge is
-    not known: anything from none to all, evenly.
-
-    Parameters
-    ----------
-    ending : Ending
-    area_cm2, lower_cut_off_V : float
-        The cut-off is as far from lithium as copper comes.
-    """
-    span_V = abs(lower_cut_off_V)
-    last_Ah = max(ending.charge_Ah - ending.at_knee_Ah, 0.0)
-    of_one_F_Ah = span_V * area_cm2 / _SECONDS_PER_HOUR
-    mean_F, square_F2 = _log_uniform(*COPPER_F_PER_CM2)
-    u_Ah = math.sqrt(square_F2 / 3.0 - 0.25 * mean_F * mean_F) * of_one_F_Ah
-    most_Ah = min(last_Ah * max(span_V / KNEE_V, 1.0), COPPER_F_PER_CM2[1] * of_one_F_Ah)
-    followed = last_Ah >= COPPER_READINGS * ending.interval_Ah
-    if most_Ah > 0.0 and (followed or most_Ah < _ROOT_12 * u_Ah):
-        return CopperCharge(0.5 * most_Ah, most_Ah / _ROOT_12)
-    return CopperCharge(0.5 * mean_F * of_one_F_Ah, u_Ah)
-
-
-def _log_uniform(low: float, high: float) -> tuple[float, float]:
-    """Return mean and mean square of what is even in the logarithm between two values."""
-    width = math.log(high / low)
-    return (high - low) / width, 0.5 * (high * high - low * low) / width
-
-
 def close_cycle(
     state: InventoryState,
     config: InventoryConfig,
@@ -417,7 +371,7 @@ def close_cycle(
     figures : CycleFigures
     rest : SelfDischarge, optional
     copper : CopperCharge, optional
-        What bare copper gave at the end: see `copper_charge`.
+        What bare copper gave at the end: see `copper`.
     oxidation_s : sequence of float, optional
         Time as at the upper cut-off, by `OXIDATION_SLOPES_V`; empty: that near it, all of it, or
         all there is.

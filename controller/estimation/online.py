@@ -25,6 +25,7 @@ from controller.estimation.charge import (
     propagate,
     uniform_u,
 )
+from controller.estimation.copper import NO_COPPER, copper_charge
 from controller.estimation.decay import self_discharge
 from controller.estimation.ends import (
     EndMemory,
@@ -41,7 +42,6 @@ from controller.estimation.impedance.steps import I_1S, I_10S, finish_edge
 from controller.estimation.impedance.words import completed
 from controller.estimation.inventory import (
     ANODE_CERTAIN,
-    NO_COPPER,
     NOTHING,
     Inventory,
     InventoryConfig,
@@ -485,7 +485,7 @@ def close_cycle(
         )
     copper = NO_COPPER
     if config.cell_format is CellFormat.LI_CU:
-        copper = inventory.copper_charge(
+        copper = copper_charge(
             s.ending, area_cm2=config.area_cm2, lower_cut_off_V=config.lower_cut_off_V
         )
     state.lithium = inventory.close_cycle(

@@ -9,15 +9,14 @@ import pytest
 
 from controller.domain.cell import CellFormat
 from controller.domain.figures import CycleFigures, CycleKind, DischargeEnd, Label
+from controller.estimation.copper import CopperCharge, copper_charge
 from controller.estimation.decay import SelfDischarge
 from controller.estimation.ending import new_ending, observe_ending
 from controller.estimation.inventory import (
-    CopperCharge,
     Inventory,
     InventoryConfig,
     InventoryState,
     close_cycle,
-    copper_charge,
     from_dict,
     new_inventory,
     prior_dominated,
