@@ -111,6 +111,7 @@ HIGH_WITHIN_V: Final = 0.1
 # counted for each. Assumed, 0.03-0.2 V.
 OXIDATION_SLOPES_V: Final = (0.08, 0.2)
 OXIDATION_CLOCKS: Final = 2
+_ROOT_SLOPE_V: Final = 0.4  # of a share whose fifth and second power are those of the slopes
 
 # Sums are kept for so many current ranges at once; the first holds those without a range and those
 # that found no place. Three tags each: base, treatment, diagnostic.
@@ -482,6 +483,10 @@ def charge_of(
     """Return the interval's charge and how far it can be off. Kernel."""
     before_A = s.current_A
     found = interval_charge(before_A, current_A, dt_s, shape, s.slope_A_per_s, s.dt_before_s)
+    if shape == STEADY and dt_s <= GAP_S and not sample.quality & QUALITY_SATURATED:
+        s.slope_A_per_s = (current_A - before_A) / dt_s
+        s.dt_before_s = dt_s
+        return found
     charge_As = found.charge_As
     half_As = found.half_width_As
     if shape == STEP_AT_START:
@@ -509,18 +514,20 @@ def add_charge(
     """Add an interval's charge to the sums of its range, tag and direction. Kernel."""
     if s.bucket < 0 or range_A != s.range_A or tag != s.bucket_tag:
         take_bucket(s, range_A, tag)
-    s.bucket_s[s.bucket] += dt_s
+    bucket = s.bucket
+    charge_As = charge.charge_As
+    s.bucket_s[bucket] += dt_s
     s.duration_s += dt_s
     if kind <= HOLD_0A:
-        s.bucket_rest_As[s.bucket] += charge.charge_As
+        s.bucket_rest_As[bucket] += charge_As
         s.half_discharge_As += charge.half_width_As
-    elif charge.charge_As > 0.0:
-        s.bucket_charge_As[s.bucket] += charge.charge_As
+    elif charge_As > 0.0:
+        s.bucket_charge_As[bucket] += charge_As
         s.half_charge_As += charge.half_width_As
         if tag != TAG_TREATMENT:
             s.discharge_new = 1
     else:
-        s.bucket_discharge_As[s.bucket] -= charge.charge_As
+        s.bucket_discharge_As[bucket] -= charge_As
         s.half_discharge_As += charge.half_width_As
 
 
@@ -543,14 +550,20 @@ def count_time(
         limit_status == LIMIT_VOLTAGE or voltage_V - cell.lower_cut_off_V <= HELD_WITHIN_V
     ):
         s.spent = 1
-    if cell.upper_cut_off_V - voltage_V <= HIGH_WITHIN_V:
-        s.high_s += dt_s
     below_V = cell.upper_cut_off_V - voltage_V
-    if s.voltage_V == s.voltage_V:
-        below_V = cell.upper_cut_off_V - 0.5 * (voltage_V + s.voltage_V)
-    if below_V == below_V:
-        for k in range(OXIDATION_CLOCKS):
-            s.oxidation_s[k] += dt_s * safe_exp(-max(below_V, 0.0) / OXIDATION_SLOPES_V[k])
+    if below_V <= HIGH_WITHIN_V:
+        s.high_s += dt_s
+    before_V = s.voltage_V
+    if before_V == before_V:
+        below_V += 0.5 * (voltage_V - before_V)
+    if below_V > 0.0:
+        share = safe_exp(below_V / -_ROOT_SLOPE_V)
+        square = share * share
+        s.oxidation_s[0] += dt_s * square * square * share
+        s.oxidation_s[1] += dt_s * square
+    elif below_V == below_V:
+        s.oxidation_s[0] += dt_s
+        s.oxidation_s[1] += dt_s
 
 
 def follow_rest(
@@ -620,8 +633,9 @@ def follow_answer(s: Running, cell: CellNumbers, reading: Reading, dt_s: float, 
     voltage_V = reading.voltage_V
     step_A = current_A - s.current_A
     moved_V = voltage_V - s.voltage_V
+    least_A = MIN_EDGE_C_RATE * cell.nominal_capacity_Ah
     if (
-        abs(step_A) >= MIN_EDGE_C_RATE * cell.nominal_capacity_Ah
+        (step_A >= least_A or -step_A >= least_A)
         and abs(moved_V) > WRONG_WAY_V
         and not flags & (VOLTAGE_HELD | UNKNOWN_BETWEEN)
     ):

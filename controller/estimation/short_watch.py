@@ -292,32 +292,41 @@ def spend(s: ShortWatch, dt_s: float) -> None:
         close_block(s)
         return
     left_s = dt_s
+    last_A = s.last_A
+    last_V = s.last_V
+    block_s = s.block_s
     for _ in range(MOST_BLOCKS):
-        part_s = BLOCK_S - s.block_s
+        part_s = BLOCK_S - block_s
         if part_s > left_s:
             part_s = left_s
-        s.block_s += part_s
-        s.block_As += s.last_A * part_s
-        s.block_Vs += s.last_V * part_s
+        block_s += part_s
+        s.block_As += last_A * part_s
+        s.block_Vs += last_V * part_s
         s.since_s += part_s
         s.cycle_s += part_s
         left_s -= part_s
-        if s.block_s >= BLOCK_S - 1e-6:
+        if block_s >= BLOCK_S - 1e-6:
+            s.block_s = block_s
             close_block(s)
+            block_s = 0.0
+            mean_V = s.before_V
+            observe_hold(s, mean_V)
             if s.since_s >= SETTLE_S:
-                observe_mean(s, s.before_V)
-            observe_hold(s, s.before_V)
-            if s.since_s >= SETTLE_S or s.held_s >= HELD_FROM_S:
-                observe_course(s, s.before_A, s.before_V)
+                observe_mean(s, mean_V)
+                observe_course(s, s.before_A, mean_V)
+            elif s.held_s >= HELD_FROM_S:
+                observe_course(s, s.before_A, mean_V)
             else:
                 forget_course(s)
         if not left_s > 1e-9:
-            return
+            break
+    s.block_s = block_s
 
 
 def close_block(s: ShortWatch) -> None:
     """Use the mean of the running block, which weighs by its length. Kernel."""
     length_s = s.block_s
+    since_s = s.since_s
     current_A = s.block_As / length_s
     mean_V = s.block_Vs / length_s
     s.block_s = 0.0
@@ -327,22 +336,22 @@ def close_block(s: ShortWatch) -> None:
     s.before_V = mean_V
     if not s.lowest_V <= mean_V:
         s.lowest_V = mean_V
-    size_A = math.fabs(current_A)
+    size_A = current_A if current_A > 0.0 else -current_A
     if size_A > s.largest_A:
         s.largest_A = size_A
-    if START_FROM_S <= s.cycle_s <= START_TO_S:
+    if s.cycle_s <= START_TO_S and s.cycle_s >= START_FROM_S:
         s.start_As += size_A * length_s
         s.start_Vs += math.fabs(mean_V) * length_s
-    if s.since_s <= LATE_TO_S:
+    if since_s <= LATE_TO_S:
         follow_step(s, mean_V, length_s)
-    if s.since_s >= SETTLE_S:
+    if since_s >= SETTLE_S:
         s.steady_s += length_s
     if size_A <= REST_SHARE * s.largest_A:
         rest_block(s, mean_V, length_s)
         return
     # Not in a block over an edge: there voltage and current may be of two pulses. Nor of a full
     # cell, whose voltage is no polarisation.
-    if s.since_s >= SETTLE_S and -FOILS_V < mean_V < FOILS_V:
+    if since_s >= SETTLE_S and mean_V < FOILS_V and mean_V > -FOILS_V:
         observe_foils(s, current_A, mean_V, length_s)
     if current_A > 0.0:
         if current_A > s.charge_A:
@@ -462,27 +471,31 @@ def forget_hold(s: ShortWatch) -> None:
 def observe_mean(s: ShortWatch, mean_V: float) -> None:
     """Take the mean of a second up into longer ones, and their jumps into the counts. Kernel."""
     s.pyramid_holds = 1
+    oldest_V = s.oldest_V
+    middle_V = s.middle_V
+    newest_V = s.newest_V
+    pending_V = s.pending_V
     mean = mean_V
     for k in range(LEVELS):
-        oldest_V = s.oldest_V[k]
-        middle_V = s.middle_V[k]
-        newest_V = s.newest_V[k]
-        if oldest_V == oldest_V:
-            jump_V = newest_V - middle_V - 0.5 * (middle_V - oldest_V + mean - newest_V)
+        oldest = oldest_V[k]
+        middle = middle_V[k]
+        newest = newest_V[k]
+        if oldest == oldest:
+            jump_V = newest - middle - 0.5 * (middle - oldest + mean - newest)
             count_jump(s, k, jump_V)
             if k == QUICK_LEVEL:
                 single_jump(s, 0, jump_V)
             elif k == SLOW_LEVEL:
                 single_jump(s, 1, jump_V)
-        s.oldest_V[k] = middle_V
-        s.middle_V[k] = newest_V
-        s.newest_V[k] = mean
-        pending_V = s.pending_V[k]
-        if pending_V != pending_V:
-            s.pending_V[k] = mean
+        oldest_V[k] = middle
+        middle_V[k] = newest
+        newest_V[k] = mean
+        pending = pending_V[k]
+        if pending != pending:
+            pending_V[k] = mean
             return
-        s.pending_V[k] = NAN
-        mean = 0.5 * (pending_V + mean)
+        pending_V[k] = NAN
+        mean = 0.5 * (pending + mean)
 
 
 def observe_course(s: ShortWatch, current_A: float, mean_V: float) -> None:
@@ -491,23 +504,27 @@ def observe_course(s: ShortWatch, current_A: float, mean_V: float) -> None:
     At a held voltage it is the current that answers, as the voltage that it would be across the
     resistance of the last step.
     """
+    known_Ohm = s.known_Ohm
     course_V = mean_V
-    if s.known_Ohm == s.known_Ohm:
-        course_V -= s.known_Ohm * current_A
+    if known_Ohm == known_Ohm:
+        course_V -= known_Ohm * current_A
     if s.fall_base_V != s.fall_base_V:
         s.fall_base_V = course_V
     above_V = course_V - s.fall_base_V
+    sums_V = s.fall_part_V
+    counts = s.fall_part_n
     for i in range(FALLS):
-        n = s.fall_part_n[i] + 1
-        s.fall_part_n[i] = n
-        s.fall_part_V[i] += above_V
+        n = counts[i] + 1
+        sum_V = sums_V[i] + above_V
         if n < FALL_PARTS[i]:
+            counts[i] = n
+            sums_V[i] = sum_V
             return
+        counts[i] = 0
+        sums_V[i] = 0.0
         # Means of a length are those of which the next one's are made.
-        above_V = s.fall_part_V[i] / n
+        above_V = sum_V / n
         observe_fall(s, i, current_A, above_V, mean_V)
-        s.fall_part_V[i] = 0.0
-        s.fall_part_n[i] = 0
 
 
 def observe_fall(s: ShortWatch, i: int, current_A: float, above_V: float, mean_V: float) -> None:
@@ -534,31 +551,33 @@ def observe_fall(s: ShortWatch, i: int, current_A: float, above_V: float, mean_V
     before_V = sums_V[at - 24]
     middle_V = sums_V[at - 16]
     after_V = sums_V[at - 8]
-    rise_V = middle_V - before_V - (before_V - first_V)
-    goes_on_V = sum_V - after_V - (after_V - middle_V)
-    jump_V = jump_between(first_V, before_V, middle_V, after_V, sum_V)
+    fell_V = middle_V - before_V
+    goes_V = after_V - middle_V
+    rise_V = fell_V - (before_V - first_V)
+    goes_on_V = sum_V - after_V - goes_V
+    jump_V = (1.5 * (goes_V - fell_V) + 0.5 * (before_V - first_V - (sum_V - after_V))) / 8.0
     # How much steeper the course is before than after: a peak falls, and goes on another way.
     kink_V = rise_V - goes_on_V
-    quick_V = jump_between(
+    quick_V = 0.5 * jump_between(
         sums_V[at - 20], sums_V[at - 18], middle_V, sums_V[at - 14], sums_V[at - 12]
     )
-    jump_V /= 8.0
-    quick_V /= 2.0
     if mean_V > 0.0:
         jump_V = -jump_V
         quick_V = -quick_V
     left_V = jump_V - FALL_KINK * math.fabs(kink_V) / 8.0
     if jump_V > FALL_SHARP * quick_V:
         left_V -= FALL_BENT * (jump_V - FALL_SHARP * quick_V)
-    at = i * FALL_JUMPS
-    s.fall_jump_V[at + n % FALL_JUMPS] = jump_V
-    s.fall_left_V[at + n % FALL_JUMPS] = left_V
+    ring = i * FALL_JUMPS
+    jumps_V = s.fall_jump_V
+    lefts_V = s.fall_left_V
+    jumps_V[ring + n % FALL_JUMPS] = jump_V
+    lefts_V[ring + n % FALL_JUMPS] = left_V
     if n < 4 * FALL_MEANS + 2 * FALL_BESIDE:
         return
-    beside_V = math.fabs(s.fall_jump_V[at + (n - 2 * FALL_BESIDE) % FALL_JUMPS])
+    beside_V = math.fabs(jumps_V[ring + (n - 2 * FALL_BESIDE) % FALL_JUMPS])
     if math.fabs(jump_V) > beside_V:
         beside_V = math.fabs(jump_V)
-    fall_V = s.fall_left_V[at + (n - FALL_BESIDE) % FALL_JUMPS] - FALL_COURSE * beside_V
+    fall_V = lefts_V[ring + (n - FALL_BESIDE) % FALL_JUMPS] - FALL_COURSE * beside_V
     mode = FALLS * CHARGED_REST if s.rest_after_A > 0.0 else -1
     if current_A > REST_SHARE * s.largest_A:
         mode = FALLS * CHARGED

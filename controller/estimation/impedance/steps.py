@@ -112,6 +112,8 @@ STEEP: Final = 400.0
 STEEP_SHARE: Final = 0.25
 # Intervals that differ by more than this factor are not compared.
 WIDEST_RATIO: Final = 1e6
+_MOST2: Final = 1e18  # square of a current or voltage that is none (A2, V2)
+_NOTHING_V2: Final = 1e-18  # square of a difference that is rounding alone
 # Rise from the first to the second reading, as a share of the first, from which on the first is
 # not called settled. Assumed, 2-10 %.
 SETTLED_WITHIN: Final = 0.05
@@ -366,13 +368,16 @@ def observe(
         ``NEW_SET_POINT``, ``VOLTAGE_HELD``, ``UNKNOWN_BETWEEN``.
     """
     step_A = current_A - s.current_A
-    if not dt_s >= 0.0 or (dt_s == 0.0 and not abs(step_A) >= s.min_step_A):
+    least_A = s.min_step_A
+    changed = step_A >= least_A or -step_A >= least_A
+    if not dt_s >= 0.0 or (dt_s == 0.0 and not changed):
         return 0
-    if not (dt_s < 1e9 and abs(current_A) < 1e9 and abs(voltage_V) < 1e9):
+    if not (dt_s < 1e9 and current_A * current_A < _MOST2 and voltage_V * voltage_V < _MOST2):
         s.skipped_s += dt_s
         return 0
-    dt_s += s.skipped_s
-    s.skipped_s = 0.0
+    if s.skipped_s > 0.0:
+        dt_s += s.skipped_s
+        s.skipped_s = 0.0
     done = 0
     if not s.has_last or flags & UNKNOWN_BETWEEN:
         done = finish_edge(s)
@@ -382,7 +387,7 @@ def observe(
         s.has_last = 1
     else:
         watch_lag(s, dt_s, current_A, voltage_V)
-        if abs(step_A) >= s.min_step_A:
+        if changed:
             done = finish_edge(s)
             if dt_s <= EDGE_WITHIN_S and not flags & VOLTAGE_HELD:
                 begin_edge(s, dt_s, current_A, voltage_V, flags)
@@ -392,7 +397,7 @@ def observe(
                 done = follow_edge(s, dt_s, current_A, voltage_V, flags)
             follow_line(s, dt_s, voltage_V)
         if s.out_of_step:
-            done = take_window(s, t_s) if abs(step_A) >= s.min_step_A else 0
+            done = take_window(s, t_s) if changed else 0
     s.t_s = t_s
     s.current_A = current_A
     s.voltage_V = voltage_V
@@ -414,7 +419,9 @@ def begin_line(s: Steps, voltage_V: float) -> None:
     s.last_predicted_V = voltage_V
 
 
-def follow_line(s: Steps, dt_s: float, voltage_V: float) -> None:
+def follow_line(  # noqa: PLR0915 -- one reading, written out
+    s: Steps, dt_s: float, voltage_V: float
+) -> None:
     """Fit the line on: least squares, the past forgotten, time counted from now. Kernel."""
     steady_s = s.steady_s + dt_s
     memory_s = LINE_SHARE * steady_s
@@ -435,19 +442,24 @@ def follow_line(s: Steps, dt_s: float, voltage_V: float) -> None:
     keep *= keep
     q0 = s.line_q0
     q1 = s.line_q1
-    s.line_q2 = keep * (s.line_q2 - 2.0 * dt_s * q1 + dt_s * dt_s * q0)
-    s.line_q1 = keep * (q1 - dt_s * q0)
-    s.line_q0 = keep * q0
+    q2 = keep * (s.line_q2 - 2.0 * dt_s * q1 + dt_s * dt_s * q0)
+    q1 = keep * (q1 - dt_s * q0)
+    q0 *= keep
     moved_V = voltage_V - s.voltage_V
-    if s.line_n >= 2.0:
+    count = s.line_n
+    if count >= 2.0:
         follow_noise(s, dt_s, moved_V)
     y_V = voltage_V - s.origin_V
     predicted_V = y_V - moved_V
     spread = s0 * s2 - s1 * s1
-    if s.line_n >= LINE_READINGS and spread > 0.0:
+    if count >= LINE_READINGS and spread > 0.0:
         predicted_V = (s2 * y0 - s1 * y1) / spread
-        share = -1.0 if reaches == 1 else level_share(s, s1 / spread, s2 / spread)
-        follow_scatter(s, y_V - predicted_V, share, near * near * near)
+        level = -1.0
+        if reaches == 0:  # as `level_share` has it
+            a = s2 / spread
+            b = s1 / spread
+            level = a * a * q0 - 2.0 * a * b * q1 + b * b * q2
+        follow_scatter(s, y_V - predicted_V, level, near * near * near)
     if steady_s - s.mark_s >= OLDER_S:
         s.older_s = s.mark_s
         s.older_V = s.mark_V
@@ -457,11 +469,13 @@ def follow_line(s: Steps, dt_s: float, voltage_V: float) -> None:
     s.moved_V = moved_V
     s.gap_s = dt_s
     s.last_predicted_V = predicted_V + s.origin_V
-    s.line_n += 1.0
+    s.line_n = count + 1.0
     s.line_s0 = s0 + 1.0
     s.line_s1 = s1
     s.line_s2 = s2
-    s.line_q0 += 1.0
+    s.line_q0 = q0 + 1.0
+    s.line_q1 = q1
+    s.line_q2 = q2
     s.line_y0 = y0 + y_V
     s.line_y1 = y1
 
@@ -503,7 +517,7 @@ def follow_noise(s: Steps, dt_s: float, moved_V: float) -> None:
     What bends evenly has none. With intervals h1, h2, h3 and ``q = h2/h1``, ``g = h3/h2`` the
     weights of the four readings are ``q^2/(1+q)``, ``q + 1/(1+g)``, ``1/g + q/(1+q)``,
     ``1/(g(1+g))``, signs in turn; the difference squared over their squares' sum is the variance.
-    A difference of exactly nothing says that the readings are too coarse, not that none is noisy.
+    A difference of nothing says that the readings are too coarse, not that none is noisy.
     """
     g = dt_s / s.gap_s
     if not (g <= WIDEST_RATIO and g * WIDEST_RATIO >= 1.0):
@@ -511,7 +525,8 @@ def follow_noise(s: Steps, dt_s: float, moved_V: float) -> None:
         return
     bend_V = moved_V - g * s.moved_V
     own = 1.0 / (1.0 + g)
-    last = own / g
+    over = 1.0 / g
+    last = own * over
     q = s.gap_ratio
     odd_V2 = 0.0
     if q > 0.0:
@@ -519,26 +534,28 @@ def follow_noise(s: Steps, dt_s: float, moved_V: float) -> None:
         odd_V = bend_V * last - s.bend_V
         first = q * part
         second = q + own
-        third = 1.0 / g + part
+        third = over + part
         weight = first * first + second * second + third * third + last * last
         odd_V2 = odd_V * odd_V / weight
-    if odd_V2 > 0.0:
-        s.noise_n += 1.0
-        share = 1.0 / s.noise_n
+    if odd_V2 > _NOTHING_V2:
+        noise_V2 = s.noise_V2
+        count = s.noise_n + 1.0
+        s.noise_n = count
+        share = 1.0 / count
         if share < NOISE_SHARE:
             share = NOISE_SHARE
-        if s.noise_n > NOISE_FIRST:
+        if count > NOISE_FIRST:
             # A fast relaxation, a few wild readings do not become the noise.
-            if moved_V * moved_V > STEEP * s.noise_V2:
+            if moved_V * moved_V > STEEP * noise_V2:
                 share *= STEEP_SHARE
             most_V2 = s.floor_u_V * s.floor_u_V
-            if s.noise_V2 > most_V2:
-                most_V2 = s.noise_V2
+            if noise_V2 > most_V2:
+                most_V2 = noise_V2
             most_V2 *= NOISE_MOST
             if odd_V2 > most_V2:
                 odd_V2 = most_V2
             odd_V2 /= NOISE_PART
-        s.noise_V2 += share * (odd_V2 - s.noise_V2)
+        s.noise_V2 = noise_V2 + share * (odd_V2 - noise_V2)
     s.bend_V = bend_V * g * own
     s.gap_ratio = g
 
@@ -792,7 +809,7 @@ def finish_edge(s: Steps) -> int:
 
 def watch_lag(s: Steps, dt_s: float, current_A: float, voltage_V: float) -> None:
     """Compare what one reading answers with what the next twelve do. Kernel."""
-    if not 0.0 < dt_s <= DYNAMIC_DT_S:
+    if not (dt_s <= DYNAMIC_DT_S and dt_s > 0.0):
         s.ring_n = 0
         return
     if s.ring_n == 0 or not abs(dt_s - s.ring_dt_s) <= 0.01 * s.ring_dt_s:
