@@ -111,7 +111,7 @@ HIGH_WITHIN_V: Final = 0.1
 # counted for each. Assumed, 0.03-0.2 V.
 OXIDATION_SLOPES_V: Final = (0.08, 0.2)
 OXIDATION_CLOCKS: Final = 2
-_ROOT_SLOPE_V: Final = 0.4  # of a share whose fifth and second power are those of the slopes
+_ROOT_PER_V: Final = -1.0 / 0.4  # of a share whose fifth and second power are those of the slopes
 
 # Sums are kept for so many current ranges at once; the first holds those without a range and those
 # that found no place. Three tags each: base, treatment, diagnostic.
@@ -392,8 +392,9 @@ def take_interval(
     follow_rest(s, status, reading.voltage_V, charge.charge_As, dt_s, kind)
     if kind == DISCHARGE and tag != TAG_TREATMENT and not charge.charge_As > 0.0:
         follow_discharge(s, cell, status, reading.voltage_V, charge.charge_As, dt_s)
-    if sample.temperature_K - sample.temperature_K == 0.0:
-        s.temperature_K_s += sample.temperature_K * dt_s
+    temperature_K = sample.temperature_K
+    if temperature_K - temperature_K == 0.0:
+        s.temperature_K_s += temperature_K * dt_s
         s.temperature_s += dt_s
     flags = 0
     if shape == STEP_AT_START:
@@ -557,7 +558,7 @@ def count_time(
     if before_V == before_V:
         below_V += 0.5 * (voltage_V - before_V)
     if below_V > 0.0:
-        share = safe_exp(below_V / -_ROOT_SLOPE_V)
+        share = safe_exp(_ROOT_PER_V * below_V)
         square = share * share
         s.oxidation_s[0] += dt_s * square * square * share
         s.oxidation_s[1] += dt_s * square

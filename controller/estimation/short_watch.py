@@ -230,7 +230,9 @@ def observe(s: ShortWatch, t_s: float, current_A: float, voltage_V: float) -> No
         s.reference_A = current_A
     elif dt_s > 0.0:
         spend(s, dt_s)
-        moved_A = math.fabs(current_A - s.reference_A)
+        moved_A = current_A - s.reference_A
+        if moved_A < 0.0:
+            moved_A = -moved_A
         if (
             moved_A > REST_SHARE * s.largest_A
             and moved_A > STEADY_SHARE * math.fabs(s.reference_A)
@@ -456,7 +458,8 @@ def observe_half(s: ShortWatch, current_A: float, mean_V: float, length_s: float
 
 def observe_hold(s: ShortWatch, mean_V: float) -> None:
     """Count for how long the voltage has been held: then a leak shows in the current. Kernel."""
-    if not math.fabs(mean_V - s.held_V) <= HELD_WITHIN_V:
+    off_V = mean_V - s.held_V
+    if not (off_V <= HELD_WITHIN_V and -off_V <= HELD_WITHIN_V):
         s.held_V = mean_V
         s.held_s = 0.0
     s.held_s += BLOCK_S
@@ -605,7 +608,7 @@ def forget_course(s: ShortWatch) -> None:
 
 def count_jump(s: ShortWatch, level: int, jump_V: float) -> None:
     """Add a jump to the histogram of its level. Kernel."""
-    size_V = math.fabs(jump_V)
+    size_V = jump_V if jump_V > 0.0 else -jump_V
     # By halves: 32 bins, written out because this runs twice a second.
     low = 16 if size_V > EDGES_V[15] else 0
     if size_V > EDGES_V[low + 7]:

@@ -523,20 +523,28 @@ def follow_noise(s: Steps, dt_s: float, moved_V: float) -> None:
     if not (g <= WIDEST_RATIO and g * WIDEST_RATIO >= 1.0):
         s.gap_ratio = 0.0
         return
-    bend_V = moved_V - g * s.moved_V
-    own = 1.0 / (1.0 + g)
-    over = 1.0 / g
-    last = own * over
     q = s.gap_ratio
     odd_V2 = 0.0
-    if q > 0.0:
-        part = q / (1.0 + q)
-        odd_V = bend_V * last - s.bend_V
-        first = q * part
-        second = q + own
-        third = over + part
-        weight = first * first + second * second + third * third + last * last
-        odd_V2 = odd_V * odd_V / weight
+    bend_V = moved_V - g * s.moved_V
+    if g == 1.0 and q == 1.0:  # evenly read: all that follows in short
+        bend_V *= 0.5
+        odd_V = bend_V - s.bend_V
+        odd_V2 = 0.2 * odd_V * odd_V
+        s.bend_V = bend_V
+    else:
+        own = 1.0 / (1.0 + g)
+        over = 1.0 / g
+        if q > 0.0:
+            last = own * over
+            part = q / (1.0 + q)
+            odd_V = bend_V * last - s.bend_V
+            first = q * part
+            second = q + own
+            third = over + part
+            weight = first * first + second * second + third * third + last * last
+            odd_V2 = odd_V * odd_V / weight
+        s.bend_V = bend_V * g * own
+        s.gap_ratio = g
     if odd_V2 > _NOTHING_V2:
         noise_V2 = s.noise_V2
         count = s.noise_n + 1.0
@@ -556,8 +564,6 @@ def follow_noise(s: Steps, dt_s: float, moved_V: float) -> None:
                 odd_V2 = most_V2
             odd_V2 /= NOISE_PART
         s.noise_V2 = noise_V2 + share * (odd_V2 - noise_V2)
-    s.bend_V = bend_V * g * own
-    s.gap_ratio = g
 
 
 def level_share(s: Steps, b: float, a: float) -> float:
