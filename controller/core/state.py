@@ -120,16 +120,26 @@ def from_text(text: str, where: str) -> CoreState:
     Raises
     ------
     RunDirectoryError
-        A checkpoint of another schema.
+        A checkpoint of another schema, or a damaged one.
     """
-    plain: dict[str, Any] = json.loads(text)
-    schema = plain.pop("schema", None)
-    if schema != CHECKPOINT_SCHEMA:
+    try:
+        plain: dict[str, Any] = json.loads(text)
+        schema = plain.pop("schema", None)
+        if schema == CHECKPOINT_SCHEMA:
+            return _state_from(plain)
+    except (AttributeError, KeyError, TypeError, ValueError) as error:
         raise RunDirectoryError(
-            f"{where}: checkpoint has schema {schema!r}; this program reads {CHECKPOINT_SCHEMA}: "
-            "go on with the version that began the run (report.html names it), or begin a new run "
-            "with another --out; what was measured stays whole in run.sqlite"
-        )
+            f"{where}: the last checkpoint is damaged ({type(error).__name__}: {error}): begin a "
+            "new run with another --out; what was measured stays whole in run.sqlite"
+        ) from error
+    raise RunDirectoryError(
+        f"{where}: checkpoint has schema {schema!r}; this program reads {CHECKPOINT_SCHEMA}: "
+        "go on with the version that began the run (report.html names it), or begin a new run "
+        "with another --out; what was measured stays whole in run.sqlite"
+    )
+
+
+def _state_from(plain: dict[str, Any]) -> CoreState:
     scheduler = plain.pop("scheduler")
     scheduler["opportunities"] = [Opportunity(**one) for one in scheduler["opportunities"]]
     next_key = plain.pop("next_key")

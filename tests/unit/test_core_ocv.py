@@ -384,6 +384,18 @@ def test_a_checkpoint_of_another_program_is_refused_with_what_to_do() -> None:
         from_text(json.dumps(plain), "runs/old")
 
 
+def test_a_damaged_checkpoint_is_named_and_so_is_what_stays_whole() -> None:
+    text = to_text(Rig(BARE).state)
+    for damaged in (
+        text[:-10],
+        "[]",
+        json.dumps({**json.loads(text), "estimator": {}}),
+        text.replace('"float64": "', '"float64": "A', 1),
+    ):
+        with pytest.raises(RunDirectoryError, match=r"damaged .*stays whole in run\.sqlite"):
+            from_text(damaged, "runs/old")
+
+
 def test_charging_is_not_forgotten_after_a_pass() -> None:
     rig = started(heating(), "self-heating")
     rig.until(next_cycle)
