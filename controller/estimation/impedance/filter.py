@@ -725,10 +725,8 @@ def update_one(  # noqa: PLR0915 -- one reading, written out
         r1_Ohm += ka * off_V
         s.r1_Ohm = least_Ohm if r1_Ohm < least_Ohm else r1_Ohm
         ln_tau1 = s.ln_tau1 + kt * off_V
-        if ln_tau1 < s.low_t1:
-            ln_tau1 = s.low_t1
-        if ln_tau1 > s.high_t1:
-            ln_tau1 = s.high_t1
+        if ln_tau1 < s.low_t1 or ln_tau1 > s.high_t1:
+            ln_tau1 = min(max(ln_tau1, s.low_t1), s.high_t1)
         s.ln_tau1 = ln_tau1
         rr -= kr * cr
         p[16] = ra - kr * ca
@@ -901,7 +899,7 @@ def reopen_two(s: TwoPairs) -> None:
     s.rejected = 0
 
 
-def update_two(  # noqa: C901, PLR0915 -- one reading, written out
+def update_two(  # noqa: PLR0915 -- one reading, written out
     s: TwoPairs,
     dt_s: float,
     current_A: float,
@@ -1073,18 +1071,14 @@ def update_two(  # noqa: C901, PLR0915 -- one reading, written out
         r1_Ohm += ka * off_V
         s.r1_Ohm = least_Ohm if r1_Ohm < least_Ohm else r1_Ohm
         ln_tau1 = s.ln_tau1 + kt * off_V
-        if ln_tau1 < s.low_t1:
-            ln_tau1 = s.low_t1
-        if ln_tau1 > s.high_t1:
-            ln_tau1 = s.high_t1
+        if ln_tau1 < s.low_t1 or ln_tau1 > s.high_t1:
+            ln_tau1 = min(max(ln_tau1, s.low_t1), s.high_t1)
         s.ln_tau1 = ln_tau1
         r2_Ohm += kb * off_V
         s.r2_Ohm = least_Ohm if r2_Ohm < least_Ohm else r2_Ohm
         ln_tau2 = s.ln_tau2 + kz * off_V
-        if ln_tau2 < s.low_t2:
-            ln_tau2 = s.low_t2
-        if ln_tau2 > s.high_t2:
-            ln_tau2 = s.high_t2
+        if ln_tau2 < s.low_t2 or ln_tau2 > s.high_t2:
+            ln_tau2 = min(max(ln_tau2, s.low_t2), s.high_t2)
         s.ln_tau2 = ln_tau2
         rr -= kr * cr
         p[31] = ra - kr * ca
