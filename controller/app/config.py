@@ -271,9 +271,8 @@ def parse_run(
     except tomllib.TOMLDecodeError as error:
         raise refuse(where, "", f"not TOML: {error}") from None
     if raw.get("schema") != SCHEMA:
-        raise refuse(
-            where, "schema", f"is {raw.get('schema')!r}", f"this program reads schema = {SCHEMA}"
-        )
+        found = f"is {raw['schema']!r}" if "schema" in raw else "missing"
+        raise refuse(where, "schema", found, f"this program reads schema = {SCHEMA}")
     if cycles is not None:
         raw.setdefault("cycling", {})["cycles"] = cycles
     try:

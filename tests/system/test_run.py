@@ -240,6 +240,7 @@ BAD = {
     "too small an envelope": ("max_current_mA = 6.0", "max_current_mA = 4.0", "short-strip", "4"),
     "not TOML": ("schema = 1", "schema = = 1", "RUN.toml", "not TOML"),
     "another schema": ("schema = 1", "schema = 7", "schema", "schema = 1"),
+    "no schema": ("schema = 1", "", "schema: missing", "schema = 1"),
 }
 
 
