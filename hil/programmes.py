@@ -233,6 +233,24 @@ def programme(
     return plans
 
 
+TREATED_ONE_IN: Final = 6
+REFERENCE_ONE_IN: Final = 20
+
+
+def programme_of_a_run(cell: str, p: CellParameters, cycles: int) -> list[CyclePlan]:
+    """Return a programme with what a run puts in: a reference test, treatments, a control.
+
+    Every sixth cycle has a discharged rest, its control or a short strip, in turn; a reference
+    test comes after 20 base cycles.
+    """
+    kinds = (DISCHARGED_REST, CHARGED_REST, SHORT_STRIP)
+    treated = {
+        number: kinds[k % len(kinds)]
+        for k, number in enumerate(range(TREATED_ONE_IN, cycles, TREATED_ONE_IN))
+    }
+    return programme(cell, p, cycles, treated, reference_every=REFERENCE_ONE_IN)
+
+
 # What a programme is drawn from. Assumed.
 DRAWN_C: Final = (0.2, 1.0 / 3.0, 0.5)
 DRAWN_TAPER_SHARE: Final = 1.0 / 6.0  # of the charging current

@@ -38,7 +38,7 @@ from hil.draws import draw_cell, drawn_values
 from hil.lives import Life
 from hil.logger import Sampling
 from hil.port_lives import PortLife, Told
-from hil.programmes import BASE_C, largest_A, programme
+from hil.programmes import BASE_C, largest_A, programme, programme_of_a_run
 from hil.readings import GAIN_V_U, Reading, keithley_reading, specified_reading
 from hil.scoring import Scored, estimator_config, interval_score, score_life
 from tests.plants import equivalent_circuit, two_foils
@@ -55,7 +55,8 @@ OTHER_SAMPLING = Sampling(period_s=5.0)
 class Group:
     """Lives of one kind.
 
-    `plant` is ``own`` or a plant of the tests; `family` takes the place of the cell's own;
+    `plant` is ``own`` or a plant of the tests; `family` takes the place of the cell's own; `run`:
+    with the reference test, treatments and controls of a run, else base cycles only;
     `in_class`: inside what the estimator assumes, so that 93-97 % is asked of it.
     """
 
@@ -67,6 +68,7 @@ class Group:
     instrument: str = "specified"
     split: str = "drawn"
     side: str = "prior"
+    run: bool = False
     share: float = 1.0  # of the lives asked for
     cycle: int = BASE_CYCLE  # at which it is scored; earlier where cells do not live that long
 
@@ -78,6 +80,9 @@ GROUPS = (
     Group("anode-free NMC811, no side current", "anode-free", side="none", share=0.5),
     Group("anode-free LFP, split by the prior", "anode-free-lfp", split="prior"),
     Group("Li||NMC811, lithium in excess", "excess-lithium", split="loss prior", share=0.3),
+    Group("anode-free NMC811, as in a run", "anode-free", run=True, share=0.5),
+    Group("anode-free LFP, as in a run", "anode-free-lfp", run=True, share=0.5),
+    Group("Li||Cu, as in a run", "li-cu", run=True, share=0.5),
     Group("anode-free NMC811, emulated Keithley", "anode-free", in_class=False, instrument="keithley", share=0.3),
     Group("anode-free NMC811, ranges of the files", "anode-free", in_class=False, side="file", share=0.3),
     Group("anode-free NMC811, HCE", "anode-free", in_class=False, family="hce", share=0.3),
@@ -204,7 +209,8 @@ def lived(group: Group, seed: int) -> tuple[list[Scored], Reading, CellParameter
     """Live one life of a group."""
     own = group.plant == "own"
     p = cell_of(group, seed) if own else load_cell(group.cell).parameters(0)
-    plans = programme(group.cell, p, min(CYCLES, group.cycle))
+    planned = programme_of_a_run if group.run else programme
+    plans = planned(group.cell, p, min(CYCLES, group.cycle))
     reading = reading_of(group, seed, largest_A(plans))
     config = estimator_config(group.cell, p, gain_u=GAIN_U, offset_u_of_range=OFFSET_U_OF_RANGE)
     if own:

@@ -89,8 +89,9 @@ class CycleFigures:
     duration_s : float
     charging_s : float
         Time in which charge flowed in; NaN where not counted, as the next two.
-    spent_s : float
-        Time after a discharge had come to its lower cut-off, until the next charge.
+    spent_before_s, spent_s : float
+        Time after a discharge had come to its lower cut-off, until the next charge: before this
+        cycle's first charge, and all in all.
     high_s : float
         Time near the upper cut-off.
     mean_temperature_K : float
@@ -135,6 +136,7 @@ class CycleFigures:
     soft_short_evidence: str = ""
     duration_s: float = NAN
     charging_s: float = NAN
+    spent_before_s: float = NAN
     spent_s: float = NAN
     high_s: float = NAN
     mean_temperature_K: float = NAN

@@ -78,6 +78,11 @@ _NO_SIDE_PER_H: Final = 5e-7
 # the root of a cycle, and between formation and base cycling. Assumed, 2-10 %, 0.1-1 %, 5-30 %.
 SIDE_SCATTER: Final = 0.03
 SIDE_WALK: Final = 0.003
+REFERENCE_SCATTER: Final = 0.2
+# Without lithium on the anode no shuttle runs. Where an end may or may not have left some, a rest
+# beyond so many hours counts for half, give or take half: a wrong guess would pass for a change of
+# the shuttle. Assumed, 0.5-2.
+LONG_REST_H: Final = 1.0
 FORMATION_VARIATION: Final = 0.1
 _SIDE_WIDTH: Final = 0.45  # of each component; neighbours stand a factor of four apart
 # Prior of lithium lost per charge plated. Assumed: log-normal, CE 98 to 99.9 %.
@@ -221,6 +226,7 @@ class InventoryState:
     share_floor_u: float = 0.0
     starts_empty: int = 1  # the anode held no lithium at assembly
     anode_ends: int = 0
+    bare: float = 1.0  # chance that the anode held nothing when the last cycle ended
     # The charge that others are compared with, and the sums when it began.
     has_reference: int = 0
     odd_in_row: int = 0
@@ -305,6 +311,7 @@ def new_inventory(config: InventoryConfig) -> InventoryState:
         fresh_Ah=np.zeros(len(AGEING_H)),
         oxidation_h=np.zeros(_CLOCKS),
         reference_oxidation_h=np.zeros(_CLOCKS),
+        bare=0.0 if config.cell_format is CellFormat.EXCESS_LITHIUM else 1.0,
     )
 
 
@@ -397,7 +404,9 @@ def close_cycle(
     )
     # A charge that collapsed put nothing on the anode: it is as bare as it was.
     bare = anode or (collapsed and state.anode_ends > 0)
-    _count_time(state, config, figures, oxidation_s, bare=bare, charged=not collapsed)
+    chance = 1.0 if bare else _chance_of_bare(config, figures)
+    _count_time(state, config, figures, oxidation_s, bare=chance, charged=not (collapsed and bare))
+    state.bare = chance
     if bare:
         state.anode_ends += 1
     else:
@@ -441,14 +450,21 @@ def _count_time(
     figures: CycleFigures,
     oxidation_s: Sequence[float],
     *,
-    bare: bool,
+    bare: float,
     charged: bool,
 ) -> None:
-    """Count the hours in which a shuttle and oxidation ran; all of them where nothing is told."""
+    """Count the hours in which a shuttle and oxidation ran; all of them where nothing is told.
+
+    `bare` is the chance that the anode holds nothing now, `charged` whether it held anything.
+    """
     duration_h = _hours(figures.duration_s)
-    shuttle_h = duration_h
-    if bare and config.cell_format is not CellFormat.EXCESS_LITHIUM:
-        shuttle_h = duration_h - _hours(figures.spent_s) if charged else 0.0
+    before_h = _hours(figures.spent_before_s)
+    bare_h, bare_h2 = 0.0, 0.0
+    for chance, rest_h in ((state.bare, before_h), (bare, _hours(figures.spent_s) - before_h)):
+        mean_h, variance_h2 = _bare_hours(chance, rest_h)
+        bare_h += mean_h
+        bare_h2 += variance_h2
+    shuttle_h = duration_h - bare_h if charged else 0.0
     if len(oxidation_s) == _CLOCKS:
         oxidation_h = np.array([_hours(one_s) for one_s in oxidation_s])
     else:
@@ -467,15 +483,42 @@ def _count_time(
     if figures.kind is CycleKind.FORMATION:  # what both take is not known yet: each its own
         variance = (SIDE_SCATTER * took_Ah.sum(axis=1)[:, None]) ** 2 * parts
     else:
-        variance = (SIDE_SCATTER * both_Ah) ** 2 * parts
+        scatter = REFERENCE_SCATTER if figures.kind is CycleKind.REFERENCE else SIDE_SCATTER
+        variance = (scatter * both_Ah) ** 2 * parts
     for k, (rate, taken) in enumerate(((_S, _TAKEN_S), (_O, _TAKEN_O))):
         ran_h = hours[:, k]
         state.mean[:, taken] += ran_h * state.mean[:, rate]
         state.cov[:, taken, :] += ran_h[:, None] * state.cov[:, rate, :]
         state.cov[:, :, taken] += ran_h[:, None] * state.cov[:, :, rate]
         state.cov[:, taken, taken] += variance[:, k]
+        if rate == _S:
+            state.cov[:, taken, taken] += bare_h2 * state.mean[:, rate] ** 2
         walks = ran_h > 0.0
         state.cov[walks, rate, rate] += (SIDE_WALK * both_Ah / ran_h[walks]) ** 2 * parts[walks, k]
+
+
+def _bare_hours(chance: float, rest_h: float) -> tuple[float, float]:
+    """Return mean and variance of the hours of a rest in which the anode held nothing."""
+    if chance == 1.0:
+        return rest_h, 0.0
+    long_h = max(rest_h - LONG_REST_H, 0.0)
+    short_h = rest_h - long_h
+    return (
+        chance * short_h + 0.5 * long_h,
+        chance * (1.0 - chance) * short_h**2 + 0.25 * long_h**2,
+    )
+
+
+def _chance_of_bare(config: InventoryConfig, figures: CycleFigures) -> float:
+    """Return the chance that a discharge left nothing on the anode."""
+    probability = figures.discharge_end_probability
+    if config.cell_format is CellFormat.EXCESS_LITHIUM:
+        return 0.0
+    if figures.discharge_end is DischargeEnd.ANODE:
+        return probability
+    if figures.discharge_end is DischargeEnd.UNKNOWN or not math.isfinite(probability):
+        return 0.5
+    return 0.0 if probability >= ANODE_CERTAIN else 1.0 - probability
 
 
 def _comparable(config: InventoryConfig, figures: CycleFigures) -> bool:

@@ -468,6 +468,7 @@ def close_cycle(
         u_resistance_Ohm=s.resistance_u_Ohm,
         duration_s=s.duration_s,
         charging_s=s.charging_s,
+        spent_before_s=s.spent_before_s,
         spent_s=s.spent_s,
         high_s=s.high_s,
         mean_temperature_K=(s.temperature_K_s / s.temperature_s if s.temperature_s > 0.0 else NAN),

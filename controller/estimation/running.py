@@ -197,6 +197,7 @@ class Running:
         "skipped_t_s",
         "slope_A_per_s",
         "spent",
+        "spent_before_s",
         "spent_s",
         "steps",
         "steps_found",
@@ -238,6 +239,7 @@ class Running:
     duration_s: float
     charging_s: float
     spent: int  # the discharge is at its cut-off, or was and no charge has followed
+    spent_before_s: float  # how long, before this cycle's first charge; all in all
     spent_s: float
     high_s: float  # near the upper cut-off
     oxidation_s: list[float]  # as at the upper cut-off, by slope
@@ -543,8 +545,11 @@ def count_time(
 ) -> None:
     """Count the time of charging, after a discharge's end, and near the upper cut-off. Kernel."""
     if kind > HOLD_0A and charge_As > 0.0:
+        if s.spent == 1:
+            s.spent = 0
+            if s.charging_s == 0.0:
+                s.spent_before_s = s.spent_s
         s.charging_s += dt_s
-        s.spent = 0
     if s.spent == 1:
         s.spent_s += dt_s
     elif kind == DISCHARGE and (
@@ -684,6 +689,7 @@ def new_cycle(s: Running) -> None:
     s.timing_As2 = 0.0
     s.duration_s = 0.0
     s.charging_s = 0.0
+    s.spent_before_s = 0.0
     s.spent_s = 0.0
     s.high_s = 0.0
     for k in range(OXIDATION_CLOCKS):

@@ -119,6 +119,26 @@ def test_oxidation_alone_is_not_called_lithium_lost() -> None:
 
 
 @needs_numba
+def test_hours_on_a_bare_anode_are_told() -> None:
+    p = load_cell("anode-free-lfp").parameters(0)
+    config = estimator_config("anode-free-lfp", p, **ERRORS)
+    rows = score_life(read(p), config, programme("anode-free-lfp", p, 5, {4: DISCHARGED_REST}))
+    assert rows[3].figures.spent_before_s == pytest.approx(4 * 3600.0, rel=0.01)
+    assert rows[3].figures.spent_s == pytest.approx(4 * 3600.0 + 600.0, rel=0.02)
+    assert rows[4].figures.spent_before_s == 0.0
+
+
+@needs_numba
+def test_a_shuttle_that_discharged_rests_interrupt_is_not_lithium_lost() -> None:
+    """This cell's lithium comes back in them, so that the next discharge ends at the cathode."""
+    group = next(one for one in GROUPS if one.name == "anode-free NMC811, as in a run")
+    lost = next(one for one in scores(group, 399324689)[0] if one.quantity == "lithium lost")
+    assert lost.label == Label.MEASURED.value
+    assert lost.low < lost.truth < lost.high
+    assert lost.value == pytest.approx(lost.truth, rel=0.05)
+
+
+@needs_numba
 @pytest.mark.parametrize("kept", ["inactive_per_stripped", "sei_per_plated"])
 def test_all_sei_and_all_inactive_lie_inside_the_split(kept: str) -> None:
     p = load_cell("anode-free-lfp").parameters(0)

@@ -298,6 +298,60 @@ def test_oxidation_is_found_by_whichever_clock_it_keeps(clock: int) -> None:
     assert last.lost.low_Ah < 800 * UAH < last.lost.high_Ah
 
 
+def rested(
+    end: DischargeEnd, *, shuttle_A: float, runs: bool, after_rest: DischargeEnd
+) -> tuple[InventoryState, Inventory]:
+    """Live 25 cycles of 6 h with a shuttle and 20 uAh of lithium lost each; every fourth begins
+    with 4 h at the discharged end, in which the shuttle runs or, on a bare anode, does not.
+    """
+    state = new_inventory(CONFIG)
+    missing_Ah = took_Ah = 0.0
+    for cycle in range(1, 26):
+        rest_h = 4.0 if cycle % 4 == 0 else 0.0
+        charging_h, high_s = 3.0 - 0.02 * cycle, 3600.0 * (1.0 + 0.5 * (cycle % 3))
+        before_Ah = shuttle_A * rest_h * runs
+        charge_Ah = NOMINAL_AH + took_Ah + before_Ah - missing_Ah + shuttle_A * charging_h
+        side_Ah = before_Ah + 6.0 * shuttle_A
+        one = figures(
+            cycle,
+            charge_Ah,
+            -20 * UAH - side_Ah,
+            duration_s=(rest_h + 6.0) * 3600.0,
+            charging_s=charging_h * 3600.0,
+            spent_before_s=rest_h * 3600.0,
+            spent_s=rest_h * 3600.0,
+            high_s=high_s,
+            discharge_end=after_rest if rest_h else end,
+        )
+        inventory = close_cycle(state, CONFIG, one, oxidation_s=(high_s, high_s))
+        took_Ah += side_Ah
+        missing_Ah += 20 * UAH + side_Ah
+    return state, inventory
+
+
+def test_no_shuttle_runs_in_a_rest_on_a_bare_anode() -> None:
+    """Its hours, counted in where lithium came back, would pass for oxidation and lithium lost."""
+    state, last = rested(
+        DischargeEnd.ANODE,
+        shuttle_A=2e-3 * NOMINAL_AH,
+        runs=False,
+        after_rest=DischargeEnd.CATHODE,
+    )
+    assert state.shuttle_h == pytest.approx(25 * 6.0)
+    assert last.lost.low_Ah < 500 * UAH < last.lost.high_Ah
+    assert last.lost.high_Ah - last.lost.low_Ah < 120 * UAH
+
+
+@pytest.mark.parametrize("runs", [False, True])
+def test_a_long_rest_after_another_end_is_doubtful(runs: bool) -> None:
+    shuttle_A = 2e-3 * NOMINAL_AH
+    cathode = DischargeEnd.CATHODE
+    state, last = rested(cathode, shuttle_A=shuttle_A, runs=runs, after_rest=cathode)
+    took_Ah = shuttle_A * (25 * 6.0 + 6 * 4.0 * runs)
+    assert 25 * 6.0 < state.shuttle_h < 25 * 6.0 + 6 * 4.0
+    assert last.side.low_Ah < took_Ah < last.side.high_Ah
+
+
 def strip_of_bare_copper(capacity_F: float, every_s: float) -> CopperCharge:
     """Return what is told of a strip at 1 mA: at 0.1 V, then copper goes to 1 V."""
     ending = new_ending(-1.0, NOMINAL_AH)
