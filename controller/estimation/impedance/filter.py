@@ -114,10 +114,10 @@ EARLY_KEPT: Final = 0.9
 BEND_WIDENS: Final = 3.0
 # From so many standard errors on the first reading is lower. Where the second is lower than the
 # third by less than this share of that, what is missing at the first is over by the second (a time
-# constant of about one interval): how much came before the first nobody knows. Assumed, 3-5;
-# 0.33-0.5.
-BENT_FROM: Final = 4.0
-BENT_STILL: Final = 0.4
+# constant of one interval or less): how much came before the first nobody knows. Assumed, 2.5-5;
+# 0.2-0.5.
+BENT_FROM: Final = 3.0
+BENT_STILL: Final = 0.33
 _EVEN: Final = 0.28867513459481287  # standard deviation of even chances over 1
 _TINY: Final = 1e-300
 _MOST2: Final = 1e18  # square of a current or voltage that is none (A2, V2)
