@@ -270,7 +270,7 @@ def test_one_pair_knows_that_it_does_not_fit_a_cell_of_many() -> None:
     ten = answer_after(s, 10.0)
     assert abs(ten.value_Ohm - true_Ohm) <= 1.96 * ten.u_Ohm
     u_by_the_parts_Ohm = circuit(s).u_r1_Ohm
-    s.ahead_off = [0.0] * 8  # as if nothing had run ahead
+    s.ahead_off = [0.0] * len(s.ahead_off)  # as if nothing had run ahead
     assert abs(ten.value_Ohm - true_Ohm) > 1.96 * answer_after(s, 10.0).u_Ohm
     assert circuit(s).u_r1_Ohm < u_by_the_parts_Ohm
 
@@ -279,25 +279,25 @@ def test_where_the_circuit_fits_running_ahead_adds_next_to_nothing() -> None:
     s = new()
     fed(s, rows(6000))
     ten = answer_after(s, 10.0)
-    s.ahead_off = [0.0] * 8
+    s.ahead_off = [0.0] * len(s.ahead_off)
     assert ten.u_Ohm <= 1.5 * answer_after(s, 10.0).u_Ohm
 
 
 def test_what_a_copy_is_off_by_counts_only_beyond_chance() -> None:
     s = new()
     for off_Ohm in (0.5, -0.5) * 10:
-        f.note_off(s, 4, off_Ohm)
+        f.note_off(s, 4, off_Ohm, f.AHEAD_KEPT, 1.0)
     assert (
         answer_after(s, 10.0).u_Ohm != answer_after(s, 10.0).u_Ohm
     )  # not centred: nothing is said
     fed(s, rows(900))
-    s.ahead_off = [0.0] * 8
+    s.ahead_off = [0.0] * len(s.ahead_off)
     plain = answer_after(s, 10.0)
     for off_Ohm in (0.5, -0.5) * 10:
-        f.note_off(s, 4, off_Ohm)
+        f.note_off(s, 4, off_Ohm, f.AHEAD_KEPT, 1.0)
     assert answer_after(s, 10.0).u_Ohm == pytest.approx(plain.u_Ohm)
     for _ in range(30):
-        f.note_off(s, 4, 0.5)
+        f.note_off(s, 4, 0.5, f.AHEAD_KEPT, 1.0)
     assert answer_after(s, 10.0).u_Ohm == pytest.approx(math.hypot(plain.u_Ohm, 0.5), rel=0.01)
     assert answer_after(s, 10.0).value_Ohm == plain.value_Ohm
 
@@ -306,7 +306,7 @@ def test_the_first_edges_in_which_all_is_learnt_are_not_held_against_the_copy() 
     s = new()
     # Blocks 1 to 5 begin with an edge: the first gives the scale, the next three are left out.
     fed(s, rows(5 * 60))
-    assert s.ahead_off == [0.0] * 8
+    assert not any(s.ahead_off)
     fed(s, rows(6 * 60)[5 * 60 :])
     assert s.ahead_off[0] == s.ahead_off[4] == 1.0
     assert 9.0 <= s.last_off_s <= 11.0
@@ -345,3 +345,109 @@ def test_the_copy_comes_to_where_one_carried_at_each_reading_comes(
     if isinstance(s, TwoPairs):
         assert s.ahead_v2_V == pytest.approx(parts[1][0], rel=1e-10)
     assert s.last_off_s == pytest.approx(sum(dts_s[edge : edge + f.AHEAD_READINGS]))
+
+
+def two_arcs(fast: tuple[float, float], slow: tuple[float, float], noise_V: float) -> list[Row]:
+    """Readings of 10 Ohm and two pairs (s, Ohm), one more than the filter has; 1 s apart."""
+    normal = np.random.default_rng(1).standard_normal(3000).tolist()
+    found, pairs_V = [], [0.0, 0.0]
+    for index, noise in enumerate(normal):
+        current_A = (0.0, 1e-3, -1e-3, 0.0, -2e-3)[(index // 60) % 5]
+        for k, (tau_s, r_Ohm) in enumerate((fast, slow)):
+            pairs_V[k] += (r_Ohm * current_A - pairs_V[k]) * -math.expm1(-1.0 / tau_s)
+        voltage_V = 3.7 + R0_OHM * current_A + sum(pairs_V) + noise_V * noise
+        found.append((1.0, current_A, voltage_V, NEW_SET_POINT if index % 60 == 0 else 0))
+    return found
+
+
+def without_running_ahead(s: OnePair) -> f.Circuit:
+    s.ahead_off = [0.0] * len(s.ahead_off)
+    return circuit(s)
+
+
+@pytest.mark.parametrize("tau_s", [0.3, 0.5, 0.7])
+def test_a_process_as_fast_as_the_readings_takes_r0_back_and_leaves_the_rest(tau_s: float) -> None:
+    s = new()
+    fed(s, two_arcs((tau_s, 4.0), (8.0, 6.0), 1e-5))
+    found = circuit(s)
+    assert found.r0_Ohm > 1.15 * R0_OHM
+    assert not found.identifiable & f.R0
+    assert found.identifiable & (f.R1 | f.SUM) == f.R1 | f.SUM
+    assert without_running_ahead(s).identifiable & f.R0  # and 8 to 39 of its u off
+
+
+def test_a_process_that_noise_hides_is_in_r0_and_nothing_says_so() -> None:
+    s = new()
+    fed(s, two_arcs((0.1, 4.0), (8.0, 6.0), NOISE_V))
+    found = circuit(s)
+    assert found.identifiable & f.R0
+    assert found.r0_Ohm == pytest.approx(R0_OHM + 4.0, rel=0.02)
+
+
+def test_r0_is_widened_by_a_process_that_one_pair_follows_in_part() -> None:
+    s = new()
+    fed(s, two_arcs((4.0, 6.0), (8.0, 6.0), 1e-5))
+    found, plain = circuit(s), without_running_ahead(s)
+    assert found.identifiable & plain.identifiable & f.R0
+    off_Ohm = abs(found.r0_Ohm - R0_OHM)
+    assert off_Ohm <= 1.96 * found.u_r0_Ohm
+    assert off_Ohm > 1.96 * plain.u_r0_Ohm
+
+
+def test_where_the_circuit_fits_r0_is_widened_by_next_to_nothing() -> None:
+    s = new()
+    fed(s, rows(6000))
+    found = circuit(s)
+    assert found.identifiable & f.R0
+    assert found.u_r0_Ohm <= 1.3 * without_running_ahead(s).u_r0_Ohm
+
+
+def noted(s: OnePair, offs_Ohm: tuple[float, float, float], *, known_Ohm2: float = 0.0) -> None:
+    s.ahead_first_Ohm, s.ahead_second_Ohm, third_Ohm = offs_Ohm
+    s.ahead_known_Ohm2, s.ahead_share = known_Ohm2, 1.0
+    f.note_early(s, third_Ohm)
+
+
+def test_what_two_readings_share_counts_beyond_what_was_known() -> None:
+    s = new()
+    fed(s, rows(900))
+    plain_Ohm = without_running_ahead(s).u_r0_Ohm
+    for k in range(30):  # the level is off by 0.3 Ohm, either way
+        noted(s, (0.3, 0.3, 0.3) if k % 2 else (-0.3, -0.3, -0.3))
+    assert circuit(s).u_r0_Ohm == pytest.approx(math.hypot(plain_Ohm, 0.3), rel=1e-3)
+    assert without_running_ahead(s).u_r0_Ohm == plain_Ohm
+    for k in range(30):  # as before, and the filter had said so
+        noted(s, (0.3, 0.3, 0.3) if k % 2 else (-0.3, -0.3, -0.3), known_Ohm2=0.09)
+    assert circuit(s).u_r0_Ohm == pytest.approx(plain_Ohm)
+
+
+def test_a_first_reading_lower_than_the_second_widens_r0_or_refuses_it() -> None:
+    s = new()
+    fed(s, rows(900))
+    plain_Ohm = without_running_ahead(s).u_r0_Ohm
+    for _ in range(30):  # the fall goes on: a process that more than one reading follows
+        noted(s, (-0.2, 0.0, 0.15))
+    assert circuit(s).u_r0_Ohm == pytest.approx(math.hypot(plain_Ohm, f.BEND_WIDENS * 0.2))
+    assert circuit(s).identifiable & f.R0
+    without_running_ahead(s)
+    for _ in range(30):  # it is over by the second
+        noted(s, (-0.2, 0.0, 0.02))
+    assert not circuit(s).identifiable & f.R0
+    without_running_ahead(s)
+    for _ in range(30):  # higher than the second: no process of a cell does that
+        noted(s, (0.2, 0.0, 0.0))
+    assert circuit(s).u_r0_Ohm == pytest.approx(plain_Ohm)
+    assert circuit(s).identifiable & f.R0
+
+
+def test_an_edge_at_which_the_filter_had_opened_up_hardly_counts() -> None:
+    s = new()
+    fed(s, rows(900))
+    s.ahead_change_A = 1e-3
+    s.off_V, s.misfit = 2e-3, 4.0  # its variance was (1 mV)2, a hundred times the noise's
+    f.begin_early(s, 2.0)
+    assert s.ahead_share == pytest.approx(0.01)
+    assert s.ahead_known_Ohm2 == pytest.approx(0.99)
+    s.off_V = s.misfit = 0.0
+    f.begin_early(s, 0.0)
+    assert (s.ahead_share, s.ahead_known_Ohm2) == (1.0, 0.0)

@@ -97,13 +97,27 @@ EDGE_READINGS: Final = 10
 EXPLAINED_BELOW: Final = 2.96
 MISFIT_MOST: Final = 1e4
 FIT_SHARE: Final = 0.2
-# A copy runs ahead after an edge and is held against its first reading and the last of these. Share
-# of what was before in the mean over edges; so many edges are left out, in which all is learnt, and
-# so many have to count. Assumed: 0.7-0.9; 1-5; 2-4.
+# A copy runs ahead after an edge and is held against its first readings and the last of these.
+# Share of what was before in the mean over edges; so many edges are left out, in which all is
+# learnt, and so many have to count. Assumed: 0.7-0.9; 1-5; 2-4.
 AHEAD_READINGS: Final = 10
 AHEAD_KEPT: Final = 0.8
 AHEAD_FROM: Final = 3
 AHEAD_LEAST: Final = 2.0
+# The first readings say what R0 is worth. Share of what was before in their means over edges: more,
+# as what they look for is smaller. Assumed, 0.8-0.95.
+EARLY_READINGS: Final = 3
+EARLY_KEPT: Final = 0.9
+# A fast process that the pairs leave out makes R0 wrong by a multiple of what the first reading is
+# lower than the second: by 4 or more where it is left out whole, by less where a pair follows a
+# part of it. Assumed, 2-4.
+BEND_WIDENS: Final = 3.0
+# From so many standard errors on the first reading is lower. Where the second is lower than the
+# third by less than this share of that, what is missing at the first is over by the second (a time
+# constant of one interval or less): how much came before the first nobody knows. Assumed, 2.5-5;
+# 0.2-0.5.
+BENT_FROM: Final = 3.0
+BENT_STILL: Final = 0.33
 _EVEN: Final = 0.28867513459481287  # standard deviation of even chances over 1
 _TINY: Final = 1e-300
 _MOST2: Final = 1e18  # square of a current or voltage that is none (A2, V2)
@@ -113,9 +127,11 @@ _TWO: Final = 9
 # Places of the variances in the packed triangle.
 _UU, _VV, _GG, _RR, _AA, _TT = 0, 6, 11, 15, 18, 20
 _2UU, _2VV, _2WW, _2GG, _2RR, _2AA, _2TT, _2BB, _2ZZ = 0, 9, 17, 24, 30, 35, 39, 42, 44
-# Places in `ahead_off`, of what a copy was off by at its first and its last reading (Ohm), over
-# edges: weight, sum, sum of squares, sum of squared weights.
-_FIRST, _LAST = 0, 4
+# Places in `ahead_off`, each with weight, sum, sum of squares, sum of squared weights over edges of
+# what a copy was off by: at its first and its last reading (Ohm), the product of the first two less
+# what the filter knew of (Ohm2), first less second, second less third.
+_FIRST, _LAST, _COMMON, _BEND, _NEXT = 0, 4, 8, 12, 16
+_OFF_NUMBERS: Final = 20
 # Places of the parameters after the states.
 _G, _R0, _R1, _T1, _R2, _T2 = range(6)
 SECONDS_PER_HOUR: Final = 3600.0
@@ -159,12 +175,16 @@ class OnePair:
         "ahead_V",
         "ahead_change_A",
         "ahead_edges",
+        "ahead_first_Ohm",
+        "ahead_known_Ohm2",
         "ahead_n",
         "ahead_off",
         "ahead_r0_Ohm",
         "ahead_r1_Ohm",
         "ahead_rate1_per_s",
         "ahead_s",
+        "ahead_second_Ohm",
+        "ahead_share",
         "ahead_slope",
         "ahead_v1_V",
         "centred",
@@ -212,12 +232,16 @@ class OnePair:
     ahead_V: float
     ahead_change_A: float
     ahead_edges: int
+    ahead_first_Ohm: float
+    ahead_known_Ohm2: float
     ahead_n: int
     ahead_off: list[float]
     ahead_r0_Ohm: float
     ahead_r1_Ohm: float
     ahead_rate1_per_s: float
     ahead_s: float
+    ahead_second_Ohm: float
+    ahead_share: float
     ahead_slope: float
     ahead_v1_V: float
     centred: int
@@ -295,7 +319,7 @@ class OnePair:
         self.high_t1 = self.ln_tau1 + WITHIN_SD * wander.ln_tau_sd
         self.p = [0.0] * 21
         self.work = [0.0] * 21
-        self.ahead_off = [0.0] * 8
+        self.ahead_off = [0.0] * _OFF_NUMBERS
         self.p[_UU] = self.p[_VV] = self.r_V2
         self.p[_GG] = slope * slope
         self.p[_RR] = self.most_Ohm2
@@ -311,6 +335,8 @@ class TwoPairs:
         "ahead_V",
         "ahead_change_A",
         "ahead_edges",
+        "ahead_first_Ohm",
+        "ahead_known_Ohm2",
         "ahead_n",
         "ahead_off",
         "ahead_r0_Ohm",
@@ -319,6 +345,8 @@ class TwoPairs:
         "ahead_rate1_per_s",
         "ahead_rate2_per_s",
         "ahead_s",
+        "ahead_second_Ohm",
+        "ahead_share",
         "ahead_slope",
         "ahead_v1_V",
         "ahead_v2_V",
@@ -372,6 +400,8 @@ class TwoPairs:
     ahead_V: float
     ahead_change_A: float
     ahead_edges: int
+    ahead_first_Ohm: float
+    ahead_known_Ohm2: float
     ahead_n: int
     ahead_off: list[float]
     ahead_r0_Ohm: float
@@ -380,6 +410,8 @@ class TwoPairs:
     ahead_rate1_per_s: float
     ahead_rate2_per_s: float
     ahead_s: float
+    ahead_second_Ohm: float
+    ahead_share: float
     ahead_slope: float
     ahead_v1_V: float
     ahead_v2_V: float
@@ -468,7 +500,7 @@ class TwoPairs:
         self.high_t2 = self.ln_tau2 + WITHIN_SD * wander.ln_tau_sd
         self.p = [0.0] * 45
         self.work = [0.0] * 45
-        self.ahead_off = [0.0] * 8
+        self.ahead_off = [0.0] * _OFF_NUMBERS
         self.p[_2UU] = self.p[_2VV] = self.p[_2WW] = self.r_V2
         self.p[_2GG] = slope * slope
         self.p[_2RR] = self.most_Ohm2
@@ -591,7 +623,7 @@ def after_edge_one(
         if through_A != s.ahead_A:
             carry_ahead(s, now_s - dt_s)
             s.ahead_A = through_A
-        if s.ahead_n == 0 or s.ahead_n == AHEAD_READINGS - 1:
+        if s.ahead_n == 0 or s.ahead_n >= AHEAD_READINGS - EARLY_READINGS:
             carry_ahead(s, now_s)
             compare_ahead(s, s.ahead_v1_V, current_A, voltage_V)
     judge_edge(s, _ONE)
@@ -876,7 +908,7 @@ def after_edge_two(
             carry_second(s, now_s - dt_s)
             carry_ahead(s, now_s - dt_s)
             s.ahead_A = through_A
-        if s.ahead_n == 0 or s.ahead_n == AHEAD_READINGS - 1:
+        if s.ahead_n == 0 or s.ahead_n >= AHEAD_READINGS - EARLY_READINGS:
             carry_second(s, now_s)
             carry_ahead(s, now_s)
             compare_ahead(s, s.ahead_v1_V + s.ahead_v2_V, current_A, voltage_V)
@@ -1148,23 +1180,58 @@ def carry_ahead(s: OnePair | TwoPairs, to_s: float) -> None:
 def compare_ahead(
     s: OnePair | TwoPairs, pairs_V: float, current_A: float, voltage_V: float
 ) -> None:
-    """Note what the copy is off by, at its first reading and at its last. Kernel."""
+    """Note what the copy is off by, at its first readings and at its last. Kernel."""
     foretold_V = s.ahead_V + pairs_V + s.ahead_r0_Ohm * current_A
     off_Ohm = safe_divide(voltage_V - foretold_V, s.ahead_change_A)
     off_Ohm = min(max(off_Ohm, -s.middle_Ohm), s.middle_Ohm)
-    if s.ahead_n > 0:
-        note_off(s, _FIRST, off_Ohm)
+    if s.ahead_n == AHEAD_READINGS - 1:
+        note_off(s, _FIRST, off_Ohm, AHEAD_KEPT, 1.0)
+        begin_early(s, off_Ohm)
+    elif s.ahead_n == AHEAD_READINGS - 2:
+        s.ahead_second_Ohm = off_Ohm
+    elif s.ahead_n > 0:
+        note_early(s, off_Ohm)
     else:
-        note_off(s, _LAST, off_Ohm)
+        note_off(s, _LAST, off_Ohm, AHEAD_KEPT, 1.0)
         s.last_off_s = s.ahead_s
 
 
-def note_off(s: OnePair | TwoPairs, at: int, off_Ohm: float) -> None:
+def begin_early(s: OnePair | TwoPairs, off_Ohm: float) -> None:
+    """Note the copy's first reading, and what of its variance was known and what is noise. Kernel.
+
+    The copy has just left the filter: that variance is the filter's own of this reading.
+    """
+    s.ahead_first_Ohm = off_Ohm
+    variance_V2 = safe_divide(s.off_V * s.off_V, s.misfit)
+    if not variance_V2 > s.r_V2:
+        variance_V2 = s.r_V2
+    s.ahead_share = safe_divide(s.r_V2, variance_V2)
+    most_Ohm2 = s.middle_Ohm * s.middle_Ohm
+    known_Ohm2 = safe_divide(variance_V2 - s.r_V2, s.ahead_change_A * s.ahead_change_A)
+    s.ahead_known_Ohm2 = known_Ohm2 if known_Ohm2 < most_Ohm2 else most_Ohm2
+
+
+def note_early(s: OnePair | TwoPairs, third_Ohm: float) -> None:
+    """Take the first three readings of an edge into the sums over edges. Kernel.
+
+    The noise of two readings is not the same, so their product shows what they share. An edge at
+    which the filter had just opened up says little: it counts by the share of noise, squared.
+    """
+    first_Ohm = s.ahead_first_Ohm
+    second_Ohm = s.ahead_second_Ohm
+    weight = s.ahead_share * s.ahead_share
+    excess_Ohm2 = first_Ohm * second_Ohm - s.ahead_known_Ohm2
+    note_off(s, _COMMON, excess_Ohm2, EARLY_KEPT, weight)
+    note_off(s, _BEND, first_Ohm - second_Ohm, EARLY_KEPT, weight)
+    note_off(s, _NEXT, second_Ohm - third_Ohm, EARLY_KEPT, weight)
+
+
+def note_off(s: OnePair | TwoPairs, at: int, off: float, keep: float, weight: float) -> None:
     """Take one edge into the sums that begin there. Kernel."""
-    s.ahead_off[at] = AHEAD_KEPT * s.ahead_off[at] + 1.0
-    s.ahead_off[at + 1] = AHEAD_KEPT * s.ahead_off[at + 1] + off_Ohm
-    s.ahead_off[at + 2] = AHEAD_KEPT * s.ahead_off[at + 2] + off_Ohm * off_Ohm
-    s.ahead_off[at + 3] = AHEAD_KEPT * AHEAD_KEPT * s.ahead_off[at + 3] + 1.0
+    s.ahead_off[at] = keep * s.ahead_off[at] + weight
+    s.ahead_off[at + 1] = keep * s.ahead_off[at + 1] + weight * off
+    s.ahead_off[at + 2] = keep * s.ahead_off[at + 2] + weight * off * off
+    s.ahead_off[at + 3] = keep * keep * s.ahead_off[at + 3] + weight * weight
 
 
 def judge_edge(s: OnePair | TwoPairs, size: int) -> None:
@@ -1292,7 +1359,7 @@ class Answer(NamedTuple):
 def circuit(s: OnePair | TwoPairs) -> Circuit:
     """Return resistances and time constants, and which of them the readings told. Per event."""
     off_Ohm = max(_unexplained_Ohm(s, _FIRST), _unexplained_Ohm(s, _LAST))
-    r0 = math.hypot(_u(s, {_R0: 1.0}), _unexplained_Ohm(s, _FIRST))
+    r0 = math.hypot(_u(s, {_R0: 1.0}), _common_Ohm(s), BEND_WIDENS * _bend_Ohm(s))
     r1, tau1 = math.hypot(_u(s, {_R1: 1.0}), off_Ohm), _u(s, {_T1: 1.0})
     both = math.hypot(_u(s, {_R0: 1.0, _R1: 1.0}), off_Ohm)
     r2_Ohm = r2 = tau2_s = tau2 = math.nan
@@ -1335,6 +1402,8 @@ def _not_told(s: OnePair | TwoPairs, u_r1_Ohm: float, tau2_s: float, u_r2_Ohm: f
     bits = 0
     if s.edge_dt_s > SPLIT_WITHIN * tau1_s or s.r1_Ohm < THERE_FROM * u_r1_Ohm:
         bits |= R0 | R1 | TAU1
+    if _too_fast(s):
+        bits |= R0
     if HELD_FOR * tau1_s > held_s:
         bits |= R1 | TAU1 | SUM
     if isinstance(s, TwoPairs):
@@ -1368,20 +1437,45 @@ def answer_after(s: OnePair | TwoPairs, since_s: float) -> Answer:
     return Answer(value_Ohm, math.hypot(u_Ohm, _off_after(s, since_s)))
 
 
-def _unexplained_Ohm(s: OnePair | TwoPairs, at: int) -> float:
-    """Return what the copies were off by on average, less what chance may have made of it."""
+def _mean(s: OnePair | TwoPairs, at: int) -> tuple[float, float]:
+    """Return the mean over edges of what begins there, and its standard error; 0 while too few."""
     weight, total, squares, weights2 = s.ahead_off[at : at + 4]
     edges = safe_divide(weight * weight, weights2)
     if not edges >= AHEAD_LEAST:
-        return 0.0
-    mean_Ohm = total / weight
-    spread_Ohm2 = max(squares / weight - mean_Ohm * mean_Ohm, 0.0)
-    return math.sqrt(max(mean_Ohm * mean_Ohm - spread_Ohm2 / (edges - 1.0), 0.0))
+        return 0.0, 0.0
+    mean = total / weight
+    return mean, math.sqrt(max(squares / weight - mean * mean, 0.0) / (edges - 1.0))
+
+
+def _unexplained_Ohm(s: OnePair | TwoPairs, at: int) -> float:
+    """Return what the copies were off by on average, less what chance may have made of it."""
+    mean_Ohm, error_Ohm = _mean(s, at)
+    return math.sqrt(max(mean_Ohm * mean_Ohm - error_Ohm * error_Ohm, 0.0))
+
+
+def _common_Ohm(s: OnePair | TwoPairs) -> float:
+    """Return what first and second reading were off by together, beyond knowledge and chance."""
+    mean_Ohm2, error_Ohm2 = _mean(s, _COMMON)
+    return math.sqrt(max(mean_Ohm2 - error_Ohm2, 0.0))
+
+
+def _bend_Ohm(s: OnePair | TwoPairs) -> float:
+    """Return by how much the first reading was lower than the second, beyond chance."""
+    mean_Ohm, error_Ohm = _mean(s, _BEND)
+    return max(-mean_Ohm - error_Ohm, 0.0)
+
+
+def _too_fast(s: OnePair | TwoPairs) -> bool:
+    """Return whether a process shows at the first reading that is over by the second."""
+    mean_Ohm, error_Ohm = _mean(s, _BEND)
+    next_Ohm, _ = _mean(s, _NEXT)
+    return mean_Ohm < -BENT_FROM * error_Ohm and next_Ohm > BENT_STILL * mean_Ohm
 
 
 def _off_after(s: OnePair | TwoPairs, since_s: float) -> float:
     """Return the same some time after an edge: between first and last reading along log t."""
-    first_Ohm, last_Ohm = _unexplained_Ohm(s, _FIRST), _unexplained_Ohm(s, _LAST)
+    first_Ohm = max(_unexplained_Ohm(s, _FIRST), _common_Ohm(s))
+    last_Ohm = _unexplained_Ohm(s, _LAST)
     if not 0.0 < s.edge_dt_s < s.last_off_s:
         return max(first_Ohm, last_Ohm)
     way = math.log(since_s / s.edge_dt_s) / math.log(s.last_off_s / s.edge_dt_s)
