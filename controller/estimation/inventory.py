@@ -78,12 +78,17 @@ _NO_SIDE_PER_H: Final = 5e-7
 # the root of a cycle, and between formation and base cycling. Assumed, 2-10 %, 0.1-1 %, 5-30 %.
 SIDE_SCATTER: Final = 0.03
 SIDE_WALK: Final = 0.003
+FORMATION_VARIATION: Final = 0.1
+# The same in a reference test: at C/20 the clocks of oxidation are far from their usual. Assumed,
+# 10-30 %.
 REFERENCE_SCATTER: Final = 0.2
 # Without lithium on the anode no shuttle runs. Where an end may or may not have left some, a rest
 # beyond so many hours counts for half, give or take half: a wrong guess would pass for a change of
 # the shuttle. Assumed, 0.5-2.
 LONG_REST_H: Final = 1.0
-FORMATION_VARIATION: Final = 0.1
+# Lithium lost that comes out above all that is missing by so many standard uncertainties: the side
+# currents are none that is believed in, and no figure stands on them. Assumed, 2-5.
+IMPOSSIBLE_AT_U: Final = 3.0
 _SIDE_WIDTH: Final = 0.45  # of each component; neighbours stand a factor of four apart
 # Prior of lithium lost per charge plated. Assumed: log-normal, CE 98 to 99.9 %.
 LOSS_MEDIAN: Final = 0.004
@@ -800,6 +805,8 @@ def _lost(state: InventoryState, config: InventoryConfig, *, anode: bool) -> Qua
         return _bound(state)
     mixture = _lost_mixture(state, config)
     mean_Ah, sd_Ah = mixture.moments()
+    if mean_Ah > state.missing_Ah + state.copper_Ah + IMPOSSIBLE_AT_U * sd_Ah:
+        return _bound(state)
     shifted_Ah, _ = mixture.moments(_tilt(config))
     _, prior_sd_Ah, _, _ = _loss_prior_Ah(state)
     dominated = prior_dominated(

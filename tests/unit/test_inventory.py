@@ -298,6 +298,22 @@ def test_oxidation_is_found_by_whichever_clock_it_keeps(clock: int) -> None:
     assert last.lost.low_Ah < 800 * UAH < last.lost.high_Ah
 
 
+def test_more_lithium_lost_than_is_missing_is_not_said() -> None:
+    """Nothing that is believed in explains such a cell: a bound is left, and it holds."""
+    state = new_inventory(CONFIG)
+    for cycle in range(1, 21):
+        last = close_cycle(
+            state, CONFIG, figures(cycle, NOMINAL_AH - (cycle - 1) * 20 * UAH, -20 * UAH)
+        )
+    assert last.lost.label is Label.MEASURED
+    # what one charge that oxidises much leaves believed: a shuttle that has given charge
+    state.mean[:, 4] -= 0.5 * NOMINAL_AH
+    odd = close_cycle(state, CONFIG, figures(21, NOMINAL_AH - 20 * 20 * UAH, -20 * UAH))
+    assert odd.lost.label is Label.BOUND
+    assert odd.lost.low_Ah == pytest.approx(400 * UAH, rel=0.05)
+    assert odd.lost.high_Ah == pytest.approx(odd.missing.high_Ah)
+
+
 def rested(
     end: DischargeEnd, *, shuttle_A: float, runs: bool, after_rest: DischargeEnd
 ) -> tuple[InventoryState, Inventory]:

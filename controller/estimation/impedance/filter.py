@@ -642,7 +642,7 @@ def reopen_one(s: OnePair) -> None:
     s.rejected = 0
 
 
-def update_one(  # noqa: PLR0915 -- one reading, written out
+def update_one(  # noqa: PLR0915 -- parts would hand some 30 numbers to one another
     s: OnePair,
     dt_s: float,
     current_A: float,
@@ -931,7 +931,7 @@ def reopen_two(s: TwoPairs) -> None:
     s.rejected = 0
 
 
-def update_two(  # noqa: PLR0915 -- one reading, written out
+def update_two(  # noqa: PLR0915 -- parts would hand some 60 numbers to one another
     s: TwoPairs,
     dt_s: float,
     current_A: float,
