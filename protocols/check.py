@@ -343,7 +343,7 @@ def _continuous(q: _Question) -> Iterator[Refusal]:
                 where,
                 f"{abs(step.current_A) * 1e3:.4g} mA of {verb} is above the continuous limit of "
                 f"{levels.operate * 1e3:.4g} mA",
-                f"limits.continuous.{verb}_current_max_A, or a slower recipe",
+                f"limits.{verb}_current_max_mA, or a slower recipe",
             )
         low_V, high_V = envelope.voltage_min_V.operate, envelope.voltage_max_V.operate
         if not low_V <= step.voltage_bound_V <= high_V:
@@ -351,7 +351,7 @@ def _continuous(q: _Question) -> Iterator[Refusal]:
                 where,
                 f"its bound of {step.voltage_bound_V:g} V is outside the continuous limits "
                 f"{low_V:g} ... {high_V:g} V",
-                "cut-offs within limits.continuous.voltage_*_V.operate",
+                "cut-offs within voltage_min_V.operate and voltage_max_V.operate of limits",
             )
 
 
@@ -375,7 +375,7 @@ def _envelopes(q: _Question) -> Iterator[Refusal]:
         used = q.state.envelope_openings.get(name, 0) if q.state is not None else 0
         if opened + used > known[name].max_count:
             yield q.refuse(
-                f"limits.pulse_envelopes.{name}.max_count",
+                f"limits.pulse {name!r}: max_count",
                 f"{opened} openings after {used} are more than the {known[name].max_count} "
                 "of its owner",
                 "a larger max_count, if the cell bears it",
@@ -387,11 +387,21 @@ def _opening(
     q: _Question, envelope: PulseEnvelope, run: list[int], where: str
 ) -> Iterator[Refusal]:
     steps = [q.steps[index] for index in run]
-    key = f"limits.pulse_envelopes.{envelope.name}"
+    key = f"limits.pulse {envelope.name!r}:"
     figures = (
-        ("max_current_A", max(abs(step.current_A) for step in steps), envelope.max_current_A, "A"),
+        (
+            "max_current_mA",
+            1e3 * max(abs(step.current_A) for step in steps),
+            1e3 * envelope.max_current_A,
+            "mA",
+        ),
         ("max_on_s", sum(step.max_duration_s for step in steps), envelope.max_on_s, "s"),
-        ("max_charge_Ah", sum(map(_worst_charge_Ah, steps)), envelope.max_charge_Ah, "Ah"),
+        (
+            "max_charge_mAh",
+            1e3 * sum(map(_worst_charge_Ah, steps)),
+            1e3 * envelope.max_charge_Ah,
+            "mAh",
+        ),
     )
     for name, asked, allowed, unit in figures:
         if not _within(asked, allowed):
@@ -399,7 +409,7 @@ def _opening(
                 where,
                 f"{asked:.4g} {unit} is more than pulse envelope {envelope.name!r} allows "
                 f"({name} = {allowed:.4g})",
-                f"{key}.{name}, or a smaller dose",
+                f"{key} {name}, or a smaller dose",
             )
     for step in steps:
         if not envelope.min_voltage_V <= step.voltage_bound_V <= envelope.max_voltage_V:
@@ -407,7 +417,7 @@ def _opening(
                 where,
                 f"its bound of {step.voltage_bound_V:g} V is outside pulse envelope "
                 f"{envelope.name!r}: {envelope.min_voltage_V:g} ... {envelope.max_voltage_V:g} V",
-                f"{key}.min_voltage_V, {key}.max_voltage_V",
+                f"{key} min_voltage_V, max_voltage_V",
             )
     if q.state is not None and q.temperature_source != "none":
         temperature_K = q.state.temperature_K
@@ -445,16 +455,16 @@ def _half_cycles(q: _Question) -> Iterator[Refusal]:
         if not _within(charge_Ah, q.limits.max_half_cycle_charge_Ah):
             yield q.refuse(
                 _at(index, step),
-                "the charge in one direction would pass max_half_cycle_charge_Ah = "
-                f"{q.limits.max_half_cycle_charge_Ah:.4g}",
-                f"limits.max_half_cycle_charge_Ah of {charge_Ah:.4g} Ah or more",
+                "the charge in one direction would pass max_half_cycle_charge_mAh = "
+                f"{1e3 * q.limits.max_half_cycle_charge_Ah:.4g}",
+                f"limits.max_half_cycle_charge_mAh of {1e3 * charge_Ah:.4g} or more",
             )
         if not _within(time_s, q.limits.max_half_cycle_s):
             yield q.refuse(
                 _at(index, step),
-                "the time in one direction would pass max_half_cycle_s = "
-                f"{q.limits.max_half_cycle_s:.4g}",
-                f"limits.max_half_cycle_s of {time_s:.4g} s or more, or a faster rate",
+                "the time in one direction would pass max_half_cycle_h = "
+                f"{q.limits.max_half_cycle_s / 3600.0:.4g}",
+                f"limits.max_half_cycle_h of {time_s / 3600.0:.4g} or more, or a faster rate",
             )
 
 

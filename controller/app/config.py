@@ -27,6 +27,8 @@ from controller.io.mqtt import TelemetryConfig
 from controller.policy.scheduler import ScheduleConfig
 
 SIMULATED = "simulated"
+# A capacity further than this from loading times area is in another unit. Assumed, 3-10.
+SLIP_FACTOR = 5.0
 SCHEMA = 1
 BUILT_IN = "built-in example"
 # One run file a format that the program can simulate; the first is the default.
@@ -353,6 +355,15 @@ def _inconsistencies(file: RunFile, where: str) -> list[Fault]:
             f"{cell.lower_cut_off_V} V is not below upper_cut_off_V = {cell.upper_cut_off_V} V",
             "swap them?",
         )
+    if cell.cathode_loading_mAh_per_cm2 is not None:
+        loaded_mAh = cell.cathode_loading_mAh_per_cm2 * cell.area_cm2
+        if not 1.0 / SLIP_FACTOR <= cell.nominal_capacity_mAh / loaded_mAh <= SLIP_FACTOR:
+            fault(
+                "cell.nominal_capacity_mAh",
+                f"{cell.nominal_capacity_mAh:g} mAh, but the cathode holds {loaded_mAh:.3g} mAh "
+                "(cathode_loading_mAh_per_cm2 times area_cm2)",
+                "see whether one of the three is in another unit",
+            )
     copper = cell.format in (CellFormat.ANODE_FREE, CellFormat.LI_CU)
     if copper and file.limits.copper_potential_trip_V is None:
         highest_V = 2.0 if cell.format is CellFormat.LI_CU else 2.5

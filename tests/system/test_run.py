@@ -206,6 +206,18 @@ BAD = {
         "did you mean 'nominal_capacity_mAh'",
     ),
     "not a number": ("area_cm2 = 1.54", 'area_cm2 = "1.54 cm2"', "cell.area_cm2", "1.54 cm2"),
+    "a slip of units": (
+        "nominal_capacity_mAh = 3.0 ",
+        "nominal_capacity_mAh = 0.003 ",
+        "cell.nominal_capacity_mAh",
+        "3 mAh",
+    ),
+    "a limit in the file's own words": (
+        "charge_current_max_mA = { operate = 1.2,",
+        "charge_current_max_mA = { operate = 0.9,",
+        "cycling.base",
+        "limits.charge_current_max_mA",
+    ),
     "impossible limit": (
         "voltage_max_V = { operate = 4.3, warn = 4.32, trip = 4.38 }",
         "voltage_max_V = { operate = 4.3, warn = 4.32, trip = 4.1 }",

@@ -92,6 +92,19 @@ def test_what_is_no_spectrum_is_left_to_others(tmp_path, text):
     assert read_spectra(written(tmp_path, text)) is None
 
 
+@pytest.mark.parametrize(
+    ("header", "part"),
+    [
+        ("frequency_Hz,z_re_Ohm", "Im Z"),
+        ("freq/Hz\t-Im(Z)/Ohm", "Re Z"),
+        ('"f";"Z\'"', "Im Z"),
+    ],
+)
+def test_half_an_impedance_is_refused_with_the_part_that_is_missing(tmp_path, header, part):
+    with pytest.raises(ConfigurationError, match=f"column {part}: missing"):
+        read_spectra(written(tmp_path, header + "\n1,2\n"))
+
+
 def test_binary_is_left_to_others(tmp_path):
     path = tmp_path / "x"
     path.write_bytes(b"PAR1\0\0\0")

@@ -25,6 +25,11 @@ _LINES_LOOKED_AT: Final = 200
 _EMPTY: Final = ("", "nan", "na", "null")
 _SEPARATORS: Final = (",", ";", "\t", None)  # None: blanks
 _TOLD: Final = 10
+# Names of columns, as `_plain` gives them.
+_FREQUENCY: Final = ("freq", "frequency", "f")
+_REAL: Final = ("zre", "rez", "zreal", "z'", "re")
+_IMAGINARY: Final = ("zim", "imz", "zimag", "z''", 'z"', "im")
+_NEGATIVE: Final = tuple(f"-{name}" for name in _IMAGINARY)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -103,6 +108,9 @@ def read_spectra(path: Path) -> SpectrumFile | None:
     lines = decoded(source, data).splitlines()
     columns = _columns(lines)
     if columns is None:
+        missing = _missing(lines)
+        if missing:
+            raise refuse(source, f"column {missing}", "missing: an impedance has both parts")
         return None
     rows = _rows(source, lines, columns)
     if not rows:
@@ -149,15 +157,27 @@ def _columns(lines: list[str]) -> _Columns | None:
     return None
 
 
+def _missing(lines: list[str]) -> str:
+    """Return the part that a header with frequency and one part of an impedance lacks; or empty."""
+    first = next((line for line in lines if line.strip()), "")
+    for separator in _SEPARATORS:
+        names = first.strip().split(separator)
+        at = {_plain(name.strip().strip('"')): k for k, name in enumerate(names)}
+        real, imaginary = _first(at, _REAL) >= 0, _first(at, _IMAGINARY + _NEGATIVE) >= 0
+        if _first(at, _FREQUENCY) >= 0 and real is not imaginary:
+            return "Im Z" if real else "Re Z"
+    return ""
+
+
 def _named(
     header: list[str], separator: str | None, first_line: int, words: str
 ) -> _Columns | None:
     """Return the columns by their names; None where frequency or impedance is not among them."""
     at = {_plain(name): k for k, name in reversed(list(enumerate(header)))}
-    frequency = _first(at, ("freq", "frequency", "f"))
-    real = _first(at, ("zre", "rez", "zreal", "z'", "re"))
-    imaginary = _first(at, ("zim", "imz", "zimag", "z''", 'z"', "im"))
-    negative = _first(at, ("-zim", "-imz", "-zimag", "-z''", '-z"', "-im"))
+    frequency = _first(at, _FREQUENCY)
+    real = _first(at, _REAL)
+    imaginary = _first(at, _IMAGINARY)
+    negative = _first(at, _NEGATIVE)
     if frequency < 0 or real < 0 or (imaginary < 0 and negative < 0):
         return None
     return _Columns(
