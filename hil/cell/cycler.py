@@ -127,6 +127,7 @@ def hold_voltage(
     pace_s = FIRST_HOLD_STEP_S
     drift_V_per_s = 0.0
     for _ in range(MAX_STEPS):
+        pace_s = min(pace_s, longest_s(s))
         before_A = sign * magnitude_A
         wanted_A = before_A
         slope_Ohm = 1.0
@@ -139,13 +140,17 @@ def hold_voltage(
             break
         if sign < 0.0 and not has_lithium(s, p):
             break
-        part_s = min(substep_s(s, p, sign * magnitude_A, max_s - passed_s), pace_s, longest_s(s))
+        part_s = min(substep_s(s, p, sign * magnitude_A, max_s - passed_s), pace_s)
         foreseen_V = ahead_V(s, p, before_A, sign * magnitude_A, part_s)
+        stiff_V = (sign * magnitude_A - before_A) * stiffness_Ohm(s, p)
         advance(s, p, sign * magnitude_A, part_s, ambient_K)
         s.last_current_A = sign * magnitude_A
         note(s)
         passed_s += part_s
-        drift_V_per_s += 0.5 * ((s.cell_V - foreseen_V) / part_s - drift_V_per_s)
+        # What a stiffness taken too large explains is no drift: as one it would swing the current.
+        beyond_V = s.cell_V - foreseen_V
+        beyond_V -= min(max(beyond_V, min(-stiff_V, 0.0)), max(-stiff_V, 0.0))
+        drift_V_per_s += 0.5 * (beyond_V / part_s - drift_V_per_s)
         away_V = math.fabs(s.cell_V - hold_V)
         if away_V > CALM_V:
             pace_s = max(0.6 * part_s, FIRST_HOLD_STEP_S, FINEST_SHARE * passed_s)
