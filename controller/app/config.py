@@ -364,6 +364,7 @@ def _inconsistencies(file: RunFile, where: str) -> list[Fault]:
                 "(cathode_loading_mAh_per_cm2 times area_cm2)",
                 "see whether one of the three is in another unit",
             )
+    found += _level_faults(file.limits, where)
     copper = cell.format in (CellFormat.ANODE_FREE, CellFormat.LI_CU)
     if copper and file.limits.copper_potential_trip_V is None:
         highest_V = 2.0 if cell.format is CellFormat.LI_CU else 2.5
@@ -394,6 +395,46 @@ def _inconsistencies(file: RunFile, where: str) -> list[Fault]:
         )
     if simulated and cycler.speed != 1.0:
         fault("cycler.speed", f"is {cycler.speed}", "1: the simulated clock is virtual already")
+    return found
+
+
+def _level_faults(limits: _Limits, where: str) -> list[Fault]:
+    """Return levels out of order where the file has other units than the supervisor (mA, degC).
+
+    The supervisor's own check (`controller.safety.limits.flatten`) follows, and speaks of A and K.
+    """
+    found: list[Fault] = []
+    for key, levels, sign in (
+        ("charge_current_max_mA", limits.charge_current_max_mA, 1.0),
+        ("discharge_current_max_mA", limits.discharge_current_max_mA, 1.0),
+        ("temperature_min_degC", limits.temperature_min_degC, -1.0),
+        ("temperature_max_degC", limits.temperature_max_degC, 1.0),
+    ):
+        for level, value, before, at_least in (
+            ("warn", levels.warn, "operate", levels.operate),
+            ("trip", levels.trip, "warn", levels.warn),
+        ):
+            if sign * (value - at_least) < 0.0:
+                problem = f"{value:g} is not beyond {before} {at_least:g}"
+                way = "or more" if sign > 0.0 else "or less"
+                found.append(
+                    Fault(
+                        where=where,
+                        key=f"limits.{key}.{level}",
+                        problem=problem,
+                        remedy=f"{at_least:g} {way}",
+                    )
+                )
+    low, high = limits.temperature_min_degC.operate, limits.temperature_max_degC.operate
+    if low >= high:
+        found.append(
+            Fault(
+                where=where,
+                key="limits.temperature_max_degC.operate",
+                problem=f"{high:g} is not above the lower limit {low:g}",
+                remedy="exchange the two or widen the window",
+            )
+        )
     return found
 
 

@@ -218,6 +218,18 @@ BAD = {
         "cycling.base",
         "limits.charge_current_max_mA",
     ),
+    "levels out of order, in mA": (
+        "charge_current_max_mA = { operate = 1.2, warn = 1.3,",
+        "charge_current_max_mA = { operate = 1.2, warn = 1.1,",
+        "limits.charge_current_max_mA.warn: 1.1",
+        "1.2 or more",
+    ),
+    "levels out of order, in degC": (
+        "temperature_max_degC = { operate = 45.0, warn = 45.0,",
+        "temperature_max_degC = { operate = 45.0, warn = 40.0,",
+        "limits.temperature_max_degC.warn: 40",
+        "45 or more",
+    ),
     "impossible limit": (
         "voltage_max_V = { operate = 4.3, warn = 4.32, trip = 4.38 }",
         "voltage_max_V = { operate = 4.3, warn = 4.32, trip = 4.1 }",
