@@ -39,6 +39,11 @@ SURPRISE: Final = 1e-3
 # What a cycle missed by counts for the scatter up to so many of its variances: a model forgets a
 # large scatter far slower than it learns one. Assumed, 10-30.
 MOST_MISSED: Final = 20.0
+# Up to this many usable cycles a model begins anew from a step that is small beside its scatter,
+# which is then so many times the step's square: the smallest of a few is no fair sample. Assumed,
+# 3-5 and 2-4.
+UNSTEADY_CYCLES: Final = 3
+SMALLEST_STEP: Final = 2.5
 # How fast the averaging forgets which model was right.
 WEIGHT_MEMORY: Final = 0.9
 ODDS_MEMORY: Final = 0.8
@@ -310,6 +315,9 @@ def close_forecast(
     after = taught
     if state.models:
         after = _updated(taught, log_charge, came)
+        if state.usable <= UNSTEADY_CYCLES:
+            begun = (_begun(w, state, log_charge, came, SMALLEST_STEP) for w in WAYS)
+            after = replace(after, models=tuple(map(_calmer, after.models, begun)))
     elif state.usable:
         after = replace(taught, models=tuple(_begun(w, state, log_charge, came) for w in WAYS))
     after = replace(
@@ -448,8 +456,10 @@ def _ahead(way: Way, model: Model) -> tuple[float, float]:
     return model.level + model.slope, math.sqrt(model.variance * (1.0 + r_level))
 
 
-def _begun(way: Way, state: ForecastState, log_charge: float, came: float) -> Model:
-    """Return the model after the second usable cycle: the scatter is first taken from the step."""
+def _begun(
+    way: Way, state: ForecastState, log_charge: float, came: float, of_step: float = 1.0
+) -> Model:
+    """Return a model that begins with this cycle: its variance is `of_step` times the step's."""
     value = came - log_charge if way.on_charge else came
     before = state.last_ratio if way.on_charge else state.last_discharge
     step = value - before
@@ -460,9 +470,14 @@ def _begun(way: Way, state: ForecastState, log_charge: float, came: float) -> Mo
         c_cross=1.0 if way.slope else 0.0,
         c_slope=2.0 if way.slope else 0.0,
         freedom=1.0,
-        variance=max(step * step, SMALLEST * SMALLEST),
+        variance=max(of_step * step * step, SMALLEST * SMALLEST),
         log_weight=0.0,
     )
+
+
+def _calmer(model: Model, begun: Model) -> Model:
+    """Return whichever scatters less: a cell's first steps are its unsteadiest."""
+    return begun if begun.variance < model.variance else model
 
 
 def _updated(state: ForecastState, log_charge: float, came: float) -> ForecastState:

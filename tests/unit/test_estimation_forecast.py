@@ -209,6 +209,15 @@ def test_where_the_cathode_ends_it_follows_the_capacity():
     assert high - low < 0.01
 
 
+def test_a_large_first_step_is_soon_forgotten():
+    """As a cell's first cycle is often: 5 % off, and then 1e-4 from one to the next."""
+    steady = fading(6, 0.985, 1e-4)
+    odd_first = [(steady[0][0], 0.95 * steady[0][1]), *steady[1:]]
+    mixture = efficiency_at_start(lived(odd_first), 3e-3)
+    assert mixture.quantile(0.5) == pytest.approx(0.985, abs=5e-4)
+    assert mixture.quantile(0.9) - mixture.quantile(0.1) < 3e-3
+
+
 def test_a_trend_is_followed():
     pairs = [(3e-3, 3e-3 * (0.99 - 0.0005 * k)) for k in range(14)]
     assert efficiency_at_start(lived(pairs), 3e-3).quantile(0.5) == pytest.approx(0.983, abs=1e-4)
