@@ -18,7 +18,7 @@ from controller.policy.learning import Opportunity
 from controller.policy.machine import State
 from controller.policy.scheduler import SchedulerState
 
-CHECKPOINT_SCHEMA: Final = 7
+CHECKPOINT_SCHEMA: Final = 8
 
 
 @dataclass(slots=True, kw_only=True)

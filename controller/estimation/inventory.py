@@ -63,8 +63,15 @@ POLARISATION: Final = 1.2e-4
 # without a hold another end. Assumed, 1e-4 to 5e-3 and 5e-3 to 0.1.
 POLARISATION_FORMING: Final = 1e-3
 POLARISATION_CHANGED: Final = 0.05
-# Noise of one charge: resolution, temperature. Assumed, 5e-5 to 5e-4 of nominal capacity.
-CHARGE_NOISE: Final = 1e-4
+# Noise of one charge (resolution, temperature, where a hold ends), share of nominal capacity, until
+# the cell's own charges say how much they scatter. Assumed, 1e-4 to 2e-3. It counts as one of them,
+# the last so many count, and none for less than the least (assumed, 5e-5 to 2e-4).
+CHARGE_NOISE: Final = 5e-4
+LEAST_CHARGE_NOISE: Final = 1e-4
+NOISE_WINDOW: Final = 12.0
+# Charges that scatter by so much more (variance) than was believed when they were compared have
+# told less than was taken from them: what side currents are is asked anew. Assumed, 9-25.
+NOISE_MISJUDGED: Final = 16.0
 # Prior of a side current, for shuttle and oxidation each: the probability that there is one, and
 # its size evenly over the logarithm (share of nominal capacity an hour). Assumed; a charged cell
 # that loses half its charge in two days, and one that loses 1 % in a month.
@@ -118,6 +125,7 @@ OXIDATION_FALLS_V: Final = 0.1 / math.log(3.0)
 _SD_RATIO: Final = 0.7
 _SHIFT_SD: Final = 0.5
 
+_BEFORE: Final = 2  # charges before one that tell how much it scatters
 _NEGLIGIBLE: Final = 1e-5  # weight of a component
 _SECONDS_PER_HOUR: Final = 3600.0
 _ROOT_12: Final = math.sqrt(12.0)
@@ -243,6 +251,18 @@ class InventoryState:
     reference_shuttle_h: float = 0.0
     reference_charging_h: float = 0.0
     forming: int = 0  # the charge compared last was one of formation
+    odd_surprise_Ah: float = 0.0  # by how much the last such charge was away
+    # How much charges scatter: variance, the charges it is from, the least it was taken for, and
+    # what of it the reference charge was given.
+    noise_Ah2: float = 0.0
+    noise_from: float = 1.0
+    least_noise_Ah2: float = 0.0
+    reference_noise_Ah2: float = 0.0
+    # The last two base charges plus what was missing, how many followed one another, the last when.
+    last_held_Ah: float = 0.0
+    second_last_held_Ah: float = 0.0
+    held_in_row: int = 0
+    held_at_cycle: int = -1
 
 
 _ARRAYS: Final = (
@@ -317,6 +337,8 @@ def new_inventory(config: InventoryConfig) -> InventoryState:
         oxidation_h=np.zeros(_CLOCKS),
         reference_oxidation_h=np.zeros(_CLOCKS),
         bare=0.0 if config.cell_format is CellFormat.EXCESS_LITHIUM else 1.0,
+        noise_Ah2=(CHARGE_NOISE * config.nominal_capacity_Ah) ** 2,
+        least_noise_Ah2=(CHARGE_NOISE * config.nominal_capacity_Ah) ** 2,
     )
 
 
@@ -568,8 +590,11 @@ def _take_charge(state: InventoryState, config: InventoryConfig, figures: CycleF
         for rate in (_S, _O):
             state.cov[:, rate, rate] += (FORMATION_VARIATION * state.mean[:, rate]) ** 2
     state.cov[:, _P, _P] += (drift * nominal_Ah) ** 2
+    if state.noise_Ah2 > state.reference_noise_Ah2:  # the charge compared with scattered as much
+        state.cov[:, _P, _P] += state.noise_Ah2 - state.reference_noise_Ah2
+        state.reference_noise_Ah2 = state.noise_Ah2
     gain = state.cov @ design  # (components, states)
-    variance = gain @ design + (CHARGE_NOISE * nominal_Ah) ** 2
+    variance = gain @ design + state.noise_Ah2
     surprise = excess_Ah - state.mean @ design
     believed = state.log_weight > np.max(state.log_weight) + _BELIEVED_LOG
     log_weight = state.log_weight - 0.5 * (surprise * surprise / variance + np.log(variance))
@@ -580,22 +605,65 @@ def _take_charge(state: InventoryState, config: InventoryConfig, figures: CycleF
         return
     if not np.any(np.abs(surprise[believed]) <= ODD_AT_U * np.sqrt(variance[believed])):
         # Nothing believed so far explains it: this charge ended elsewhere, or the cell changed.
-        state.odd_in_row += 1
         weight = np.exp(state.log_weight - np.max(state.log_weight))
-        state.odd_Ah += abs(float(weight @ surprise) / float(weight.sum()))
-        if state.odd_in_row >= ODD_IN_ROW:
-            mean, cov, log_weight = _components(config)
-            state.mean, state.cov, state.log_weight = mean.copy(), cov.copy(), log_weight.copy()
-            state.rests = 0
-            _refer_to(state, figures)
+        _take_odd(state, config, figures, float(weight @ surprise) / float(weight.sum()))
         return
     state.odd_in_row = 0
+    if not forming:
+        _learn_noise(state, figures, nominal_Ah)
+    if state.noise_Ah2 > NOISE_MISJUDGED * state.least_noise_Ah2:
+        _ask_anew(state, config, figures)
+        return
+    state.least_noise_Ah2 = min(state.least_noise_Ah2, state.noise_Ah2)
+    variance = gain @ design + state.noise_Ah2
+    log_weight = state.log_weight - 0.5 * (surprise * surprise / variance + np.log(variance))
     # A component that is out by more than this stays ready to come back.
-    state.log_weight = np.maximum(log_weight - log_weight[best], -700.0)
+    state.log_weight = np.maximum(log_weight - np.max(log_weight), -700.0)
     share = gain / variance[:, None]
     state.mean += share * surprise[:, None]
     cov = state.cov - share[:, :, None] * gain[:, None, :]
     state.cov = 0.5 * (cov + cov.transpose(0, 2, 1))
+
+
+def _take_odd(
+    state: InventoryState, config: InventoryConfig, figures: CycleFigures, surprise_Ah: float
+) -> None:
+    """Take in a charge that nothing explains; after some in a row, ask anew."""
+    state.odd_in_row += 1
+    state.odd_Ah += abs(surprise_Ah)
+    if state.odd_in_row >= ODD_IN_ROW:
+        # Away by as much as the last, the cell changed; by another distance, its charges scatter.
+        apart_Ah = surprise_Ah - state.odd_surprise_Ah
+        state.noise_Ah2 = max(state.noise_Ah2, 0.5 * apart_Ah * apart_Ah)
+        _ask_anew(state, config, figures)
+    state.odd_surprise_Ah = surprise_Ah
+
+
+def _ask_anew(state: InventoryState, config: InventoryConfig, figures: CycleFigures) -> None:
+    """Forget what the side currents seemed to be, and compare with this charge from now on."""
+    mean, cov, log_weight = _components(config)
+    state.mean, state.cov, state.log_weight = mean.copy(), cov.copy(), log_weight.copy()
+    state.rests = 0
+    state.least_noise_Ah2 = state.noise_Ah2
+    _refer_to(state, figures)
+
+
+def _learn_noise(state: InventoryState, figures: CycleFigures, nominal_Ah: float) -> None:
+    """Learn how much base charges scatter, from three in a row: the middle one's distance.
+
+    Charge and what was missing before it sum up to what the cathode held and side currents took,
+    which changes evenly; a charge that ended a little early or late stands out.
+    """
+    held_Ah = state.missing_Ah + figures.base_charge_Ah
+    in_row = state.held_in_row if state.held_at_cycle == state.cycles - 1 else 0
+    if in_row == _BEFORE:
+        away_Ah = state.last_held_Ah - 0.5 * (state.second_last_held_Ah + held_Ah)
+        state.noise_from = min(state.noise_from + 1.0, NOISE_WINDOW)
+        # of three that scatter alike, the middle one is away by 1.5 times the variance
+        seen_Ah2 = max(away_Ah * away_Ah / 1.5, (LEAST_CHARGE_NOISE * nominal_Ah) ** 2)
+        state.noise_Ah2 += (seen_Ah2 - state.noise_Ah2) / state.noise_from
+    state.second_last_held_Ah, state.last_held_Ah = state.last_held_Ah, held_Ah
+    state.held_in_row, state.held_at_cycle = min(in_row + 1, _BEFORE), state.cycles
 
 
 def _take_rest(state: InventoryState, config: InventoryConfig, rest: SelfDischarge) -> None:
@@ -638,6 +706,7 @@ def _refer_to(state: InventoryState, figures: CycleFigures) -> None:
     """Compare later charges with this one."""
     state.has_reference = 1
     state.odd_in_row = 0
+    state.reference_noise_Ah2 = 0.0
     state.reference_charge_Ah = figures.base_charge_Ah
     state.reference_missing_Ah = state.missing_Ah
     state.reference_u_Ah = state.u_missing_Ah

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import math
 
+import numpy as np
 import pytest
 
 from controller.domain.cell import CellFormat
@@ -462,6 +463,31 @@ def test_where_charges_stay_elsewhere_the_side_currents_are_asked_anew(jump_uAh:
     assert labels[12] is Label.PRIOR_DOMINATED
     assert labels[-1] is Label.MEASURED
     assert last.lost.low_Ah < 39 * 25 * UAH < last.lost.high_Ah
+
+
+@pytest.mark.parametrize("scatter_uAh", [1.0, 3.0, 9.0])
+def test_charges_that_scatter_are_no_side_current(scatter_uAh: float) -> None:
+    """The cell says itself how much its charges scatter; lithium lost stays what it is."""
+    random = np.random.default_rng(5)
+    outside, cells = 0, 20
+    for _ in range(cells):
+        state = new_inventory(CONFIG)
+        for cycle in range(1, 31):
+            scattered_Ah = scatter_uAh * UAH * float(random.standard_normal())
+            charge_Ah = NOMINAL_AH - (cycle - 1) * 25 * UAH + scattered_Ah
+            last = close_cycle(state, CONFIG, figures(cycle, charge_Ah, -25 * UAH))
+        assert math.sqrt(state.noise_Ah2) == pytest.approx(scatter_uAh * UAH, rel=0.8)
+        outside += not last.lost.low_Ah <= 750 * UAH <= last.lost.high_Ah
+    assert outside <= 2  # of 20, by chance 1 at 95 %
+
+
+def test_one_stray_charge_is_no_scatter() -> None:
+    state = new_inventory(CONFIG)
+    for cycle in range(1, 30):
+        stray_Ah = 200 * UAH if cycle == 20 else 0.0
+        charge_Ah = NOMINAL_AH - (cycle - 1) * 25 * UAH + stray_Ah
+        close_cycle(state, CONFIG, figures(cycle, charge_Ah, -25 * UAH))
+    assert math.sqrt(state.noise_Ah2) < 2e-4 * NOMINAL_AH
 
 
 def test_a_charge_cut_short_by_polarisation_says_nothing_of_lithium() -> None:
