@@ -10,6 +10,7 @@ another in each cycle. Nothing tells the estimator of it.
 from __future__ import annotations
 
 import argparse
+import math
 import statistics
 import sys
 from collections.abc import Iterator, Sequence
@@ -45,13 +46,16 @@ class Disturbance:
     """What differs from cycle to cycle: standard deviations.
 
     `room_K` of the room's temperature, anew in each cycle or, `wanders`, mostly kept; `hold_share`
-    of the current that ends the hold, as a share of it.
+    of the current that ends the hold, as a share of it. Without `holds` charges end at the upper
+    cut-off; with a `charge_share` they end by their charge, that of nominal capacity.
     """
 
     name: str
     room_K: float = 0.0
     wanders: bool = False
     hold_share: float = 0.0
+    holds: bool = True
+    charge_share: float = 0.0
 
 
 DISTURBANCES = (
@@ -61,6 +65,8 @@ DISTURBANCES = (
     Disturbance("room ± 1 K, wandering", room_K=1.0, wanders=True),
     Disturbance("hold's end ± 10 %, each cycle", hold_share=0.1),
     Disturbance("hold's end ± 30 %, each cycle", hold_share=0.3),
+    Disturbance("no hold", holds=False),
+    Disturbance("charges end at 70 % of nominal", holds=False, charge_share=0.7),
 )
 CELLS = ("anode-free NMC811", "anode-free LFP")
 
@@ -83,14 +89,18 @@ def disturbed(
     """Live a programme under a disturbance."""
     random = np.random.default_rng([seed, 41])
     middle_K, away = life.ambient_K, 0.0
+    share = how.charge_share or math.inf
+    most_mAh = share * life.parameters.nominal_capacity_mAh
     for plan in plans:
         drawn = float(random.standard_normal())
         kept = WANDERS_BACK if how.wanders else 0.0
         away = kept * away + (1.0 - kept**2) ** 0.5 * drawn
         life.ambient_K = middle_K + how.room_K * away
-        factor = max(1.0 + how.hold_share * float(random.standard_normal()), 0.1)
+        factor = max(1.0 + how.hold_share * float(random.standard_normal()), 0.1) * how.holds
         steps = tuple(
-            replace(step, hold_A=factor * step.hold_A) if step.current_A > 0.0 else step
+            replace(step, hold_A=factor * step.hold_A, max_mAh=min(step.max_mAh, most_mAh))
+            if step.current_A > 0.0
+            else step
             for step in plan.steps
         )
         yield life.cycle(replace(plan, steps=steps))

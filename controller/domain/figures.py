@@ -88,7 +88,11 @@ class CycleFigures:
         In words, what spoke for one.
     duration_s : float
     charging_s : float
-        Time in which charge flowed in; NaN where not counted, as the next two.
+        Time in which charge flowed in; NaN where not counted, as what follows.
+    charge_end_A : float
+        Current with which the last charge ended: small where a voltage was held.
+    charge_top_V : float
+        Highest voltage while charge flowed in.
     spent_before_s, spent_s : float
         Time after a discharge had come to its lower cut-off, until the next charge: before this
         cycle's first charge, and all in all.
@@ -136,6 +140,8 @@ class CycleFigures:
     soft_short_evidence: str = ""
     duration_s: float = NAN
     charging_s: float = NAN
+    charge_end_A: float = NAN
+    charge_top_V: float = NAN
     spent_before_s: float = NAN
     spent_s: float = NAN
     high_s: float = NAN

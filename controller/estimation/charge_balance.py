@@ -8,6 +8,10 @@ charged, rested and discharged::
     slippage = base + charge h x a + charged rest h x b + discharge h x c + discharged rest h x d
                + ln(charging rate over that before) x e + (T - usual T) x hours x f
 
+A leak is missing from its cycle's discharge as well. What a charge takes and the discharge after it
+gives back is none: the charge before ended early, or this one late. Charges that do not end at the
+upper cut-off say nothing.
+
 In Li||Cu a leak takes charge from the plating and gives it to the strip, which ends when the
 lithium has gone, or, past that, not at all: then strip over plate rises beyond what the cell does
 by itself.
@@ -113,9 +117,9 @@ def slippage(
     figures : ShortFigures
     nominal_capacity_Ah : float
     """
-    pairs = _pairs(history)
+    pairs = [pair for pair in _pairs(history) if _both_full(pair)]
     newest = _newest(recent, figures)
-    if newest is None or len(pairs) < LEAST_PAIRS:
+    if newest is None or not _both_full(newest) or len(pairs) < LEAST_PAIRS:
         return UNKNOWN
     pairs.append(newest)
     usual = _usual(history)
@@ -126,7 +130,20 @@ def slippage(
         np.array([_variance(pair, usual) for pair in pairs]),
         PRIOR,
     )
-    return Beyond(found.more, math.hypot(found.u, OWN_SHARE * median(taken[:-1])))
+    u = math.hypot(found.u, OWN_SHARE * median(taken[:-1]))
+    return Beyond(min(found.more, _not_returned(history, newest, nominal_capacity_Ah) + u), u)
+
+
+def _both_full(pair: _Pair) -> bool:
+    """Return whether both charges came to the same end, so that the second tells of a leak."""
+    return pair.before.to_cut_off and pair.after.to_cut_off
+
+
+def _not_returned(history: Sequence[ShortFigures], newest: _Pair, nominal_Ah: float) -> float:
+    """Return what a pair's cycles did not give back, beyond what most cycles do not (share)."""
+    usual_Ah = sorted(one.charge_Ah - one.discharge_Ah for one in history)
+    kept_Ah = max(one.charge_Ah - one.discharge_Ah for one in (newest.before, newest.after))
+    return max(kept_Ah - usual_Ah[len(usual_Ah) // 4], 0.0) / nominal_Ah
 
 
 def strip_over_plate(

@@ -59,6 +59,13 @@ LEFT_AT_ANODE_END: Final = 2e-4
 # Drift of the charge between two cycles that is polarisation, share of nominal capacity over the
 # root of a cycle. Assumed, 1e-4 to 2e-3.
 POLARISATION: Final = 1.2e-4
+# The same where no voltage is held at the end of a charge: all of the overpotential counts.
+# Assumed, 2e-4 to 4e-3. It was held where the last current is below this share of the mean.
+POLARISATION_UNHELD: Final = 4e-4
+UNHELD_SHARE: Final = 0.8
+# A charge that ends so far below the upper cut-off, and not in a hold, was ended by something else
+# than the voltage (charge, time): it is compared with no other. Assumed, 5-50 mV.
+SHORT_OF_CUT_OFF_V: Final = 0.02
 # The same from one formation charge to the next, and from formation to base cycling: another rate,
 # without a hold another end. Assumed, 1e-4 to 5e-3 and 5e-3 to 0.1.
 POLARISATION_FORMING: Final = 1e-3
@@ -149,6 +156,8 @@ class InventoryConfig:
         Prior of isolated metal's share of lithium lost; assumed.
     foil_Ah : float
         Lithium in excess as assembled; NaN where not told.
+    upper_cut_off_V : float
+        Of the cell; NaN where not told: then every charge counts as one that came to it.
     side_probability : float
         See `SIDE_PROBABILITY`; none in Li||Cu, where nothing drives a shuttle.
     """
@@ -158,6 +167,7 @@ class InventoryConfig:
     inactive_share_mean: float = 0.6
     inactive_share_sd: float = 0.2
     foil_Ah: float = NAN
+    upper_cut_off_V: float = NAN
     side_probability: float = SIDE_PROBABILITY
 
 
@@ -556,7 +566,13 @@ def _comparable(config: InventoryConfig, figures: CycleFigures) -> bool:
         and figures.treatment_net_charge_Ah == 0.0
         and figures.base_charge_Ah > 0.0
         and not _SPOILING.intersection(figures.flags)
+        and not ended_before_cut_off(config, figures)
     )
+
+
+def ended_before_cut_off(config: InventoryConfig, figures: CycleFigures) -> bool:
+    """Return whether the charge is known to have ended below the cut-off, without a hold."""
+    return figures.charge_top_V < config.upper_cut_off_V - SHORT_OF_CUT_OFF_V and _unheld(figures)
 
 
 def _has_collapsed(state: InventoryState, figures: CycleFigures) -> bool:
@@ -584,7 +600,9 @@ def _take_charge(state: InventoryState, config: InventoryConfig, figures: CycleF
     longer_h = _hours(figures.charging_s) - state.reference_charging_h
     instrument_Ah = state.u_missing_Ah - state.reference_u_Ah
     design = np.array([instrument_Ah, longer_h, 0.0, -1.0, 1.0, 1.0])
-    drift = POLARISATION_FORMING if forming else POLARISATION
+    drift = POLARISATION_UNHELD if _unheld(figures) else POLARISATION
+    if forming:
+        drift = POLARISATION_FORMING
     if forming != was_forming:
         drift = POLARISATION_CHANGED
         for rate in (_S, _O):
@@ -623,6 +641,12 @@ def _take_charge(state: InventoryState, config: InventoryConfig, figures: CycleF
     state.mean += share * surprise[:, None]
     cov = state.cov - share[:, :, None] * gain[:, None, :]
     state.cov = 0.5 * (cov + cov.transpose(0, 2, 1))
+
+
+def _unheld(figures: CycleFigures) -> bool:
+    """Return whether the charge is known to have ended without a held voltage."""
+    hours = _hours(figures.charging_s)
+    return hours > 0.0 and figures.charge_end_A > UNHELD_SHARE * figures.base_charge_Ah / hours
 
 
 def _take_odd(

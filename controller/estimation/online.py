@@ -132,6 +132,7 @@ class EstimatorConfig:
             nominal_capacity_Ah=self.nominal_capacity_Ah,
             inactive_share_mean=self.inactive_share_mean,
             inactive_share_sd=self.inactive_share_sd,
+            upper_cut_off_V=self.upper_cut_off_V,
         )
         object.__setattr__(self, "of_inventory", told)
 
@@ -468,6 +469,8 @@ def close_cycle(
         u_resistance_Ohm=s.resistance_u_Ohm,
         duration_s=s.duration_s,
         charging_s=s.charging_s,
+        charge_end_A=s.charge_end_A,
+        charge_top_V=s.charge_top_V,
         spent_before_s=s.spent_before_s,
         spent_s=s.spent_s,
         high_s=s.high_s,
@@ -509,6 +512,7 @@ def _with_shorts(
         charge_Ah=figures.charge_Ah,
         discharge_Ah=figures.discharge_Ah,
         temperature_K=figures.mean_temperature_K,
+        to_cut_off=not inventory.ended_before_cut_off(config.of_inventory, figures),
     )
     evidence = shorts.follow(state.shorts, seen, config.cell_format, config.nominal_capacity_Ah)
     return replace(

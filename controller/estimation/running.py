@@ -164,6 +164,8 @@ class Running:
         "bucket_rest_As",
         "bucket_s",
         "bucket_tag",
+        "charge_end_A",
+        "charge_top_V",
         "charging_s",
         "circuit",
         "comparable",
@@ -238,6 +240,8 @@ class Running:
     timing_As2: float
     duration_s: float
     charging_s: float
+    charge_end_A: float  # the last that flowed in
+    charge_top_V: float  # the highest voltage meanwhile; 0 without
     spent: int  # the discharge is at its cut-off, or was and no charge has followed
     spent_before_s: float  # how long, before this cycle's first charge; all in all
     spent_s: float
@@ -550,6 +554,9 @@ def count_time(
             if s.charging_s == 0.0:
                 s.spent_before_s = s.spent_s
         s.charging_s += dt_s
+        s.charge_end_A = charge_As / dt_s
+        if voltage_V == voltage_V and voltage_V > s.charge_top_V:
+            s.charge_top_V = voltage_V
     if s.spent == 1:
         s.spent_s += dt_s
     elif kind == DISCHARGE and (
@@ -689,6 +696,8 @@ def new_cycle(s: Running) -> None:
     s.timing_As2 = 0.0
     s.duration_s = 0.0
     s.charging_s = 0.0
+    s.charge_end_A = 0.0
+    s.charge_top_V = 0.0
     s.spent_before_s = 0.0
     s.spent_s = 0.0
     s.high_s = 0.0

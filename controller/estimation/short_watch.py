@@ -792,6 +792,8 @@ class ShortFigures:
         Between its quartiles.
     courses : tuple of Course
         Of the charge and of the discharge; empty where neither has one.
+    to_cut_off : bool
+        The charge came to the upper cut-off, or is not known to have ended before.
     """
 
     number: int
@@ -826,6 +828,7 @@ class ShortFigures:
     half_K: tuple[float, ...]
     half_moved_K: tuple[float, ...]
     courses: tuple[Course, ...]
+    to_cut_off: bool = True
 
 
 def figures_from(data: Mapping[str, Any]) -> ShortFigures:
@@ -840,7 +843,12 @@ def figures_from(data: Mapping[str, Any]) -> ShortFigures:
 
 
 def close_cycle(
-    s: ShortWatch, *, charge_Ah: float, discharge_Ah: float, temperature_K: float = NAN
+    s: ShortWatch,
+    *,
+    charge_Ah: float,
+    discharge_Ah: float,
+    temperature_K: float = NAN,
+    to_cut_off: bool = True,
 ) -> ShortFigures:
     """Return the cycle's figures and begin the next; single jumps are then told by this noise."""
     sizes = tuple(_quantile_V(s.bins[k * BINS : (k + 1) * BINS], QUARTILE) for k in range(LEVELS))
@@ -878,6 +886,7 @@ def close_cycle(
         half_K=tuple(warm[1] for warm in warmth),
         half_moved_K=tuple(warm[2] - warm[0] for warm in warmth),
         courses=_courses(s),
+        to_cut_off=to_cut_off,
     )
     for i, level in enumerate((QUICK_LEVEL, SLOW_LEVEL)):
         if math.isfinite(sizes[level]):

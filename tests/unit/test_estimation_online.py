@@ -368,9 +368,9 @@ def discharge(state, conf, t_s, knee_Ah, hold_Ah=0.0, charge_Ah=2.7e-3, lost_Ah=
     feed(state, conf, [(t_s, 0.0, 3.5, HOLD_0A)])
     steps = 100
     dt_s = charge_Ah * 3600.0 / current_A / steps
-    for _ in range(steps):
+    for k in range(steps):
         t_s += dt_s
-        feed(state, conf, [(t_s, current_A, 3.9, CHARGE)])
+        feed(state, conf, [(t_s, current_A, 3.7 + 0.6 * (k + 1) / steps, CHARGE)])
     total_As = (charge_Ah - lost_Ah - hold_Ah) * 3600.0
     knee_As = 2.0 * knee_Ah * 3600.0
     out_As = 0.0

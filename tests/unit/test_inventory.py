@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -479,6 +480,36 @@ def test_charges_that_scatter_are_no_side_current(scatter_uAh: float) -> None:
         assert math.sqrt(state.noise_Ah2) == pytest.approx(scatter_uAh * UAH, rel=0.8)
         outside += not last.lost.low_Ah <= 750 * UAH <= last.lost.high_Ah
     assert outside <= 2  # of 20, by chance 1 at 95 %
+
+
+def test_charges_that_end_by_their_charge_are_not_compared() -> None:
+    """Plated by charge the cathode is emptied further each time: no shuttle, and no oxidation."""
+    config = replace(CONFIG, upper_cut_off_V=4.3)
+    state = new_inventory(config)
+    for cycle in range(1, 31):
+        one = figures(
+            cycle,
+            0.7 * NOMINAL_AH,
+            -25 * UAH,
+            charging_s=3.0 * 3600.0,
+            charge_end_A=0.7 * NOMINAL_AH / 3.0,
+            charge_top_V=4.0 + 0.002 * cycle,
+        )
+        last = close_cycle(state, config, one)
+    assert state.has_reference == 0
+    assert last.lost.low_Ah < 750 * UAH < last.lost.high_Ah
+
+
+@pytest.mark.parametrize(("end_share", "wider"), [(1.0, True), (0.15, False)])
+def test_without_a_hold_charges_drift_more(end_share: float, wider: bool) -> None:
+    widths = []
+    for told in ({}, {"charging_s": 3.0 * 3600.0, "charge_end_A": end_share * NOMINAL_AH / 3.0}):
+        state = new_inventory(CONFIG)
+        for cycle in range(1, 31):
+            charge_Ah = NOMINAL_AH - (cycle - 1) * 25 * UAH
+            last = close_cycle(state, CONFIG, figures(cycle, charge_Ah, -25 * UAH, **told))
+        widths.append(last.lost.high_Ah - last.lost.low_Ah)
+    assert (widths[1] > 1.2 * widths[0]) is wider
 
 
 def test_one_stray_charge_is_no_scatter() -> None:

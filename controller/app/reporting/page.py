@@ -128,7 +128,7 @@ def page(facts: RunFacts, windows: Sequence[Window], window_total: int) -> str:
 def _subtitle(facts: RunFacts) -> str:
     cell = facts.table("cell")
     parts = [facts.cell_format.value if facts.cell_format else "cell format not stated"]
-    if cell.get("cathode"):
+    if cell.get("cathode") not in {None, "", "none", "li"}:  # a foil is in the format's name
         parts.append(f"cathode {cell['cathode']}")
     if known(facts.area_cm2):
         parts.append(f"{facts.area_cm2:g} cm²")
