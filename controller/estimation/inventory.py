@@ -90,8 +90,8 @@ OXIDATION_SHARES: Final = (0.75, 0.25)
 _NO_SIDE_PER_H: Final = 5e-7
 # How far from constant a side current is, as a share of it: by chance in each cycle, as a walk over
 # the root of a cycle, and between formation and base cycling. Assumed, 2-10 %, 0.1-1 %, 5-30 %.
-SIDE_SCATTER: Final = 0.03
-SIDE_WALK: Final = 0.003
+SIDE_SCATTER: Final = 0.02
+SIDE_WALK: Final = 0.002
 FORMATION_VARIATION: Final = 0.1
 # The same in a reference test: at C/20 the clocks of oxidation are far from their usual. Assumed,
 # 10-30 %.
