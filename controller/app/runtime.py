@@ -177,6 +177,7 @@ class Runtime:
                 self._verdict_changed(state, verdict, sample)
             if report is not None:
                 self._tell(state, report)
+                self._hardware.save()  # first, as in `_read`
                 self._journal.commit()
             applied = self._guard.apply(command, verdict, sample)
             if in_force.kind == OPEN and applied.kind != OPEN:
