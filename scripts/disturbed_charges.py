@@ -33,6 +33,7 @@ from scripts.estimator_coverage import (
     Group,
     cell_of,
     commit_hash,
+    own_life,
     reading_of,
     seed_of,
 )
@@ -113,9 +114,7 @@ def found(task: tuple[Group, int, Disturbance]) -> Found:
     p = cell_of(group, seed)
     plans = programme(group.cell, p, CYCLES)
     config = estimator_config(group.cell, p, gain_u=GAIN_U, offset_u_of_range=OFFSET_U_OF_RANGE)
-    ambient_K = 298.15 + float(np.random.default_rng([seed, 32]).uniform(-5.0, 5.0))
-    reading = reading_of(group, seed, largest_A(plans))
-    life = Life(p, seed=seed, reading=reading, ambient_K=ambient_K)
+    life = own_life(p, reading_of(group, seed, largest_A(plans)), seed)
     kept: list[LivedCycle] = []
 
     def lived() -> Iterator[LivedCycle]:
@@ -124,11 +123,10 @@ def found(task: tuple[Group, int, Disturbance]) -> Found:
             yield one
 
     said = list(estimated(config, lived()))
-    last = said[-1][1]
+    lost = said[-1][1].lost
     charges = np.array([one.truth.charge_mAh for one in kept[2:]])
     nominal_mAh = 1e3 * config.nominal_capacity_Ah
     away = np.abs(charges[1:-1] - 0.5 * (charges[:-2] + charges[2:])) / nominal_mAh
-    lost = last.lost
     return Found(
         scatter=1.4826 * float(np.median(away)) / 1.5**0.5,
         flagged=sum("soft-short" in figures.flags for figures, _ in said),

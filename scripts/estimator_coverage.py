@@ -205,6 +205,12 @@ def reading_of(group: Group, seed: int, current_A: float) -> Reading:
     return specified_reading(seed, current_A, gain_u=GAIN_U, offset_u_of_range=OFFSET_U_OF_RANGE)
 
 
+def own_life(p: CellParameters, reading: Reading, seed: int) -> Life:
+    """Return a cell of the project's plant on its instrument, in a room of 20-30 degC."""
+    ambient_K = 298.15 + float(np.random.default_rng([seed, 32]).uniform(-5.0, 5.0))
+    return Life(p, seed=seed, reading=reading, ambient_K=ambient_K)
+
+
 def lived(group: Group, seed: int) -> tuple[list[Scored], Reading, CellParameters]:
     """Live one life of a group."""
     own = group.plant == "own"
@@ -214,9 +220,7 @@ def lived(group: Group, seed: int) -> tuple[list[Scored], Reading, CellParameter
     reading = reading_of(group, seed, largest_A(plans))
     config = estimator_config(group.cell, p, gain_u=GAIN_U, offset_u_of_range=OFFSET_U_OF_RANGE)
     if own:
-        ambient_K = 298.15 + float(np.random.default_rng([seed, 32]).uniform(-5.0, 5.0))
-        life = Life(p, seed=seed, reading=reading, ambient_K=ambient_K)
-        return score_life(life, config, plans), reading, p
+        return score_life(own_life(p, reading, seed), config, plans), reading, p
     factory = equivalent_circuit.make if group.plant == "islands" else two_foils.li_cu
     plant = factory(seed=seed, temperature_K=298.15)
     other = PortLife(

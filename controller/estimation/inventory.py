@@ -132,7 +132,7 @@ OXIDATION_FALLS_V: Final = 0.1 / math.log(3.0)
 _SD_RATIO: Final = 0.7
 _SHIFT_SD: Final = 0.5
 
-_BEFORE: Final = 2  # charges before one that tell how much it scatters
+_CHARGES_BEFORE: Final = 2  # one, that tell how much charges scatter
 _NEGLIGIBLE: Final = 1e-5  # weight of a component
 _SECONDS_PER_HOUR: Final = 3600.0
 _ROOT_12: Final = math.sqrt(12.0)
@@ -269,10 +269,10 @@ class InventoryState:
     least_noise_Ah2: float = 0.0
     reference_noise_Ah2: float = 0.0
     # The last two base charges plus what was missing, how many followed one another, the last when.
-    last_held_Ah: float = 0.0
-    second_last_held_Ah: float = 0.0
-    held_in_row: int = 0
-    held_at_cycle: int = -1
+    last_sum_Ah: float = 0.0
+    second_last_sum_Ah: float = 0.0
+    sums_in_row: int = 0
+    sums_at_cycle: int = -1
 
 
 _ARRAYS: Final = (
@@ -678,16 +678,16 @@ def _learn_noise(state: InventoryState, figures: CycleFigures, nominal_Ah: float
     Charge and what was missing before it sum up to what the cathode held and side currents took,
     which changes evenly; a charge that ended a little early or late stands out.
     """
-    held_Ah = state.missing_Ah + figures.base_charge_Ah
-    in_row = state.held_in_row if state.held_at_cycle == state.cycles - 1 else 0
-    if in_row == _BEFORE:
-        away_Ah = state.last_held_Ah - 0.5 * (state.second_last_held_Ah + held_Ah)
+    sum_Ah = state.missing_Ah + figures.base_charge_Ah
+    in_row = state.sums_in_row if state.sums_at_cycle == state.cycles - 1 else 0
+    if in_row == _CHARGES_BEFORE:
+        away_Ah = state.last_sum_Ah - 0.5 * (state.second_last_sum_Ah + sum_Ah)
         state.noise_from = min(state.noise_from + 1.0, NOISE_WINDOW)
         # of three that scatter alike, the middle one is away by 1.5 times the variance
         seen_Ah2 = max(away_Ah * away_Ah / 1.5, (LEAST_CHARGE_NOISE * nominal_Ah) ** 2)
         state.noise_Ah2 += (seen_Ah2 - state.noise_Ah2) / state.noise_from
-    state.second_last_held_Ah, state.last_held_Ah = state.last_held_Ah, held_Ah
-    state.held_in_row, state.held_at_cycle = min(in_row + 1, _BEFORE), state.cycles
+    state.second_last_sum_Ah, state.last_sum_Ah = state.last_sum_Ah, sum_Ah
+    state.sums_in_row, state.sums_at_cycle = min(in_row + 1, _CHARGES_BEFORE), state.cycles
 
 
 def _take_rest(state: InventoryState, config: InventoryConfig, rest: SelfDischarge) -> None:
