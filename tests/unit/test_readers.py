@@ -119,6 +119,13 @@ def test_header_without_rows(tmp_path, end):
     assert "no data rows" in refusal(path)
 
 
+def test_columns_in_use_are_not_offered_for_a_missing_one(tmp_path):
+    message = refusal(write(tmp_path / "a.csv", "time_s,voltage_V\n0,3.5\n1,3.6\n"))
+    assert "column 'current_A': missing" in message
+    assert "export it too" in message
+    assert "choose one of" not in message
+
+
 def test_missing_column_names_the_nearest(tmp_path):
     message = refusal(write(tmp_path / "a.csv", PLAIN.replace("voltage_V", "Voltage_V")))
     assert "column 'voltage_V': missing" in message

@@ -96,11 +96,17 @@ def recognise(source: str, names: list[str]) -> tuple[str, dict[str, str]]:
     for field in _REQUIRED:
         if field not in fields:
             wanted = next(column for column, f in spelling.items() if f == field)
+            free = [name for name in names if name not in fields.values()]
+            remedy = (
+                nearest(wanted, free)
+                if free
+                else "no column is left that may hold it: export it too"
+            )
             raise refuse(
                 source,
                 f"column {wanted!r}",
                 "missing; the file has " + (", ".join(repr(n) for n in names) or "no columns"),
-                nearest(wanted, names) if fields else _KNOWN,
+                remedy if fields else _KNOWN,
             )
     return layout, fields
 
