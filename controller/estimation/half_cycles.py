@@ -178,7 +178,12 @@ def _below(history: Sequence[ShortFigures], figures: ShortFigures, half: int) ->
 
 
 def _level_known(one: ShortFigures, half: int) -> bool:
-    return one.half_Ohm[half] > 0.0 and not one.half_moved_K[half] > MOST_MOVED_K
+    return _measured(one, half) and not one.half_moved_K[half] > MOST_MOVED_K
+
+
+def _measured(one: ShortFigures, half: int) -> bool:
+    """Return whether a half has both a resistance and the current that it was measured at."""
+    return one.half_Ohm[half] > 0.0 and one.half_A[half] > 0.0
 
 
 def _drifts(chain: Sequence[ShortFigures]) -> dict[int, float]:
@@ -213,7 +218,10 @@ def _across(before: ShortFigures, after: ShortFigures, drifts: Mapping[int, floa
 def _halves(
     before: ShortFigures, before_half: int, after: ShortFigures, after_half: int, drift: float
 ) -> _Halves:
-    """Return two halves; `fallen` is NaN where the temperature moved within or between them."""
+    """Return two halves.
+
+    `fallen` is NaN where one was not measured or the temperature moved within or between them.
+    """
     warmer_K = after.half_K[after_half] - before.half_K[before_half]
     steady = not (
         before.half_moved_K[before_half] > MOST_MOVED_K
@@ -221,7 +229,7 @@ def _halves(
         or abs(warmer_K) > MOST_APART_K
     )
     before_Ohm, after_Ohm = before.half_Ohm[before_half], after.half_Ohm[after_half]
-    known = steady and before_Ohm > 0.0 and after_Ohm > 0.0
+    known = steady and _measured(before, before_half) and _measured(after, after_half)
     return _Halves(
         after.number,
         math.log(before_Ohm / after_Ohm) if known else NAN,

@@ -470,6 +470,22 @@ def test_a_rise_that_comes_to_its_end_is_no_fall():
     assert both_halves(history, figures).more == pytest.approx(math.log(27.05 / 26.5), rel=0.1)
 
 
+@pytest.mark.parametrize("half", [0, 1])
+def test_a_half_whose_current_is_not_known_is_not_compared(half):
+    watch, history, t_s = ShortWatch(), [], 0.0
+    for number in range(7):
+        t_s, figures = foil_cycle(watch, t_s, number, ohm=20.0)
+        history.append(figures)
+    currents_A = tuple(math.nan if k == half else history[2].half_A[k] for k in range(2))
+    unknown = [figures_like(one, half_A=currents_A) if k == 2 else one
+               for k, one in enumerate(history)]  # fmt: skip
+    found = later_half(unknown[:-1], unknown[-3:-1], unknown[-1])
+    assert found.more == pytest.approx(0.0, abs=1e-3)
+    assert 0.0 < found.u < 0.01
+    last = figures_like(history[-1], half_A=currents_A)
+    assert math.isnan(both_halves(history[:-1], last).more)
+
+
 def test_without_a_thermometer_halves_say_less():
     us = []
     for thermometer in (True, False):
