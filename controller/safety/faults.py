@@ -235,11 +235,11 @@ FAULTS: Final[tuple[FaultRow, ...]] = (
     ),
     FaultRow(
         "command_blind",
-        "current asked for while the cell voltage is not seen",
+        "current asked for while the cell's voltage or current is not seen",
         1,
         0.0,
         HOLD,
-        "hold_0A has shown a valid cell voltage",
+        "hold_0A has shown a valid voltage and current",
     ),
     FaultRow("current_above_command", "more current flows than was commanded", 2, 0.0, REST, _GOOD),
     FaultRow(

@@ -506,6 +506,7 @@ def command_conditions(  # noqa: C901 -- one call a reading; split, it costs mor
     limits: LimitsRecord,
     temperature_K: float,
     voltage_V: float,
+    measured_A: float,
     present: int,
 ) -> int:
     """Return the rows about a command other than `OPEN`; `present` are the sample's."""
@@ -541,7 +542,7 @@ def command_conditions(  # noqa: C901 -- one call a reading; split, it costs mor
                 rows |= CHARGE_ABOVE_WARN
         elif present & (VOLTAGE_LOW_WARN | COPPER_WARN):
             rows |= DISCHARGE_BELOW_WARN
-    if voltage_V - voltage_V != 0.0:
+    if voltage_V - voltage_V != 0.0 or measured_A - measured_A != 0.0:
         rows |= COMMAND_BLIND
     if limits.temperature_declared:
         rows |= warmth_conditions(m, temperature_K, command, limits)
@@ -745,7 +746,9 @@ def review(m: Memory, sample: Sample, command: Command, limits: LimitsRecord) ->
         forget_voltage(m)
     kind = command.kind
     if kind != OPEN:
-        present |= command_conditions(m, command, limits, temperature_K, voltage_V, present)
+        present |= command_conditions(
+            m, command, limits, temperature_K, voltage_V, current_A, present
+        )
     waiting = present & DEBOUNCED_ROWS
     active = present ^ waiting
     if waiting or m.pending:

@@ -397,7 +397,7 @@ def test_rows_of_a_command_add_up() -> None:
     m = new_memory(RECORD)
     limits = replace(RECORD, copper_floor_operate_V=3.1)
     wrong = DISCHARGE_COMMAND._replace(current_A=-1.0, voltage_bound_V=2.0, period_s=0.0)
-    assert supervisor.command_conditions(m, wrong, limits, 298.15, math.nan, 0) == (
+    assert supervisor.command_conditions(m, wrong, limits, 298.15, math.nan, 0.0, 0) == (
         faults.PERMISSION_TOO_LONG
         | faults.COMMAND_COPPER
         | faults.COMMAND_VOLTAGE
@@ -405,7 +405,7 @@ def test_rows_of_a_command_add_up() -> None:
         | faults.COMMAND_BLIND
     )
     unknown = wrong._replace(envelope=9, voltage_bound_V=3.2)
-    assert supervisor.command_conditions(m, unknown, limits, 298.15, 3.7, 0) == (
+    assert supervisor.command_conditions(m, unknown, limits, 298.15, 3.7, 0.0, 0) == (
         faults.PERMISSION_TOO_LONG | faults.ENVELOPE_UNKNOWN
     )
 
@@ -550,14 +550,14 @@ def test_a_voltage_beyond_warn_bars_only_what_leads_further_out() -> None:
         (DISCHARGE_COMMAND, 0, 0),
         (PULSE_COMMAND, low | faults.COPPER_WARN, 0),
     ):
-        got = supervisor.command_conditions(m, command, RECORD, 298.15, 3.7, present)
+        got = supervisor.command_conditions(m, command, RECORD, 298.15, 3.7, 0.0, present)
         assert got == rows
     wrong = CHARGE_COMMAND._replace(current_A=1.0)
-    assert supervisor.command_conditions(m, wrong, RECORD, 298.15, 3.7, high) == (
+    assert supervisor.command_conditions(m, wrong, RECORD, 298.15, 3.7, 0.0, high) == (
         faults.COMMAND_CURRENT | faults.CHARGE_ABOVE_WARN
     )
     wrong = DISCHARGE_COMMAND._replace(current_A=-1.0)
-    assert supervisor.command_conditions(m, wrong, RECORD, 298.15, 3.7, low) == (
+    assert supervisor.command_conditions(m, wrong, RECORD, 298.15, 3.7, 0.0, low) == (
         faults.COMMAND_CURRENT | faults.DISCHARGE_BELOW_WARN
     )
 

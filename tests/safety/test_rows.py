@@ -145,6 +145,15 @@ def opened(times: int, **values: Any) -> Thunk:
     return run
 
 
+def from_open(command: Command, **values: Any) -> Thunk:
+    """From open, `command` asked for on a sample with these values."""
+
+    def run() -> Verdict:
+        return Bench().settle(OPEN_COMMAND).step(command, **values)
+
+    return run
+
+
 def moved(from_V: float, to_V: float, command: Command = REST_COMMAND, **values: Any) -> Thunk:
     """One voltage at rest, the next with `command` in force."""
 
@@ -437,6 +446,12 @@ CASES = [
         asked(charge()),
         asked(charge(), quality=QUALITY_NO_CELL_VOLTAGE, output=OUTPUT_OFF),
         "output off",
+    ),
+    Case(
+        "command_blind",
+        from_open(charge(), voltage_V=3.7),
+        from_open(charge(), voltage_V=3.7, quality=QUALITY_CURRENT_INVALID),
+        "current not seen where the output may be off",
     ),
     Case(
         "current_above_command",
