@@ -12,13 +12,19 @@ from controller.core.plan import CycleKey
 from controller.core.short_check import ShortCheck
 from controller.core.spectrum import Staircase
 from controller.domain.errors import RunDirectoryError
-from controller.domain.figures import CycleFigures, CycleKind, DischargeEnd, Label
+from controller.domain.figures import (
+    CycleFigures,
+    CycleKind,
+    DischargeEnd,
+    Label,
+    range_errors,
+)
 from controller.estimation import online
-from controller.policy.learning import Opportunity
+from controller.policy.learning import opportunity_from
 from controller.policy.machine import State
 from controller.policy.scheduler import SchedulerState
 
-CHECKPOINT_SCHEMA: Final = 8
+CHECKPOINT_SCHEMA: Final = 9
 
 
 @dataclass(slots=True, kw_only=True)
@@ -141,7 +147,7 @@ def from_text(text: str, where: str) -> CoreState:
 
 def _state_from(plain: dict[str, Any]) -> CoreState:
     scheduler = plain.pop("scheduler")
-    scheduler["opportunities"] = [Opportunity(**one) for one in scheduler["opportunities"]]
+    scheduler["opportunities"] = [opportunity_from(one) for one in scheduler["opportunities"]]
     next_key = plain.pop("next_key")
     return CoreState(
         run_state=State(plain.pop("run_state")),
@@ -197,5 +203,6 @@ def figures_from(plain: dict[str, Any]) -> CycleFigures:
             "discharge_end": DischargeEnd(plain["discharge_end"]),
             "lithium_lost_label": Label(plain["lithium_lost_label"]),
             "flags": tuple(plain["flags"]),
+            "net_errors": range_errors(plain["net_errors"]),
         }
     )

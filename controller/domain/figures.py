@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 from enum import StrEnum
+from typing import NamedTuple
 
 from controller.domain.sample import NAN
 
@@ -48,6 +50,28 @@ class Resistance:
     u_Ohm: float
 
 
+class RangeErrors(NamedTuple):
+    """What the errors of one current range add to a cycle's net charge.
+
+    Attributes
+    ----------
+    range_A : float
+        Full scale; 0 where it is not known.
+    gain_Ah, offset_Ah : float
+        What one standard uncertainty of gain and of offset add, with their signs. Both errors are
+        the same in every cycle.
+    """
+
+    range_A: float
+    gain_Ah: float
+    offset_Ah: float
+
+
+def range_errors(plain: Iterable[Iterable[float]]) -> tuple[RangeErrors, ...]:
+    """Return the errors from their plain form, as JSON has it."""
+    return tuple(RangeErrors(*one) for one in plain)
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CycleFigures:
     """One cycle's figures; standard uncertainties; charge in Ah, magnitudes.
@@ -60,6 +84,8 @@ class CycleFigures:
         Gross: every charge that flowed, whatever its tag.
     net_charge_Ah, u_net_charge_Ah : float
         Discharge minus charge.
+    net_errors : tuple of RangeErrors
+        What of `u_net_charge_Ah` is the same in every cycle, by current range.
     base_charge_Ah, base_discharge_Ah : float
         Without what treatments and diagnostics moved.
     treatment_net_charge_Ah, diagnostic_net_charge_Ah : float
@@ -149,3 +175,4 @@ class CycleFigures:
     unobserved_charge_Ah: float = 0.0
     anchored: bool = False
     flags: tuple[str, ...] = ()
+    net_errors: tuple[RangeErrors, ...] = ()

@@ -13,7 +13,14 @@ from typing import Any, Final, NamedTuple
 
 from controller.domain.cell import CellFormat
 from controller.domain.command import TAG_BASE, TAG_DIAGNOSTIC, TAG_TREATMENT
-from controller.domain.figures import CycleFigures, CycleKind, DischargeEnd, Label, Resistance
+from controller.domain.figures import (
+    CycleFigures,
+    CycleKind,
+    DischargeEnd,
+    Label,
+    RangeErrors,
+    Resistance,
+)
 from controller.domain.records import record_from_dict, record_to_dict
 from controller.domain.sample import NAN, Sample
 from controller.estimation import forecast, inventory, running, short_watch, shorts
@@ -390,12 +397,26 @@ def _full_scale_A(config: EstimatorConfig, range_A: float) -> float:
     return range_A if range_A > 0.0 else config.nominal_capacity_Ah
 
 
-def _cycle_uncertainty(state: EstimatorState, config: EstimatorConfig) -> Uncertainty:
-    s = state.running
+def _charge_by_range(state: EstimatorState, config: EstimatorConfig) -> dict[float, RangeCharge]:
     ranges: dict[float, RangeCharge] = {}
     for one in _ranges(state):
         offset_As = config.offset_u_A_of_range * _full_scale_A(config, one.range_A) * one.time_s
         ranges[one.range_A] = RangeCharge(one.charge_As, one.discharge_As, offset_As)
+    return ranges
+
+
+def _net_errors(ranges: Mapping[float, RangeCharge], gain_u: float) -> tuple[RangeErrors, ...]:
+    h = _SECONDS_PER_HOUR
+    return tuple(
+        RangeErrors(range_A, gain_u * (one.discharge - one.charge) / h, -one.offset / h)
+        for range_A, one in ranges.items()
+    )
+
+
+def _cycle_uncertainty(
+    state: EstimatorState, config: EstimatorConfig, ranges: Mapping[float, RangeCharge]
+) -> Uncertainty:
+    s = state.running
     timing_As2 = 0.5 * s.timing_As2
     return propagate(
         ranges,
@@ -432,7 +453,8 @@ def close_cycle(
     base = _sums(state, TAG_BASE)
     treatment = _sums(state, TAG_TREATMENT)
     diagnostic = _sums(state, TAG_DIAGNOSTIC)
-    u = _cycle_uncertainty(state, config)
+    ranges = _charge_by_range(state, config)
+    u = _cycle_uncertainty(state, config, ranges)
     efficiency = u_efficiency = base_efficiency = None
     whole = _gives_efficiency(config) and gross.charge_As > 0.0 and gross.discharge_As > 0.0
     least_As = LEAST_CHARGE * config.nominal_capacity_Ah * _SECONDS_PER_HOUR
@@ -456,6 +478,7 @@ def close_cycle(
         u_discharge_Ah=u.discharge / h,
         net_charge_Ah=(gross.discharge_As - gross.charge_As) / h,
         u_net_charge_Ah=u.net / h,
+        net_errors=_net_errors(ranges, config.gain_u),
         base_charge_Ah=base.charge_As / h,
         base_discharge_Ah=base.discharge_As / h,
         treatment_net_charge_Ah=(treatment.discharge_As - treatment.charge_As) / h,

@@ -16,7 +16,7 @@ import json
 import math
 import os
 import sqlite3
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import closing, contextmanager
 from dataclasses import MISSING, asdict, dataclass, fields
 from pathlib import Path
@@ -29,7 +29,14 @@ from controller.domain.command import Command
 from controller.domain.decision import Decision
 from controller.domain.errors import InvariantError, RunDirectoryError, nearest, refuse
 from controller.domain.events import Event, EventKind, JsonScalar
-from controller.domain.figures import CycleFigures, CycleKind, DischargeEnd, Label, Resistance
+from controller.domain.figures import (
+    CycleFigures,
+    CycleKind,
+    DischargeEnd,
+    Label,
+    Resistance,
+    range_errors,
+)
 from controller.domain.sample import NAN, Sample
 from controller.domain.verdict import Verdict
 
@@ -222,7 +229,9 @@ def load_json(text: str) -> Any:
 _Record = TypeVar("_Record", CycleFigures, Decision)
 
 
-def _record(kind: type[_Record], text: str, convert: Mapping[str, type], where: str) -> _Record:
+def _record(
+    kind: type[_Record], text: str, convert: Mapping[str, Callable[[Any], Any]], where: str
+) -> _Record:
     """Rebuild a record; fields younger than the file take their defaults."""
     values: dict[str, Any] = load_json(text)
     known = {item.name: item for item in fields(kind)}
@@ -245,11 +254,12 @@ def _record(kind: type[_Record], text: str, convert: Mapping[str, type], where: 
     return kind(**values)
 
 
-_FIGURE_TYPES: Final[dict[str, type]] = {
+_FIGURE_TYPES: Final[dict[str, Callable[[Any], Any]]] = {
     "kind": CycleKind,
     "discharge_end": DischargeEnd,
     "lithium_lost_label": Label,
     "flags": tuple,
+    "net_errors": range_errors,
 }
 
 

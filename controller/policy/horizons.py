@@ -2,14 +2,13 @@
 
 `effect_of` (`controller.policy.learning`) compares the treated block with the withheld one. Further
 on the next treatments come in between: at a usual cadence no window of 20 cycles is free of them.
-So the net charge of every base cycle is laid out as the sum of a trend and of what each treatment
-does 1, 2-5 and 6-20 cycles after it. Assumed: what treatments do adds up, and is over after 20
-cycles. Later treatments are thus modelled, not censored; a window that is not complete, or in which
-the run was interrupted, does not count towards the five treated and five withheld.
+So the horizon grows cycle by cycle, and what later treatments in a window gave by its end is taken
+off: it was told at a shorter horizon. Assumed: what treatments do adds up, and the later ones of a
+window do what they do on average. A window that is not complete, or in which the run was
+interrupted, does not count towards the five treated and five withheld.
 
 Only what was drawn by chance identifies the effect: an opportunity itself (the cell looked bad, the
-next cycle looks better whatever is done) has columns of its own, weighted by its probability, and
-treatment is instrumented by its difference from that probability.
+next cycle looks better whatever is done) is compared with opportunities.
 
 The forecast is the second, weaker estimate: net charge after a treatment less the trend before it.
 It needs no withheld opportunities, and has no defence against regression to the mean.
@@ -25,24 +24,20 @@ from itertools import pairwise
 from typing import Final
 
 import numpy as np
-from numpy.typing import NDArray
 
 from controller.domain.figures import CycleFigures, CycleKind
 from controller.policy.learning import (
     MINIMUM_PER_ARM,
     Opportunity,
+    common_u_Ah,
     effect_of,
-    student_factor,
 )
+from controller.policy.untreated import Gained, Outcome, beyond_untreated, student_factor
 
-Numbers = NDArray[np.float64]
+# By number a base cycle, and whether the one before it ended in an anchor.
+Usable = dict[int, tuple[CycleFigures, bool]]
 
 HORIZONS: Final = (1, 5, 20)
-# Cycles after a treatment, by group of equal effect a cycle.
-_GROUPS: Final = ((1, 1), (2, 5), (6, 20))
-_ONES: Final = tuple(last - first + 1 for first, last in _GROUPS)
-# Neighbouring cycles whose residuals may be correlated. Assumed, 1-4.
-_CORRELATED: Final = 2
 # The forecast: base cycles before a treatment that its trend is drawn through, at least and at
 # most, and cycles after another treatment that it leaves out, for what that does later would be
 # taken for the trend. Assumed.
@@ -110,11 +105,12 @@ def effects_of(
         )
     ]
     usable = _usable(history)
-    fitted = None
+    told = {} if not_credited else _told(opportunities, usable)
     for horizon in HORIZONS[1:]:
         mine = _complete(recipe, opportunities, usable, horizon)
         treated = sum(one.treated for one in mine)
         withheld = len(mine) - treated
+        gained = told.get(recipe, {}).get(horizon)
         recovered_Ah = u_Ah = None
         if not_credited:
             reason = not_credited
@@ -123,16 +119,18 @@ def effects_of(
                 f"{treated} treated and {withheld} withheld opportunities with {horizon} whole "
                 f"cycles after them; {MINIMUM_PER_ARM} of each are needed"
             )
+        elif gained is None:
+            reason = (
+                "too few windows whose later treatments have an effect that is known: "
+                f"{MINIMUM_PER_ARM} treated and {MINIMUM_PER_ARM} withheld are needed"
+            )
         else:
-            fitted = fitted or _fit(recipe, opportunities, usable)
-            reason = "the cycles do not part the treatments from each other"
-            if fitted is not None:
-                recovered_Ah, u_Ah = fitted.effect(horizon, min(treated, withheld))
-                u_Ah = math.hypot(u_Ah, _own_u_Ah(mine))
-                reason = (
-                    f"randomised contrast, horizon {horizon} cycles; later treatments are modelled "
-                    "as adding up"
-                )
+            # a range of its own is used once, whatever the horizon
+            recovered_Ah, u_Ah = gained.value_Ah, math.hypot(gained.u_Ah, common_u_Ah(mine))
+            reason = (
+                f"randomised contrast, horizon {horizon} cycles; what later treatments gave is "
+                "taken off"
+            )
         effects.append(
             HorizonEffect(
                 recipe=recipe,
@@ -148,7 +146,65 @@ def effects_of(
     return tuple(effects)
 
 
-def _usable(history: Sequence[CycleFigures]) -> dict[int, tuple[CycleFigures, bool]]:
+def _told(opportunities: Sequence[Opportunity], usable: Usable) -> dict[str, dict[int, Gained]]:
+    """Return what each recipe gave by each horizon, as far as it can be told."""
+    told: dict[str, dict[int, Gained]] = {one.recipe: {} for one in opportunities}
+    numbers = sorted(usable)
+    if not numbers:
+        return told
+    nets_Ah = [usable[number][0].net_charge_Ah for number in numbers]
+    whole = range(numbers[0], numbers[-1] + 1)
+    # a cycle that is left out counts as what lies between its neighbours
+    since_Ah = np.concatenate([[0.0], np.cumsum(np.interp(whole, numbers, nets_Ah))])
+    for horizon in range(1, max(HORIZONS) + 1):
+        for recipe, by_horizon in told.items():
+            outcomes = []
+            for one in _complete(recipe, opportunities, usable, horizon):
+                later_Ah = _given_later_Ah(one, horizon, opportunities, told)
+                if later_Ah is not None:
+                    at = one.cycle + 1 - whole[0]
+                    net_Ah = float(since_Ah[at + horizon] - since_Ah[at])
+                    anchors = _anchors(one.cycle, one.cycle + horizon, usable)
+                    outcomes.append(
+                        Outcome(
+                            one.cycle, one.treated, one.probability, one.net_before_Ah,
+                            net_Ah - later_Ah, anchors,
+                        )
+                    )  # fmt: skip
+            treated = sum(one.treated for one in outcomes)
+            if min(treated, len(outcomes) - treated) >= MINIMUM_PER_ARM:
+                gained = beyond_untreated(outcomes)
+                if gained is not None:
+                    by_horizon[horizon] = gained
+    return told
+
+
+def _given_later_Ah(
+    one: Opportunity,
+    horizon: int,
+    opportunities: Sequence[Opportunity],
+    told: Mapping[str, Mapping[int, Gained]],
+) -> float | None:
+    """Return what treatments after an opportunity gave by its horizon; None if not known."""
+    given_Ah = 0.0
+    for other in opportunities:
+        left = one.cycle + horizon - other.cycle
+        if other.treated and other.cycle > one.cycle and left > 0:
+            gained = told[other.recipe].get(left)
+            if gained is None:
+                return None
+            given_Ah += gained.value_Ah
+    return given_Ah
+
+
+def _anchors(first: int, last: int, usable: Usable) -> int:
+    """Return whether a window ends in an anchor and began from none (1), or the reverse (-1)."""
+    began = usable[first + 1][1]
+    ended = usable[last][0].anchored if last in usable else began
+    return int(ended) - int(began)
+
+
+def _usable(history: Sequence[CycleFigures]) -> Usable:
     """Return by number the base cycles that follow a base cycle, whole, and how that one ended."""
     return {
         one.cycle: (one, before.anchored)
@@ -163,7 +219,7 @@ def _usable(history: Sequence[CycleFigures]) -> dict[int, tuple[CycleFigures, bo
 def _complete(
     recipe: str,
     opportunities: Sequence[Opportunity],
-    usable: Mapping[int, tuple[CycleFigures, bool]],
+    usable: Usable,
     horizon: int,
 ) -> list[Opportunity]:
     """Return the recipe's opportunities that have their cycles: four of five, and the first."""
@@ -182,122 +238,6 @@ def _complete(
         ):
             found.append(one)
     return found
-
-
-def _own_u_Ah(mine: Sequence[Opportunity]) -> float:
-    """Return what the readings themselves leave open: the same in every cycle, not averaged down.
-
-    Gain and offset are common to the arms except where a treatment uses a range of its own, which
-    it does once, whatever the horizon.
-    """
-    arms = [
-        [one.u_net_charge_Ah or 0.0 for one in mine if one.treated is treated]
-        for treated in (True, False)
-    ]
-    return math.hypot(*(sum(arm) / len(arm) for arm in arms))
-
-
-@dataclass(frozen=True, slots=True)
-class _Fit:
-    """Effect a cycle by group of lags, its covariances, and degrees of freedom.
-
-    Covariances: with residuals correlated and uneven, and with even ones. The first is too small
-    where an arm is small, so the larger counts.
-    """
-
-    effect_Ah: Numbers
-    correlated: Numbers
-    even: Numbers
-    freedom: int
-
-    def effect(self, horizon: int, smaller_arm: int) -> tuple[float, float]:
-        """Return cumulative effect and standard uncertainty, widened for few opportunities."""
-        counts = np.array(
-            [
-                float(min(count, max(horizon - first + 1, 0)))
-                for (first, _), count in zip(_GROUPS, _ONES, strict=True)
-            ]
-        )
-        variance = max(float(counts @ one @ counts) for one in (self.correlated, self.even))
-        freedom = min(self.freedom, 2 * smaller_arm - 2)
-        u_Ah = math.sqrt(max(variance, 0.0)) * student_factor(freedom)
-        return float(counts @ self.effect_Ah), u_Ah
-
-
-def _fit(
-    recipe: str,
-    opportunities: Sequence[Opportunity],
-    usable: Mapping[int, tuple[CycleFigures, bool]],
-) -> _Fit | None:
-    """Lay out net charge as trend, opportunities and treatments; None where that cannot be."""
-    numbers = np.array(sorted(usable))
-    y = np.array([usable[number][0].net_charge_Ah for number in numbers])
-    centred = (numbers - numbers.mean()) / max(len(numbers), 1)
-    # An anchor takes what the discharge left; a cycle that begins from one finds less to take.
-    anchored = np.array([float(usable[n][0].anchored) - float(usable[n][1]) for n in numbers])
-    plain = [np.ones(len(numbers)), centred]
-    if np.any(anchored):
-        plain.append(anchored)
-    names = [recipe, *sorted({one.recipe for one in opportunities} - {recipe})]
-    treated, drawn = [], []
-    for name in names:
-        mine = [one for one in opportunities if one.recipe == name and not one.excluded]
-        for first, last in _GROUPS:
-            asked, given = np.zeros(len(numbers)), np.zeros(len(numbers))
-            for one in mine:
-                hit = (numbers > one.cycle + first - 1) & (numbers <= one.cycle + last)
-                asked += hit * one.probability
-                given += hit * float(one.treated)
-            plain.append(asked)
-            treated.append(given)
-            drawn.append(given - asked)
-    regressors = np.column_stack([*treated, *plain])
-    instruments = np.column_stack([*drawn, *plain])
-    kept = _independent(instruments)
-    if not set(range(len(_GROUPS))) <= set(kept) or len(numbers) - len(kept) < MINIMUM_PER_ARM:
-        return None
-    return _solve(regressors[:, kept], instruments[:, kept], y)
-
-
-def _independent(columns: Numbers) -> list[int]:
-    """Return the positions of columns that are not made of those before them."""
-    kept: list[int] = []
-    basis: list[Numbers] = []
-    for position in range(columns.shape[1]):
-        rest = columns[:, position].astype(float)
-        size = float(np.linalg.norm(rest))
-        for one in basis:
-            rest = rest - float(one @ rest) * one
-        left = float(np.linalg.norm(rest))
-        if size > 0.0 and left > 1e-6 * size:
-            kept.append(position)
-            basis.append(rest / left)
-    return kept
-
-
-def _solve(regressors: Numbers, instruments: Numbers, y: Numbers) -> _Fit | None:
-    """Return the instrumented fit, its covariance by Newey and West (1987)."""
-    crossed = instruments.T @ regressors
-    try:
-        inverse = np.linalg.inv(crossed)
-    except np.linalg.LinAlgError:
-        return None
-    effect = inverse @ (instruments.T @ y)
-    count, width = regressors.shape
-    residual = y - regressors @ effect
-    moments = instruments * residual[:, None]
-    middle = moments.T @ moments
-    for lag in range(1, _CORRELATED + 1):
-        weight = 1.0 - lag / (_CORRELATED + 1.0)
-        shifted = moments[lag:].T @ moments[:-lag]
-        middle += weight * (shifted + shifted.T)
-    freedom = count - width
-    correlated = inverse @ middle @ inverse.T * (count / freedom)
-    even = (
-        inverse @ (instruments.T @ instruments) @ inverse.T * float(residual @ residual) / freedom
-    )
-    groups = slice(0, len(_GROUPS))
-    return _Fit(effect[groups], correlated[groups, groups], even[groups, groups], freedom)
 
 
 # -- forecast -----------------------------------------------------------------------------------
@@ -362,7 +302,7 @@ def forecast_effects_of(
 def _deviation(
     one: Opportunity,
     given: Sequence[int],
-    usable: Mapping[int, tuple[CycleFigures, bool]],
+    usable: Usable,
     horizon: int,
 ) -> tuple[float, float] | None:
     """Return net charge less its forecast over the window, and its u; None if censored."""

@@ -1,20 +1,24 @@
 """What a treatment gave back, from randomised contrasts only.
 
 At every opportunity where the rule would treat, treatment is withheld at random with a journalled
-probability. The effect is the difference of net charge between treated and withheld opportunities,
-each weighted by the inverse of its probability, with the loss before it as covariate (a cell is
-treated when a cycle looks bad, and the next looks better by itself).
+probability. The effect is what treated opportunities gave beyond what the withheld ones say that
+they would have given (`untreated`): a cell is treated when a cycle looks bad, and the next looks
+better by itself.
 """
 
 from __future__ import annotations
 
 import hashlib
 import math
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Final
+from typing import Any, Final
+
+from controller.domain.figures import RangeErrors, range_errors
+from controller.policy.untreated import Outcome, beyond_untreated
 
 MINIMUM_PER_ARM: Final = 5
-_NORMAL_95: Final = 1.959964
+TOO_FEW: Final = "withheld opportunities of so different probabilities are too few for a line"
 
 
 @dataclass(slots=True, kw_only=True)
@@ -33,6 +37,8 @@ class Opportunity:
         Net charge of the last cycle before it (covariate).
     net_charge_Ah, u_net_charge_Ah : float or None
         Net charge from anchor to anchor; None while it runs or when it was excluded.
+    net_errors : tuple of RangeErrors
+        What of that u is the same in every cycle, by current range.
     excluded : str
         Why it does not count; empty where it does.
     """
@@ -45,6 +51,13 @@ class Opportunity:
     net_charge_Ah: float | None = None
     u_net_charge_Ah: float | None = None
     excluded: str = ""
+    net_errors: tuple[RangeErrors, ...] = ()
+
+
+def opportunity_from(plain: Mapping[str, Any]) -> Opportunity:
+    """Return an opportunity from its plain form, as JSON has it."""
+    known = {name: value for name, value in plain.items() if name in Opportunity.__slots__}
+    return Opportunity(**{**known, "net_errors": range_errors(known.get("net_errors", ()))})
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -108,55 +121,58 @@ def effect_of(recipe: str, opportunities: list[Opportunity], *, not_credited: st
             reason=f"{len(treated)} treated and {len(withheld)} withheld opportunities; "
             f"{MINIMUM_PER_ARM} of each are needed",
         )
-    slope = _pooled_slope(treated, withheld)
-    few = student_factor(2 * min(len(treated), len(withheld)) - 2)
-    mean_treated, u_treated = _weighted_mean(treated, slope, few)
-    mean_withheld, u_withheld = _weighted_mean(withheld, slope, few)
+    gained = beyond_untreated([_outcome(one) for one in mine])
     return Effect(
         recipe=recipe,
         treated=len(treated),
         withheld=len(withheld),
-        recovered_Ah=mean_treated - mean_withheld,
-        u_recovered_Ah=math.hypot(u_treated, u_withheld),
-        reason="randomised contrast, horizon 1 cycle, anchor to anchor",
+        recovered_Ah=gained.value_Ah if gained else None,
+        u_recovered_Ah=math.hypot(gained.u_Ah, common_u_Ah(mine)) if gained else None,
+        reason="randomised contrast, horizon 1 cycle, anchor to anchor" if gained else TOO_FEW,
     )
 
 
-def student_factor(freedom: int) -> float:
-    """Return how much wider than normal Student's 95 % interval is (Cornish-Fisher)."""
-    z = _NORMAL_95
-    first = (z**3 + z) / 4.0
-    second = (5.0 * z**5 + 16.0 * z**3 + 3.0 * z) / 96.0
-    return (z + first / freedom + second / freedom**2) / z
+def _outcome(one: Opportunity) -> Outcome:
+    """Return an opportunity and what came of it by its next anchor."""
+    return Outcome(
+        cycle=one.cycle,
+        treated=one.treated,
+        probability=one.probability,
+        before_Ah=one.net_before_Ah,
+        net_Ah=one.net_charge_Ah or 0.0,
+    )
 
 
-def _pooled_slope(treated: list[Opportunity], withheld: list[Opportunity]) -> float:
-    """Return the common slope of net charge on the net charge before, within the arms."""
-    numerator = denominator = 0.0
-    for arm in (treated, withheld):
-        mean_x = sum(one.net_before_Ah for one in arm) / len(arm)
-        mean_y = sum(one.net_charge_Ah or 0.0 for one in arm) / len(arm)
-        for one in arm:
-            dx = one.net_before_Ah - mean_x
-            numerator += dx * ((one.net_charge_Ah or 0.0) - mean_y)
-            denominator += dx * dx
-    return numerator / denominator if denominator > 0.0 else 0.0
+def common_u_Ah(opportunities: Sequence[Opportunity]) -> float:
+    """Return what is the same in every cycle and does not cancel between the arms (Ah).
 
-
-def _weighted_mean(arm: list[Opportunity], slope: float, few: float) -> tuple[float, float]:
-    """Return the inverse-probability weighted mean of the adjusted net charge, and its u.
-
-    The spread between opportunities averages down, the readings' own uncertainty does not: gain and
-    offset are the same in every cycle, and a treatment that uses another current range carries
-    that range's gain error into each of its opportunities. `few` widens the spread, which is taken
-    from few opportunities.
+    Gain and offset of a current range do, but for what one arm passed more there, or for longer: a
+    treatment that uses a range of its own carries that range's gain error into each of its
+    opportunities. What else the readings leave open (how the current went between them) is taken
+    for the same each time, too. Where the ranges are not known nothing cancels.
     """
-    weights = [1.0 / (one.probability if one.treated else 1.0 - one.probability) for one in arm]
-    adjusted = [(one.net_charge_Ah or 0.0) - slope * one.net_before_Ah for one in arm]
-    total = sum(weights)
-    mean = sum(w * y for w, y in zip(weights, adjusted, strict=True)) / total
-    n_effective = total * total / sum(w * w for w in weights)
-    variance = sum(w * (y - mean) ** 2 for w, y in zip(weights, adjusted, strict=True)) / total
-    spread = variance / max(n_effective - 1.0, 1.0)
-    own = sum(w * (one.u_net_charge_Ah or 0.0) for w, one in zip(weights, arm, strict=True)) / total
-    return mean, math.hypot(few * math.sqrt(spread), own)
+    arms = tuple([one for one in opportunities if one.treated is given] for given in (True, False))
+    if not all(one.net_errors for arm in arms for one in arm):
+        return math.hypot(*(_mean([one.u_net_charge_Ah or 0.0 for one in arm]) for arm in arms))
+    ranges = {error.range_A for arm in arms for one in arm for error in one.net_errors}
+    apart = []
+    for range_A in sorted(ranges):
+        for part in ("gain_Ah", "offset_Ah"):
+            of_treated, of_withheld = (
+                sum(getattr(e, part) for one in arm for e in one.net_errors if e.range_A == range_A)
+                / len(arm)
+                for arm in arms
+            )
+            apart.append(of_treated - of_withheld)
+    of_treated, of_withheld = (_mean([_else_u_Ah(one) for one in arm]) for arm in arms)
+    return math.hypot(*apart, of_treated - of_withheld)
+
+
+def _else_u_Ah(one: Opportunity) -> float:
+    """Return what of an opportunity's u is neither gain nor offset."""
+    known = math.hypot(*(part for error in one.net_errors for part in error[1:]))
+    return math.sqrt(max((one.u_net_charge_Ah or 0.0) ** 2 - known**2, 0.0))
+
+
+def _mean(values: Sequence[float]) -> float:
+    return sum(values) / len(values)

@@ -306,9 +306,20 @@ def record_decision(
             treated=not decision.withheld,
             probability=decision.probability,
             net_before_Ah=base[-1].net_charge_Ah if base else 0.0,
+            excluded=unlike_ends(base),
         )
     )
     state.hours_spent += hours
+
+
+def unlike_ends(base: Sequence[CycleFigures]) -> str:
+    """Return why an opportunity after these cycles does not count; empty where it does.
+
+    Where another electrode ends the discharge than ended the one before, net charge jumps by what
+    either of them keeps; it is told from nothing that came before.
+    """
+    ends = {one.discharge_end for one in base[-2:]} - {DischargeEnd.UNKNOWN}
+    return f"the last two discharges were {' and '.join(sorted(ends))}" if len(ends) > 1 else ""
 
 
 def record_outcome(state: SchedulerState, figures: CycleFigures) -> None:
@@ -325,6 +336,7 @@ def record_outcome(state: SchedulerState, figures: CycleFigures) -> None:
     else:
         last.net_charge_Ah = figures.net_charge_Ah
         last.u_net_charge_Ah = figures.u_net_charge_Ah
+        last.net_errors = figures.net_errors
 
 
 _SPOILS: Final = frozenset({"unobserved-charge", "interrupted", "treatment-abandoned"})

@@ -20,7 +20,14 @@ from controller.domain.command import CHARGE, HOLD_0A, TAG_BASE, Command
 from controller.domain.decision import Decision
 from controller.domain.errors import ConfigurationError, InvariantError, RunDirectoryError
 from controller.domain.events import Event, EventKind
-from controller.domain.figures import CycleFigures, CycleKind, DischargeEnd, Label, Resistance
+from controller.domain.figures import (
+    CycleFigures,
+    CycleKind,
+    DischargeEnd,
+    Label,
+    RangeErrors,
+    Resistance,
+)
 from controller.domain.sample import NAN, Sample
 from controller.domain.verdict import ALLOW, TRIP, Verdict
 from controller.io.journal import (
@@ -82,6 +89,7 @@ FIGURES = CycleFigures(
     lithium_lost_Ah=math.inf,
     lithium_lost_label=Label.BOUND,
     flags=("starts charged", "incomplete"),
+    net_errors=(RangeErrors(1e-3, -5e-9, -1e-8), RangeErrors(0.0, 0.0, -2e-8)),
 )
 
 

@@ -14,7 +14,8 @@ from controller.policy.horizons import (
     effects_of,
     forecast_effects_of,
 )
-from controller.policy.learning import MINIMUM_PER_ARM, Opportunity, student_factor
+from controller.policy.learning import MINIMUM_PER_ARM, Opportunity
+from controller.policy.untreated import student_factor
 
 UAH = 1e-6
 # What one treatment does to each later cycle's net charge (uAh): 6 at once, then a little back.
@@ -151,13 +152,21 @@ def test_what_an_anchor_takes_is_no_effect() -> None:
 def test_another_recipe_has_its_own_effect() -> None:
     made, history = run(4, gain=0.0, noise=0.3, cycles=120)
     rng = np.random.default_rng(40)
-    others = []
     net = {one.cycle: one.net_charge_Ah for one in history}
-    for number in range(9, 118, 3):
-        treated = bool(rng.random() < 0.5)
-        others.append(replace(made[0], cycle=number, recipe="rest", treated=treated))
-        if treated:
-            net[number + 1] += 10 * UAH
+    drawn = {number: bool(rng.random() < 0.5) for number in range(9, 118, 3)}
+    for number, treated in drawn.items():
+        net[number + 1] += 10 * UAH * treated
+    others = [
+        replace(
+            made[0],
+            cycle=number,
+            recipe="rest",
+            treated=treated,
+            net_before_Ah=net[number],
+            net_charge_Ah=net[number + 1],
+        )
+        for number, treated in drawn.items()
+    ]
     history = [replace(one, net_charge_Ah=net[one.cycle]) for one in history]
     strip = effects_of("strip", [*made, *others], history)[1]
     rest = effects_of("rest", [*made, *others], history)[1]

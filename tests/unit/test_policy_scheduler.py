@@ -6,8 +6,14 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from controller.domain.figures import CycleFigures, CycleKind, DischargeEnd
-from controller.policy.learning import MINIMUM_PER_ARM, Opportunity, effect_of, uniform
+from controller.domain.figures import CycleFigures, CycleKind, DischargeEnd, RangeErrors
+from controller.policy.learning import (
+    MINIMUM_PER_ARM,
+    Opportunity,
+    common_u_Ah,
+    effect_of,
+    uniform,
+)
 from controller.policy.scheduler import (
     Candidate,
     ScheduleConfig,
@@ -214,6 +220,36 @@ def test_a_gain_difference_between_ranges_is_never_called_recovery() -> None:
     assert effect.recovered_Ah is not None
     assert effect.u_recovered_Ah is not None
     assert abs(effect.recovered_Ah) <= 2.0 * effect.u_recovered_Ah
+
+
+def test_errors_of_a_range_cancel_but_for_what_one_arm_passes_more() -> None:
+    made = opportunities(0.006, 40, 1)
+    for one in made:
+        one.u_net_charge_Ah = math.hypot(3e-6, 1e-6, 1e-7)
+        one.net_errors = (RangeErrors(1e-3, 3e-6, -1e-6),)
+    assert common_u_Ah(made) == pytest.approx(0.0, abs=1e-12)
+    for one in made:
+        if one.treated:  # a step in a range of its own, and an hour longer in the other
+            one.net_errors = (RangeErrors(1e-3, 3e-6, -1.2e-6), RangeErrors(1e-2, -4e-7, 0.0))
+            one.u_net_charge_Ah = math.hypot(3e-6, 1.2e-6, 4e-7, 4e-7)
+    assert common_u_Ah(made) == pytest.approx(math.hypot(2e-7, 4e-7, 3e-7), rel=1e-6)
+    for one in made:
+        one.net_errors = ()  # ranges not known: nothing cancels
+        one.u_net_charge_Ah = 3e-6
+    assert common_u_Ah(made) == pytest.approx(math.sqrt(2.0) * 3e-6)
+
+
+def test_an_opportunity_between_unlike_ends_does_not_count() -> None:
+    cathode, unknown = DischargeEnd.CATHODE, DischargeEnd.UNKNOWN
+    for end, counted in ((DischargeEnd.ANODE, True), (cathode, False), (unknown, True)):
+        history = [*STEADY[:-2], replace(STEADY[-2], discharge_end=end), STEADY[-1]]
+        state = SchedulerState()
+        record_decision(state, ask(history), history, 2.0)
+        [one] = state.opportunities
+        assert (one.excluded == "") is counted
+        record_outcome(state, cycle(9, net_mAh=-0.004, anchored=True))
+        assert (one.net_charge_Ah is not None) is counted
+        assert effect_of(one.recipe, state.opportunities).treated <= counted
 
 
 def test_an_outcome_counts_only_from_anchor_to_anchor() -> None:

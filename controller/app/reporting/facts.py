@@ -22,7 +22,7 @@ from controller.domain.events import Event, EventKind, JsonScalar
 from controller.domain.figures import CycleFigures, CycleKind
 from controller.io.journal import JournalReader, SessionRecord
 from controller.policy.horizons import HorizonEffect, effects_of, forecast_effects_of
-from controller.policy.learning import Effect, Opportunity, effect_of
+from controller.policy.learning import Effect, Opportunity, effect_of, opportunity_from
 from controller.policy.scheduler import DRIFT_CYCLES, drift_over
 from protocols.credit import why_not_credited
 from protocols.registry import load
@@ -277,11 +277,7 @@ def _core_of(checkpoint: str) -> Mapping[str, Any]:
 
 def _opportunities(core: Mapping[str, Any]) -> list[Opportunity]:
     scheduler = core.get("scheduler") or {}
-    known = set(Opportunity.__slots__)
-    return [
-        Opportunity(**{name: value for name, value in one.items() if name in known})
-        for one in scheduler.get("opportunities", [])
-    ]
+    return [opportunity_from(one) for one in scheduler.get("opportunities", [])]
 
 
 def _treatments(
