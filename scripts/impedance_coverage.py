@@ -6,6 +6,7 @@ A cell, an instrument with its own errors, a current that changes at random; sco
 at the last change of current. Truth is the cell's own: parameters where the cell is a linear
 circuit; else the difference of two forked twins, one with the step and one without, over the step.
 *Last step*: the reading nearest in time, less the one before the edge (`steps`), as the baseline.
+*Oracle* (R0 in class): knows the whole circuit, but not how R0 and the open-circuit voltage walk.
 What each scenario is for stands in docs/estimation.md.
 """
 
@@ -28,6 +29,7 @@ from controller.estimation.impedance.steps import NEW_SET_POINT, Steps
 from hil.cell import LithiumMetalCell, load_cell
 from hil.draws import draw_cell
 from hil.instruments.measurement import InstrumentErrors
+from hil.scoring import interval_score
 from tests.plants.equivalent_circuit import EquivalentCircuit
 
 NORMAL_95 = 1.96
@@ -44,7 +46,10 @@ TWIN_STEP_S = 0.1
 
 @dataclass(frozen=True)
 class Claim:
-    """One figure of one seed: value, standard uncertainty, truth; `ln` where they are logarithms."""
+    """One figure of one seed: value, standard uncertainty, truth; `ln` where they are logarithms.
+
+    `oracle` is the value and its u by one who knows what is hidden.
+    """
 
     name: str
     value: float
@@ -52,6 +57,7 @@ class Claim:
     truth: float
     told: bool = True
     ln: bool = False
+    oracle: tuple[float, float] | None = None
 
 
 @dataclass(frozen=True)
@@ -66,6 +72,9 @@ class Row:
     covered_percent: float
     half_width_percent: float
     score_percent: float
+    score_median_percent: float
+    oracle_percent: float = math.nan
+    oracle_median_percent: float = math.nan
 
 
 class Profile:
@@ -114,6 +123,30 @@ class Profile:
         return rows[:end]
 
 
+class KnownCircuit:
+    """R0 by one who knows pairs, slope, noise and walks: a Kalman filter of what walks unseen.
+
+    Its two states are the open-circuit voltage less what its slope gave, and R0.
+    """
+
+    def __init__(self) -> None:
+        self._mean = np.zeros(2)
+        self._covariance = np.diag([1e2, 1e4])  # nothing known of either
+
+    def take(self, current_A: float, rest_V: float, walk_V: float, walk_Ohm: float) -> None:
+        """Take a reading less what is known of it, after walks of these standard deviations."""
+        self._covariance = self._covariance + np.diag([walk_V**2, walk_Ohm**2])
+        seen = np.array([1.0, current_A])
+        gain = self._covariance @ seen / (seen @ self._covariance @ seen + NOISE_V**2)
+        self._mean = self._mean + gain * (rest_V - seen @ self._mean)
+        self._covariance = self._covariance - np.outer(gain, seen @ self._covariance)
+
+    def r0(self) -> tuple[float, float]:
+        """Return R0 and its standard uncertainty (Ohm), with that of the gains."""
+        value_Ohm = float(self._mean[1])
+        return value_Ohm, math.hypot(math.sqrt(self._covariance[1, 1]), RATIO_U * value_Ohm)
+
+
 class Linear:
     """A circuit of the filter's own class, drawn from its priors; all wanders as it says."""
 
@@ -128,6 +161,8 @@ class Linear:
         self._pair_V = [0.0] * len(self.r_Ohm)
         self._gain = 1.0 + RATIO_U * random.standard_normal()
         self._offset_V = 1e-3 * random.standard_normal()
+        self._sloped_V = 0.0
+        self.known = KnownCircuit()
 
     def reading(self, current_A: float, dt_s: float) -> tuple[float, float]:
         """Pass the current; return current and voltage as read."""
@@ -143,10 +178,18 @@ class Linear:
         slope_walk = wander.slope / (3600.0 * CAPACITY_AH) * root_h
         self._slope += slope_walk * random.standard_normal()
         walk_V = wander.u_V_per_root_s * math.sqrt(dt_s) * random.standard_normal()
-        self._u_V += self._slope * current_A * dt_s + walk_V
+        sloped_V = self._slope * current_A * dt_s
+        self._u_V += sloped_V + walk_V
+        self._sloped_V += sloped_V
         true_V = self._u_V + sum(self._pair_V) + self.r0_Ohm * current_A
-        noise_V = NOISE_V * random.standard_normal()
-        return current_A, true_V * self._gain + self._offset_V + noise_V
+        read_V = true_V * self._gain + self._offset_V + NOISE_V * random.standard_normal()
+        self.known.take(
+            current_A,
+            read_V - sum(self._pair_V) - self._sloped_V,
+            wander.u_V_per_root_s * math.sqrt(dt_s),
+            r_walk * self.r0_Ohm,
+        )
+        return current_A, read_V
 
     def answer_Ohm(self, since_s: float) -> float:
         """Return the true answer some time after a step."""
@@ -278,7 +321,14 @@ def in_class(pairs: int, seed: int) -> list[Claim]:
     told = found.identifiable
     f = circuit_filter
     claims = [
-        Claim("R0", found.r0_Ohm, found.u_r0_Ohm, cell.r0_Ohm, told=bool(told & f.R0)),
+        Claim(
+            "R0",
+            found.r0_Ohm,
+            found.u_r0_Ohm,
+            cell.r0_Ohm,
+            told=bool(told & f.R0),
+            oracle=cell.known.r0(),
+        ),
         Claim(
             "R0, last step",
             single.value_Ohm[0],
@@ -395,13 +445,16 @@ SCENARIOS: dict[str, Callable[[int], list[Claim]]] = {
 def summed_up(scenario: str, claims: Sequence[Claim]) -> Row:
     """Return one row: medians, coverage, mean interval score (alpha 5 %), all of the truth."""
     told = [one for one in claims if one.told and math.isfinite(one.value) and one.u > 0.0]
-    errors, halves, scores = [], [], []
+    errors, halves, scores, known = [], [], [], []
     for one in told:
         scale = 1.0 if one.ln else abs(one.truth)
         error, half = abs(one.value - one.truth) / scale, NORMAL_95 * one.u / scale
         errors.append(error)
         halves.append(half)
-        scores.append(2.0 * half + 40.0 * max(error - half, 0.0))
+        scores.append(interval_score(-half, half, error))
+        if one.oracle is not None:
+            value, half = one.oracle[0], NORMAL_95 * one.oracle[1]
+            known.append(interval_score(value - half, value + half, one.truth) / scale)
     inside = [error <= half for error, half in zip(errors, halves, strict=True)]
     nan = [math.nan]
     return Row(
@@ -413,6 +466,9 @@ def summed_up(scenario: str, claims: Sequence[Claim]) -> Row:
         covered_percent=100.0 * statistics.fmean(inside or nan),
         half_width_percent=100.0 * statistics.median(halves or nan),
         score_percent=100.0 * statistics.fmean(scores or nan),
+        score_median_percent=100.0 * statistics.median(scores or nan),
+        oracle_percent=100.0 * statistics.fmean(known or nan),
+        oracle_median_percent=100.0 * statistics.median(known or nan),
     )
 
 
@@ -426,8 +482,13 @@ def table(scenario: str, seeds: Sequence[int]) -> list[Row]:
 
 
 HEAD = """\
-| scenario | figure | told | \\|error\\| median | 95 % interval covers | half width median | interval score |
-|---|---|---|---|---|---|---|"""
+| scenario | figure | told | \\|error\\| median | 95 % interval covers | half width median | interval score, mean | median |
+|---|---|---|---|---|---|---|---|"""
+
+
+def _beside(ours: float, oracle: float) -> str:
+    """Return a score and, where there is one, the oracle's."""
+    return f"{ours:.2f} %" + ("" if math.isnan(oracle) else f" / {oracle:.2f} %")
 
 
 def main() -> None:
@@ -446,7 +507,7 @@ def main() -> None:
                 print(json.dumps(asdict(row)), flush=True)
             else:
                 print(
-                    f"| `{row.scenario}` | {row.figure} | {row.told}/{row.seeds} | {row.error_percent:.2f} % | {row.covered_percent:.1f} % | {row.half_width_percent:.2f} % | {row.score_percent:.2f} % |",
+                    f"| `{row.scenario}` | {row.figure} | {row.told}/{row.seeds} | {row.error_percent:.2f} % | {row.covered_percent:.1f} % | {row.half_width_percent:.2f} % | {_beside(row.score_percent, row.oracle_percent)} | {_beside(row.score_median_percent, row.oracle_median_percent)} |",
                     flush=True,
                 )
 

@@ -1408,7 +1408,7 @@ def _not_told(s: OnePair | TwoPairs, u_r1_Ohm: float, tau2_s: float, u_r2_Ohm: f
         bits |= R1 | TAU1 | SUM
     if isinstance(s, TwoPairs):
         if tau2_s < APART_FROM * tau1_s:
-            bits |= R1 | TAU1 | SUM | R2 | TAU2
+            bits |= R0 | R1 | TAU1 | SUM | R2 | TAU2
         if HELD_FOR * tau2_s > held_s or s.r2_Ohm < THERE_FROM * u_r2_Ohm:
             bits |= R2 | TAU2
     return bits
