@@ -4,7 +4,7 @@
 
 Lives of ``estimator_coverage.py`` in base cycles, each lived as it is there and again under each
 disturbance: the room's temperature another in each cycle, or wandering; the end of the hold
-another in each cycle; no hold; charges that end by their charge. Nothing tells the estimator of it.
+another in each cycle, or drifting; no hold; charges that end by their charge. Nothing tells the estimator of it.
 """
 
 from __future__ import annotations
@@ -47,7 +47,8 @@ class Disturbance:
     """What differs from cycle to cycle: standard deviations.
 
     `room_K` of the room's temperature, anew in each cycle or, `wanders`, mostly kept; `hold_share`
-    of the current that ends the hold, as a share of it. Without `holds` charges end at the upper
+    of the current that ends the hold, as a share of it, or, `hold_walk`, of its logarithm's walk over
+    the root of a cycle. Without `holds` charges end at the upper
     cut-off; with a `charge_share` they end by their charge, that of nominal capacity.
     """
 
@@ -55,6 +56,7 @@ class Disturbance:
     room_K: float = 0.0
     wanders: bool = False
     hold_share: float = 0.0
+    hold_walk: float = 0.0
     holds: bool = True
     charge_share: float = 0.0
 
@@ -66,6 +68,8 @@ DISTURBANCES = (
     Disturbance("room ± 1 K, wandering", room_K=1.0, wanders=True),
     Disturbance("hold's end ± 10 %, each cycle", hold_share=0.1),
     Disturbance("hold's end ± 30 %, each cycle", hold_share=0.3),
+    Disturbance("hold's end drifts by 2 % a cycle", hold_walk=0.02),
+    Disturbance("hold's end drifts by 5 % a cycle", hold_walk=0.05),
     Disturbance("no hold", holds=False),
     Disturbance("charges end at 70 % of nominal", holds=False, charge_share=0.7),
 )
@@ -90,7 +94,7 @@ def disturbed(
 ) -> Iterator[LivedCycle]:
     """Live a programme under a disturbance."""
     random = np.random.default_rng([seed, 41])
-    middle_K, away = life.ambient_K, 0.0
+    middle_K, away, walked = life.ambient_K, 0.0, 0.0
     share = how.charge_share or math.inf
     most_mAh = share * life.parameters.nominal_capacity_mAh
     for plan in plans:
@@ -99,6 +103,8 @@ def disturbed(
         away = kept * away + (1.0 - kept**2) ** 0.5 * drawn
         life.ambient_K = middle_K + how.room_K * away
         factor = max(1.0 + how.hold_share * float(random.standard_normal()), 0.1) * how.holds
+        walked += how.hold_walk * float(random.standard_normal())
+        factor *= math.exp(walked)
         steps = tuple(
             replace(step, hold_A=factor * step.hold_A, max_mAh=min(step.max_mAh, most_mAh))
             if step.current_A > 0.0
@@ -161,12 +167,14 @@ def main() -> int:
     parser.add_argument("--lives", type=int, default=60, help="of each cell")
     parser.add_argument("--seed", default="", help="base of the seeds (default: the commit's hash)")
     parser.add_argument("--processes", type=int, default=2)
+    parser.add_argument("--only", default="", help="disturbances with this in their name")
     given = parser.parse_args()
     base = given.seed or commit_hash()
     groups = [group for group in GROUPS if group.name in CELLS]
+    cases = [how for how in DISTURBANCES if given.only in how.name]
     tasks = [
         (group, seed_of(base, f"disturbed {group.name}", number), how)
-        for how in DISTURBANCES
+        for how in cases
         for group in groups
         for number in range(given.lives)
     ]
@@ -178,7 +186,7 @@ def main() -> int:
         "| cycles called a soft short |"
     )
     print("|---|---|---|---|---|---|---|---|")
-    for how in DISTURBANCES:
+    for how in cases:
         print(line(how, [one for one, task in zip(results, tasks, strict=True) if task[2] is how]))
     return 0
 
