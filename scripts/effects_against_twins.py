@@ -30,7 +30,7 @@ import numpy as np
 from controller.domain.figures import CycleFigures
 from controller.policy.horizons import HORIZONS, effects_of, forecast_effects_of
 from controller.policy.learning import Opportunity, common_u_Ah
-from controller.policy.scheduler import unlike_ends
+from controller.policy.scheduler import hidden_by_ends
 from hil.lives import ENDS, Life, LivedCycle, Truth
 from hil.logger import Numbers
 from hil.programmes import (
@@ -222,7 +222,7 @@ def opportunities(
             net_charge_Ah=figures[number].net_charge_Ah,
             u_net_charge_Ah=figures[number].u_net_charge_Ah,
             net_errors=figures[number].net_errors,
-            excluded=unlike_ends(figures[:number]),
+            excluded=hidden_by_ends(figures[:number]),
         )
         for number, given in treated.items()
         if number < len(figures)

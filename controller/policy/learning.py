@@ -102,6 +102,7 @@ def effect_of(recipe: str, opportunities: list[Opportunity], *, not_credited: st
     ]
     treated = [one for one in mine if one.treated]
     withheld = [one for one in mine if not one.treated]
+    excluded = [one.excluded for one in opportunities if one.recipe == recipe and one.excluded]
     if not_credited:
         return Effect(
             recipe=recipe,
@@ -119,7 +120,8 @@ def effect_of(recipe: str, opportunities: list[Opportunity], *, not_credited: st
             recovered_Ah=None,
             u_recovered_Ah=None,
             reason=f"{len(treated)} treated and {len(withheld)} withheld opportunities; "
-            f"{MINIMUM_PER_ARM} of each are needed",
+            f"{MINIMUM_PER_ARM} of each are needed"
+            + (f"; {len(excluded)} do not count (last: {excluded[-1]})" if excluded else ""),
         )
     gained = beyond_untreated([_outcome(one) for one in mine])
     return Effect(

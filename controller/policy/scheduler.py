@@ -306,20 +306,23 @@ def record_decision(
             treated=not decision.withheld,
             probability=decision.probability,
             net_before_Ah=base[-1].net_charge_Ah if base else 0.0,
-            excluded=unlike_ends(base),
+            excluded=hidden_by_ends(base),
         )
     )
     state.hours_spent += hours
 
 
-def unlike_ends(base: Sequence[CycleFigures]) -> str:
+def hidden_by_ends(base: Sequence[CycleFigures]) -> str:
     """Return why an opportunity after these cycles does not count; empty where it does.
 
-    Where another electrode ends the discharge than ended the one before, net charge jumps by what
-    either of them keeps; it is told from nothing that came before.
+    What a discharge that ends at the cathode brings back stays on the anode. Where another
+    electrode ends the discharge than ended the one before, net charge jumps by what either of them
+    keeps: the cycle before tells nothing of it.
     """
     ends = {one.discharge_end for one in base[-2:]} - {DischargeEnd.UNKNOWN}
-    return f"the last two discharges were {' and '.join(sorted(ends))}" if len(ends) > 1 else ""
+    if DischargeEnd.CATHODE in ends or len(ends) > 1:
+        return f"the last two discharges ended {' and '.join(sorted(ends))}"
+    return ""
 
 
 def record_outcome(state: SchedulerState, figures: CycleFigures) -> None:

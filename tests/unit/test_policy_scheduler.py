@@ -239,17 +239,35 @@ def test_errors_of_a_range_cancel_but_for_what_one_arm_passes_more() -> None:
     assert common_u_Ah(made) == pytest.approx(math.sqrt(2.0) * 3e-6)
 
 
-def test_an_opportunity_between_unlike_ends_does_not_count() -> None:
-    cathode, unknown = DischargeEnd.CATHODE, DischargeEnd.UNKNOWN
-    for end, counted in ((DischargeEnd.ANODE, True), (cathode, False), (unknown, True)):
-        history = [*STEADY[:-2], replace(STEADY[-2], discharge_end=end), STEADY[-1]]
-        state = SchedulerState()
-        record_decision(state, ask(history), history, 2.0)
-        [one] = state.opportunities
-        assert (one.excluded == "") is counted
-        record_outcome(state, cycle(9, net_mAh=-0.004, anchored=True))
-        assert (one.net_charge_Ah is not None) is counted
-        assert effect_of(one.recipe, state.opportunities).treated <= counted
+@pytest.mark.parametrize(
+    ("ends", "counted"),
+    [
+        (("anode-limited", "anode-limited"), True),
+        (("unknown", "anode-limited"), True),
+        (("unknown", "unknown"), True),
+        (("polarisation-limited", "polarisation-limited"), True),
+        (("polarisation-limited", "anode-limited"), False),
+        (("cathode-limited", "anode-limited"), False),
+        (("cathode-limited", "cathode-limited"), False),
+        (("unknown", "cathode-limited"), False),
+    ],
+)
+def test_an_opportunity_whose_ends_hide_what_came_back_does_not_count(
+    ends: tuple[str, str], counted: bool
+) -> None:
+    last = [
+        replace(one, discharge_end=DischargeEnd(end))
+        for one, end in zip(STEADY[-2:], ends, strict=True)
+    ]
+    history = [*STEADY[:-2], *last]
+    state = SchedulerState()
+    record_decision(state, ask(history), history, 2.0)
+    record_outcome(state, cycle(9, net_mAh=-0.004, anchored=True))
+    [one] = state.opportunities
+    assert (one.net_charge_Ah is not None) is counted
+    effect = effect_of(one.recipe, state.opportunities)
+    assert effect.treated + effect.withheld == int(counted)
+    assert ("1 do not count (last: the last two discharges ended " in effect.reason) is not counted
 
 
 def test_an_outcome_counts_only_from_anchor_to_anchor() -> None:
