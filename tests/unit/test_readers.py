@@ -132,6 +132,20 @@ def test_missing_column_names_the_nearest(tmp_path):
     assert "did you mean 'Voltage_V'?" in message
 
 
+@pytest.mark.parametrize(
+    ("header", "said"),
+    [
+        ("time_s,voltage_V,current_mA", "'current_mA' is in mA: multiply it by 0.001"),
+        ("time_h,voltage_V,current_A", "'time_h' is in h: multiply it by 3600"),
+        ("Test Time / s,Voltage / mV,Current / A", "'Voltage / mV' is in mV: multiply it by 0.001"),
+    ],
+)
+def test_a_column_in_another_unit_is_told_to_be_converted(tmp_path, header, said):
+    message = refusal(write(tmp_path / "a.csv", f"{header}\n0,1,2\n1,1,2\n"))
+    assert said in message
+    assert "did you mean" not in message
+
+
 def test_cell_that_is_no_number_is_named_by_row_and_column(tmp_path):
     message = refusal(write(tmp_path / "a.csv", PLAIN.replace("2,-0.2", "2,off")))
     assert "row 4, column 'current_A': 'off' is not a number" in message

@@ -78,6 +78,12 @@ _KNOWN: Final = (
     "time_s, current_A, voltage_V"
 )
 TEXT_FIELDS: Final = ("step_type",)
+# What a column in another unit is to be multiplied by.
+_INTO: Final[Mapping[str, Mapping[str, str]]] = {
+    "A": {"mA": "0.001", "uA": "1e-6", "µA": "1e-6"},
+    "V": {"mV": "0.001"},
+    "s": {"ms": "0.001", "min": "60", "h": "3600"},
+}
 
 
 def recognise(source: str, names: list[str]) -> tuple[str, dict[str, str]]:
@@ -97,7 +103,7 @@ def recognise(source: str, names: list[str]) -> tuple[str, dict[str, str]]:
         if field not in fields:
             wanted = next(column for column, f in spelling.items() if f == field)
             free = [name for name in names if name not in fields.values()]
-            remedy = (
+            remedy = _in_another_unit(wanted, free) or (
                 nearest(wanted, free)
                 if free
                 else "no column is left that may hold it: export it too"
@@ -109,6 +115,18 @@ def recognise(source: str, names: list[str]) -> tuple[str, dict[str, str]]:
                 remedy if fields else _KNOWN,
             )
     return layout, fields
+
+
+def _in_another_unit(wanted: str, names: list[str]) -> str:
+    """Return what to do with a column that holds the quantity in another unit; empty for none."""
+    between = " / " if " / " in wanted else "_"
+    quantity, _, unit = wanted.rpartition(between)
+    for name in names:
+        other, _, given = name.rpartition(between)
+        factor = _INTO.get(unit, {}).get(given)
+        if other.casefold() == quantity.casefold() and factor:
+            return f"{name!r} is in {given}: multiply it by {factor} and call it {wanted!r}"
+    return ""
 
 
 def build(
