@@ -1409,8 +1409,12 @@ def _not_told(s: OnePair | TwoPairs, u_r1_Ohm: float, tau2_s: float, u_r2_Ohm: f
     if isinstance(s, TwoPairs):
         if tau2_s < APART_FROM * tau1_s:
             bits |= R0 | R1 | TAU1 | SUM | R2 | TAU2
-        if HELD_FOR * tau2_s > held_s or s.r2_Ohm < THERE_FROM * u_r2_Ohm:
+        if HELD_FOR * tau2_s > held_s:
             bits |= R2 | TAU2
+        elif s.r2_Ohm < THERE_FROM * u_r2_Ohm:
+            # It would show if it were where it is thought to be: the first pair may stand for both,
+            # and R0 for what that leaves.
+            bits |= R0 | R2 | TAU2
     return bits
 
 
