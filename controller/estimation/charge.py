@@ -24,6 +24,14 @@ STEADY: Final = 3  # regulated to a constant current
 GAIN_U: Final = 5e-4
 # Standard uncertainty of the current's offset as a fraction of full scale. Assumed, 1e-6 to 1e-4.
 OFFSET_U_OF_RANGE: Final = 1e-5
+# A gain moves with the temperature of the room, of which the cell's thermometer tells: relative,
+# for each K between charge and discharge. Assumed, 2e-6 to 5e-5.
+GAIN_PER_K: Final = 1e-5
+# What the room moves by between them where no thermometer tells (K). Assumed, 0.3-3.
+ROOM_MOVES_K: Final = 1.0
+# Where a discharge ends differs from cycle to cycle by what a reading of its voltage does: standard
+# uncertainty (V). Assumed, 2e-5 to 5e-4.
+CUT_OFF_U_V: Final = 5e-5
 
 _ROOT_3: Final = math.sqrt(3.0)
 
@@ -83,6 +91,30 @@ def uniform_u(half_width: float) -> float:
     return half_width / _ROOT_3
 
 
+def gain_drift(warmer_K: float) -> float:
+    """Return what the gain may have moved by between charge and discharge, relative.
+
+    Parameters
+    ----------
+    warmer_K : float
+        By how much the discharge was warmer; NaN where that is not known.
+    """
+    return GAIN_PER_K * (abs(warmer_K) if math.isfinite(warmer_K) else ROOM_MOVES_K)
+
+
+def cut_off_u(charge: float, fell_V: float) -> float:
+    """Return the charge that the voltage of a cut-off is not known better than.
+
+    Parameters
+    ----------
+    charge : float
+        That passed while the voltage fell by `fell_V` to the cut-off; any unit.
+    fell_V : float
+        Positive.
+    """
+    return CUT_OFF_U_V * charge / fell_V
+
+
 class RangeCharge(NamedTuple):
     """What flowed within one current range.
 
@@ -111,6 +143,7 @@ def propagate(
     u_common: float,
     gain_u: float,
     covariance: float = 0.0,
+    drift: float = 0.0,
 ) -> Uncertainty:
     """Combine gain, offset and what else is uncertain.
 
@@ -128,6 +161,8 @@ def propagate(
     covariance : float
         Of what `u_charge` and `u_discharge` stand for, unit squared: negative where the time that
         divides the two half cycles was rounded. A positive one, which would narrow, is not used.
+    drift : float
+        What the gain moved by between charge and discharge, relative (`gain_drift`).
 
     Returns
     -------
@@ -151,6 +186,7 @@ def propagate(
             math.hypot(u_charge, u_common) / charge,
             math.hypot(u_discharge, u_common) / discharge,
             math.sqrt(offset) / min(charge, discharge),
+            drift,
             # root by root: the product of two tiny charges is zero
             math.sqrt(max(-2.0 * covariance, 0.0)) / math.sqrt(charge) / math.sqrt(discharge),
         )
@@ -159,7 +195,13 @@ def propagate(
         charge=math.sqrt(gain_charge + offset + u_charge**2 + common),
         discharge=math.sqrt(gain_discharge + offset + u_discharge**2 + common),
         net=math.sqrt(
-            gain_net + offset + u_charge**2 + u_discharge**2 + max(-2.0 * covariance, 0.0) + common
+            gain_net
+            + offset
+            + u_charge**2
+            + u_discharge**2
+            + max(-2.0 * covariance, 0.0)
+            + common
+            + (drift * max(charge, discharge)) ** 2
         ),
         efficiency=efficiency,
     )

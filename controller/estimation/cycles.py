@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass, field, replace
 from typing import Final
 
@@ -14,6 +15,8 @@ from controller.estimation.charge import (
     GAIN_U,
     OFFSET_U_OF_RANGE,
     RangeCharge,
+    cut_off_u,
+    gain_drift,
     propagate,
     uniform_u,
 )
@@ -28,6 +31,7 @@ from controller.estimation.defects import (
     unit_findings,
 )
 from controller.estimation.ending import (
+    LOW_V,
     NO_CURRENT_SHARE,
     Ending,
     begin_ending,
@@ -206,8 +210,9 @@ def analyse(
     counted = series.has_counters and not ignore_counters
     if ignore_counters and series.has_counters:
         findings.append("the cycler's own charge counters are in the file and were ignored")
+    temperature_K = _temperatures_K(table, series)
     cycles = [
-        _cycle(series, intervals, numbers, int(number), cell_format, counted=counted)
+        _cycle(series, intervals, numbers, int(number), cell_format, temperature_K, counted=counted)
         for number in np.unique(numbers)
     ]
     cycles = [c for c in cycles if c.charge_Ah > 0.0 or c.discharge_Ah > 0.0]
@@ -255,12 +260,41 @@ def _integrated(series: Series) -> Intervals:
     )
 
 
+def _temperatures_K(table: Table, series: Series) -> FloatArray:
+    """Return the temperature at the end of each interval, NaN without a thermometer."""
+    if table.temperature_K is None:
+        return np.full(series.t_s.size - 1, NAN)
+    rows = series.row.astype(np.intp) - table.first_row
+    return np.asarray(table.temperature_K[rows][1:], dtype=np.float64)
+
+
+def _mean(values: FloatArray) -> float:
+    """Return the mean of what is a number; NaN of nothing."""
+    known = values[np.isfinite(values)]
+    return float(np.mean(known)) if known.size else NAN
+
+
+def _cut_off_u_As(series: Series, intervals: Intervals, discharging: BoolArray) -> float:
+    """Return the charge that the voltage at the end of a discharge is not known better than."""
+    rows = np.flatnonzero(discharging & ~series.held)
+    if rows.size < 2:
+        return 0.0
+    end_V = series.voltage_V[rows[-1] + 1]
+    before = np.flatnonzero(series.voltage_V[rows] > end_V + LOW_V)
+    if not before.size:
+        return 0.0
+    since = rows[before[-1] :]
+    fell_V = float(series.voltage_V[since[0]] - end_V)
+    return cut_off_u(abs(float(np.sum(intervals.charge_As[since]))), fell_V)
+
+
 def _cycle(
     series: Series,
     intervals: Intervals,
     numbers: FloatArray,
     number: int,
     cell_format: CellFormat | None,
+    temperature_K: FloatArray,
     *,
     counted: bool,
 ) -> CycleResult:
@@ -273,6 +307,7 @@ def _cycle(
     rounded = rounding(intervals, charging, discharging, series.time_resolution_s)
     u_charge_As = _own_u_As(series, intervals, charging, rounded.charge)
     u_discharge_As = _own_u_As(series, intervals, discharging, rounded.discharge)
+    cut_off_As = _cut_off_u_As(series, intervals, discharging)
     flags = []
     if (
         max(
@@ -297,6 +332,7 @@ def _cycle(
             u_charge_As = u_discharge_As = uniform_u(
                 0.5 * series.counter_resolution_Ah * _SECONDS_PER_HOUR
             ) * np.sqrt(2.0)
+    u_discharge_As = math.hypot(u_discharge_As, cut_off_As)
     unobserved_As = float(np.sum(series.unobserved_As[inside]))
     u = propagate(
         _ranges(series, intervals, charging, discharging, charge_As, discharge_As),
@@ -305,6 +341,7 @@ def _cycle(
         uniform_u(unobserved_As),
         GAIN_U,
         0.0 if counted else rounded.covariance,
+        gain_drift(_mean(temperature_K[discharging]) - _mean(temperature_K[charging])),
     )
     efficiency, u_efficiency, reason = _efficiency(
         charge_As, discharge_As, u.efficiency, cell_format

@@ -29,11 +29,14 @@ from controller.estimation.charge import (
     OFFSET_U_OF_RANGE,
     RangeCharge,
     Uncertainty,
+    cut_off_u,
+    gain_drift,
     propagate,
     uniform_u,
 )
 from controller.estimation.copper import NO_COPPER, copper_charge
 from controller.estimation.decay import self_discharge
+from controller.estimation.ending import LOW_V
 from controller.estimation.ends import (
     EndMemory,
     EndProbabilities,
@@ -418,13 +421,24 @@ def _cycle_uncertainty(
 ) -> Uncertainty:
     s = state.running
     timing_As2 = 0.5 * s.timing_As2
+    cut_off_As = cut_off_u(s.ending.charge_Ah - s.ending.at_low_Ah, LOW_V) * _SECONDS_PER_HOUR
     return propagate(
         ranges,
         math.sqrt(uniform_u(s.half_charge_As) ** 2 + timing_As2),
-        math.sqrt(uniform_u(s.half_discharge_As) ** 2 + timing_As2),
+        math.sqrt(uniform_u(s.half_discharge_As) ** 2 + timing_As2 + cut_off_As**2),
         uniform_u(state.unobserved_Ah * _SECONDS_PER_HOUR),
         config.gain_u,
+        drift=gain_drift(_warmer_K(s)),
     )
+
+
+def _warmer_K(s: Running) -> float:
+    """Return by how much discharge and rests were warmer than the charge; NaN if not known."""
+    rest_s = s.temperature_s - s.charging_measured_s
+    if not (rest_s > 0.0 and s.charging_measured_s > 0.0):
+        return NAN
+    rest_K = (s.temperature_K_s - s.charging_K_s) / rest_s
+    return rest_K - s.charging_K_s / s.charging_measured_s
 
 
 def _gives_efficiency(config: EstimatorConfig) -> bool:

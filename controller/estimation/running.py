@@ -166,6 +166,8 @@ class Running:
         "bucket_tag",
         "charge_end_A",
         "charge_top_V",
+        "charging_K_s",
+        "charging_measured_s",
         "charging_s",
         "circuit",
         "comparable",
@@ -239,6 +241,8 @@ class Running:
     half_discharge_As: float
     timing_As2: float
     duration_s: float
+    charging_K_s: float  # of the temperature, and for how long it was known
+    charging_measured_s: float
     charging_s: float
     charge_end_A: float  # the last that flowed in
     charge_top_V: float  # the highest voltage meanwhile; 0 without
@@ -402,6 +406,9 @@ def take_interval(
     if temperature_K - temperature_K == 0.0:
         s.temperature_K_s += temperature_K * dt_s
         s.temperature_s += dt_s
+        if charge.charge_As > 0.0:
+            s.charging_K_s += temperature_K * dt_s
+            s.charging_measured_s += dt_s
     flags = 0
     if shape == STEP_AT_START:
         flags = NEW_SET_POINT
@@ -695,6 +702,8 @@ def new_cycle(s: Running) -> None:
     s.half_discharge_As = 0.0
     s.timing_As2 = 0.0
     s.duration_s = 0.0
+    s.charging_K_s = 0.0
+    s.charging_measured_s = 0.0
     s.charging_s = 0.0
     s.charge_end_A = 0.0
     s.charge_top_V = 0.0

@@ -10,11 +10,14 @@ import pytest
 from controller.domain.figures import DischargeEnd
 from controller.domain.sample import NAN
 from controller.estimation.charge import (
+    GAIN_PER_K,
     RAMP,
+    ROOM_MOVES_K,
     STEADY,
     STEP_AT_START,
     UNKNOWN_SHAPE,
     RangeCharge,
+    gain_drift,
     interval_charge,
     propagate,
 )
@@ -69,6 +72,17 @@ def test_gain_cancels_from_efficiency_in_one_range_but_not_between_two():
     assert two.efficiency == pytest.approx(1e-3 * math.sqrt(2.0))
     assert two.net == pytest.approx(3e-3 * math.sqrt(2.0))
     assert one.charge == two.charge == pytest.approx(3e-3)
+
+
+def test_a_gain_that_drifts_with_the_room_does_not_cancel_from_efficiency():
+    ranges = {1.0: RangeCharge(3.0, 2.9, 0.0)}
+    drift = gain_drift(-2.0)
+    assert drift == gain_drift(2.0) == pytest.approx(2.0 * GAIN_PER_K)
+    u = propagate(ranges, 0.0, 0.0, 0.0, 0.0, drift=drift)
+    assert u.efficiency == pytest.approx(2.9 / 3.0 * drift)
+    assert u.net == pytest.approx(3.0 * drift)
+    assert gain_drift(math.nan) == pytest.approx(GAIN_PER_K * ROOM_MOVES_K)
+    assert gain_drift(0.0) == 0.0
 
 
 def test_no_charge_gives_no_efficiency():

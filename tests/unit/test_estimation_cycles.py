@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 
 import numpy as np
 import pytest
 
 from controller.domain.cell import CellFormat
 from controller.domain.figures import DischargeEnd
+from controller.estimation.charge import CUT_OFF_U_V, GAIN_PER_K
 from controller.estimation.cycles import analyse
 from controller.estimation.table import Table
 
@@ -45,6 +47,24 @@ CYCLE = [(1e-3, 1000.0, 3.5, 4.0), (0.0, 100.0, 3.9, 3.9), (-1e-3, 990.0, 3.9, 3
 
 def full(series: Table, cell_format=CellFormat.FULL_CELL, **options):
     return analyse(series, cell_format=cell_format, **options)
+
+
+def test_a_files_temperature_and_cut_off_widen_its_efficiency():
+    series = table(CYCLE)
+    back = series.current_A < 0.0
+    us = {}
+    for warmer_K in (0.0, 20.0):
+        warm = replace(series, temperature_K=298.15 + warmer_K * back)
+        us[warmer_K] = full(warm).cycles[0].u_coulombic_efficiency
+    seen = math.sqrt(us[20.0] ** 2 - us[0.0] ** 2)
+    # the first interval of the discharge still has the rest's temperature at its begin
+    assert seen == pytest.approx(0.99 * 20.0 * GAIN_PER_K, rel=0.05)
+    # 0.9 V take 0.99 A s: so much for each volt is not known better than the voltage
+    flat = table([*CYCLE[:2], (-1e-3, 990.0, 3.9, 3.84)])
+    more = full(flat).cycles[0].u_discharge_Ah
+    less = full(series).cycles[0].u_discharge_Ah
+    wide, narrow = (CUT_OFF_U_V * 0.99 / fall_V / H for fall_V in (0.06, 0.9))
+    assert more**2 - less**2 == pytest.approx(wide**2 - narrow**2, rel=0.02)
 
 
 def test_cycles_from_reversals_when_the_file_has_none():

@@ -38,7 +38,8 @@ from controller.domain.sample import (
     QUALITY_VOLTAGE_INVALID,
     Sample,
 )
-from controller.estimation import online, running
+from controller.estimation import charge, online, running
+from controller.estimation.charge import GAIN_PER_K, ROOM_MOVES_K
 from controller.estimation.online import EstimatorConfig, EstimatorState
 from controller.estimation.short_watch import HALF_MEANS, HALVES, NO_COURSE, ShortWatch
 from controller.estimation.short_watch import close_cycle as close_watch
@@ -391,6 +392,40 @@ def discharge(state, conf, t_s, knee_Ah, hold_Ah=0.0, charge_Ah=2.7e-3, lost_Ah=
                 limit_status=LIMIT_VOLTAGE,
             )
     return t_s + 1.0
+
+
+@pytest.mark.parametrize("knee_Ah", [1e-5, 1e-3])
+def test_what_a_cut_off_is_not_known_better_than_follows_from_how_the_voltage_fell(
+    knee_Ah, monkeypatch
+):
+    conf = config(gain_u=0.0, offset_u_A_of_range=0.0)
+    us = []
+    for u_V in (0.0, 1e-2):
+        monkeypatch.setattr(charge, "CUT_OFF_U_V", u_V)
+        state = online.new_state(conf)
+        discharge(state, conf, 0.0, knee_Ah)  # the last 0.4 V take twice as much, evenly
+        us.append(close(state, conf).u_discharge_Ah)
+    seen_Ah = math.sqrt(us[1] ** 2 - us[0] ** 2)
+    assert seen_Ah == pytest.approx(1e-2 * 2.0 * knee_Ah / 0.4, rel=0.05)
+
+
+@pytest.mark.parametrize(("warmer_K", "more"), [(0.0, 0.0), (3.0, 3.0), (math.nan, ROOM_MOVES_K)])
+def test_a_room_that_moves_between_charge_and_discharge_widens_the_efficiency(warmer_K, more):
+    conf = config(gain_u=0.0, offset_u_A_of_range=0.0)
+    us = []
+    for apart_K in (0.0, warmer_K):
+        state = online.new_state(conf)
+        hours = 2.7 * 3600.0
+        forth = [(60.0 * k, 1e-3, 3.7, CHARGE) for k in range(int(hours / 60.0))]
+        known_K = 298.15 if math.isfinite(apart_K) else math.nan
+        feed(state, conf, forth, temperature_K=known_K)
+        start_s = forth[-1][0]
+        back = [(start_s + 60.0 * k, -1e-3, 3.6, DISCHARGE) for k in range(1, len(forth))]
+        feed(state, conf, back, temperature_K=known_K + apart_K)
+        us.append(close(state, conf).u_coulombic_efficiency)
+    assert math.sqrt(us[1] ** 2 - us[0] ** 2) == pytest.approx(
+        GAIN_PER_K * more, rel=0.05, abs=1e-8
+    )
 
 
 @pytest.mark.parametrize(
