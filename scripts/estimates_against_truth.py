@@ -157,14 +157,15 @@ def live(arm: str, seed: int, cycles: int, parameters: CellParameters | None = N
             in_before, out_before = in_now, out_now
     by_cycle = {row.figures.cycle: row.figures for row in life.rows}
     done = [one for one in rig.state.scheduler.opportunities if one.net_charge_Ah is not None]
+    counted = {one.cycle for one in done if one.treated and not one.excluded}
     before_after = [
         1e3 * (by_cycle[one.cycle + 1].net_charge_Ah - by_cycle[one.cycle].net_charge_Ah)
         for one in done
         if one.treated and not one.excluded
     ]
-    life.effects_mAh = twins.effects_mAh
+    life.effects_mAh = [value for cycle, value in twins.effects_mAh.items() if cycle in counted]
     if arm != "none":
-        life.recovered = _recovered(rig, arm, twins.effects_mAh, before_after)
+        life.recovered = _recovered(rig, arm, life.effects_mAh, before_after)
     life.verdicts = len(rig.verdicts)
     life.reports = list(rig.guard.reports)
     life.stopped_because = rig.state.stopped_because
@@ -201,7 +202,7 @@ class Twins:
 
     def __init__(self) -> None:
         self._control_mAh: dict[int, float] = {}  # net charge of the control, by cycle it ends
-        self.effects_mAh: list[float] = []
+        self.effects_mAh: dict[int, float] = {}  # by the cycle that it was decided in
 
     def take(self, rig: Rig, report: Report) -> None:
         """Live the control of a treatment just decided; compare when the treated cycle ends."""
@@ -211,7 +212,7 @@ class Twins:
         for figures in report.figures:
             control_mAh = self._control_mAh.pop(figures.cycle, None)
             if control_mAh is not None:
-                self.effects_mAh.append(rig.net_charge_mAh() - control_mAh)
+                self.effects_mAh[figures.cycle - 1] = rig.net_charge_mAh() - control_mAh
 
 
 def _control_mAh(rig: Rig, closing: int) -> float:
