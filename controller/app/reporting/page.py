@@ -552,9 +552,11 @@ def _event_table(facts: RunFacts) -> str:
 
 
 GIVEN_BACK_WORDS: Final = (
-    "Given back: difference in net charge between treated and randomly withheld opportunities,"
-    " anchor to anchor, one cycle ahead, ± one standard uncertainty. Withheld opportunities run the"
-    " protocol's control, whose own loss is part of the difference. It may be negative."
+    "Given back: net charge of treated opportunities beyond what randomly withheld ones say they"
+    " would have given untreated, anchor to anchor, one cycle ahead, ± one standard uncertainty."
+    " Withheld opportunities run the protocol's control, whose own loss is part of the difference."
+    " It may be negative. Opportunities after a discharge that ended at the cathode, or otherwise"
+    " than the one before, do not count."
 )
 SPECTRUM_WORDS: Final = (
     "Measured with small currents in each reference test, in the rest before its last discharge."
