@@ -277,13 +277,16 @@ def _mean(values: FloatArray) -> float:
 def _cut_off_u_As(series: Series, intervals: Intervals, discharging: BoolArray) -> float:
     """Return the charge that the voltage at the end of a discharge is not known better than."""
     rows = np.flatnonzero(discharging & ~series.held)
-    if rows.size < 2:
+    rows = rows[np.isfinite(series.voltage_V[rows + 1])]
+    if not rows.size:
         return 0.0
-    end_V = series.voltage_V[rows[-1] + 1]
-    before = np.flatnonzero(series.voltage_V[rows] > end_V + LOW_V)
+    # the current may have gone off within the last interval: its voltage is then the rest's
+    last = int(np.argmin(series.voltage_V[rows + 1]))
+    end_V = series.voltage_V[rows[last] + 1]
+    before = np.flatnonzero(series.voltage_V[rows[: last + 1]] > end_V + LOW_V)
     if not before.size:
         return 0.0
-    since = rows[before[-1] :]
+    since = rows[before[-1] : last + 1]
     fell_V = float(series.voltage_V[since[0]] - end_V)
     return cut_off_u(abs(float(np.sum(intervals.charge_As[since]))), fell_V)
 

@@ -10,6 +10,7 @@ import pytest
 
 from controller.domain.cell import CellFormat
 from controller.domain.figures import DischargeEnd
+from controller.estimation import charge
 from controller.estimation.charge import CUT_OFF_U_V, GAIN_PER_K
 from controller.estimation.cycles import analyse
 from controller.estimation.table import Table
@@ -65,6 +66,25 @@ def test_a_files_temperature_and_cut_off_widen_its_efficiency():
     less = full(series).cycles[0].u_discharge_Ah
     wide, narrow = (CUT_OFF_U_V * 0.99 / fall_V / H for fall_V in (0.06, 0.9))
     assert more**2 - less**2 == pytest.approx(wide**2 - narrow**2, rel=0.02)
+
+
+def test_a_cut_off_within_the_last_interval_is_not_taken_from_the_rest_after_it(monkeypatch):
+    blocks = [*CYCLE[:2], (-1e-3, 990.0, 3.9, 3.84), (0.0, 100.0, 3.88, 3.88)]
+    whole = table(blocks)
+    kept = np.ones(whole.t_s.size, bool)
+    kept[-11] = False  # the rest's first reading: the current went off somewhere before the next
+    logged = replace(
+        whole,
+        t_s=whole.t_s[kept],
+        current_A=whole.current_A[kept],
+        voltage_V=whole.voltage_V[kept],
+        step=None,
+    )
+    us = []
+    for u_V in (0.0, 0.1):
+        monkeypatch.setattr(charge, "CUT_OFF_U_V", u_V)
+        us.append(full(logged).cycles[0].u_discharge_Ah)
+    assert math.sqrt(us[1] ** 2 - us[0] ** 2) == pytest.approx(0.1 * 0.99 / 0.06 / H, rel=0.05)
 
 
 def test_cycles_from_reversals_when_the_file_has_none():
