@@ -47,9 +47,9 @@ class Disturbance:
     """What differs from cycle to cycle: standard deviations.
 
     `room_K` of the room's temperature, anew in each cycle or, `wanders`, mostly kept; `hold_share`
-    of the current that ends the hold, as a share of it, or, `hold_walk`, of its logarithm's walk over
-    the root of a cycle. Without `holds` charges end at the upper
-    cut-off; with a `charge_share` they end by their charge, that of nominal capacity.
+    of the current that ends the hold, as a share of it; `hold_walk` of how its logarithm walks over
+    the root of a cycle. Without `holds` charges end at the upper cut-off; with a `charge_share` they
+    end by their charge, that of nominal capacity.
     """
 
     name: str
