@@ -19,8 +19,8 @@ from numpy.typing import NDArray
 Numbers = NDArray[np.float64]
 
 # The lines need not be straight: a share of what they move the untreated by is uncertain. Assumed,
-# 2-10 %.
-BENT: Final = 0.03
+# 1-10 %.
+BENT: Final = 0.02
 ANCHORS: Final = 1  # column of a line: what an anchor gives has no slope that could bend
 SAME: Final = 1e-6  # values within this share of each other have no line through them
 _NORMAL_95: Final = 1.959964
