@@ -1,9 +1,9 @@
 """Score step resistances and the recursive filter against the truth, over seeds.
 
-    python scripts/impedance_coverage.py --seeds 200 [--markdown | --json] [SCENARIO...]
+    python scripts/impedance_coverage.py --seeds 1000 [--json] [SCENARIO...]
 
-A cell, an instrument with its own errors, a current that changes at random; scored once per seed,
-at the last change of current. Truth is the cell's own: parameters where the cell is a linear
+A cell, an instrument with its own errors, a current that changes at random; scored once per seed
+(from the commit's hash, or ``--seed``, or counted from ``--first``), at the last change of current. Truth is the cell's own: parameters where the cell is a linear
 circuit; else the difference of two forked twins, one with the step and one without, over the step.
 *Last step*: the reading nearest in time, less the one before the edge (`steps`), as the baseline.
 *Oracle* (R0 in class): knows the whole circuit, but not how R0 and the open-circuit voltage walk.
@@ -16,8 +16,10 @@ import argparse
 import json
 import math
 import statistics
+import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict, dataclass
+from multiprocessing import get_context
 from typing import Any
 
 import numpy as np
@@ -30,6 +32,7 @@ from hil.cell import LithiumMetalCell, load_cell
 from hil.draws import draw_cell
 from hil.instruments.measurement import InstrumentErrors
 from hil.scoring import interval_score
+from scripts.estimator_coverage import commit_hash, seed_of
 from tests.plants.equivalent_circuit import EquivalentCircuit
 
 NORMAL_95 = 1.96
@@ -317,53 +320,28 @@ def in_class(pairs: int, seed: int) -> list[Claim]:
 
     r0_Ohm: list[float] = []
     single = feed(cell, s, Profile(seed).whole(), lambda *_: r0_Ohm.append(cell.r0_Ohm), note)
-    found = circuit(s)
-    told = found.identifiable
-    f = circuit_filter
+    found, f = circuit(s), circuit_filter
+    (tau1_s, r1_Ohm), *slower = sorted(zip(cell.tau_s, cell.r_Ohm, strict=True))
+
+    def claim(name: str, value: float, u: float, truth: float, bit: int, **others: Any) -> Claim:
+        return Claim(name, value, u, truth, told=bool(found.identifiable & bit), **others)
+
+    def of_tau(name: str, value_s: float, u_ln: float, true_s: float, bit: int) -> Claim:
+        return claim(name, math.log(value_s), u_ln, math.log(true_s), bit, ln=True)
+
+    sum_Ohm = cell.r0_Ohm + r1_Ohm
+    known = cell.known.r0()
     claims = [
-        Claim(
-            "R0",
-            found.r0_Ohm,
-            found.u_r0_Ohm,
-            cell.r0_Ohm,
-            told=bool(told & f.R0),
-            oracle=cell.known.r0(),
-        ),
-        Claim(
-            "R0, last step",
-            single.value_Ohm[0],
-            single.u_Ohm[0],
-            r0_Ohm[-1],
-            told=bool(told & f.R0),
-        ),
-        Claim("R1", found.r1_Ohm, found.u_r1_Ohm, cell.r_Ohm[0], told=bool(told & f.R1)),
-        Claim(
-            "R0 + R1",
-            found.sum_Ohm,
-            found.u_sum_Ohm,
-            cell.r0_Ohm + cell.r_Ohm[0],
-            told=bool(told & f.SUM),
-        ),
-        Claim(
-            "tau1",
-            math.log(found.tau1_s),
-            found.u_ln_tau1,
-            math.log(cell.tau_s[0]),
-            told=bool(told & f.TAU1),
-            ln=True,
-        ),
+        claim("R0", found.r0_Ohm, found.u_r0_Ohm, cell.r0_Ohm, f.R0, oracle=known),
+        claim("R0, last step", single.value_Ohm[0], single.u_Ohm[0], r0_Ohm[-1], f.R0),
+        claim("R1", found.r1_Ohm, found.u_r1_Ohm, r1_Ohm, f.R1),
+        claim("R0 + R1", found.sum_Ohm, found.u_sum_Ohm, sum_Ohm, f.SUM),
+        of_tau("tau1", found.tau1_s, found.u_ln_tau1, tau1_s, f.TAU1),
     ]
-    if pairs == 2:
+    for tau2_s, r2_Ohm in slower:
         claims += [
-            Claim("R2", found.r2_Ohm, found.u_r2_Ohm, cell.r_Ohm[1], told=bool(told & f.R2)),
-            Claim(
-                "tau2",
-                math.log(found.tau2_s),
-                found.u_ln_tau2,
-                math.log(cell.tau_s[1]),
-                told=bool(told & f.TAU2),
-                ln=True,
-            ),
+            claim("R2", found.r2_Ohm, found.u_r2_Ohm, r2_Ohm, f.R2),
+            of_tau("tau2", found.tau2_s, found.u_ln_tau2, tau2_s, f.TAU2),
         ]
     return claims + answers(s, single, cell.answer_Ohm, then_Ohm.__getitem__)
 
@@ -472,11 +450,23 @@ def summed_up(scenario: str, claims: Sequence[Claim]) -> Row:
     )
 
 
-def table(scenario: str, seeds: Sequence[int]) -> list[Row]:
+def claims_of(task: tuple[str, int]) -> list[Claim]:
+    """Score one seed of a scenario."""
+    scenario, seed = task
+    return SCENARIOS[scenario](seed)
+
+
+def table(scenario: str, seeds: Sequence[int], *, processes: int = 1) -> list[Row]:
     """Run a scenario over seeds; one row for each of its figures."""
+    tasks = [(scenario, seed) for seed in seeds]
+    if processes == 1:
+        scored = list(map(claims_of, tasks))
+    else:
+        with get_context("spawn").Pool(processes) as pool:
+            scored = pool.map(claims_of, tasks, chunksize=10)
     by_name: dict[str, list[Claim]] = {}
-    for seed in seeds:
-        for claim in SCENARIOS[scenario](seed):
+    for claims in scored:
+        for claim in claims:
             by_name.setdefault(claim.name, []).append(claim)
     return [summed_up(scenario, claims) for claims in by_name.values()]
 
@@ -495,14 +485,20 @@ def main() -> None:
     """Print the tables."""
     parser = argparse.ArgumentParser(description=__doc__.split("\n", 1)[0])
     parser.add_argument("scenarios", nargs="*", metavar="SCENARIO", help=", ".join(SCENARIOS))
-    parser.add_argument("--seeds", type=int, default=200)
-    parser.add_argument("--first", type=int, default=1, help="first seed")
+    parser.add_argument("--seeds", type=int, default=200, help="how many")
+    parser.add_argument("--seed", default="", help="what they are from, in place of the commit")
+    parser.add_argument("--first", type=int, help="first of seeds counted on from there")
+    parser.add_argument("--processes", type=int, default=2)
     parser.add_argument("--json", action="store_true", help="one JSON object a line")
     given = parser.parse_args()
+    base, start = given.seed or commit_hash(), time.perf_counter()
     if not given.json:
         print(HEAD)
     for scenario in given.scenarios or SCENARIOS:
-        for row in table(scenario, range(given.first, given.first + given.seeds)):
+        seeds = [seed_of(base, scenario, number) for number in range(given.seeds)]
+        if given.first is not None:
+            seeds = list(range(given.first, given.first + given.seeds))
+        for row in table(scenario, seeds, processes=given.processes):
             if given.json:
                 print(json.dumps(asdict(row)), flush=True)
             else:
@@ -510,6 +506,9 @@ def main() -> None:
                     f"| `{row.scenario}` | {row.figure} | {row.told}/{row.seeds} | {row.error_percent:.2f} % | {row.covered_percent:.1f} % | {row.half_width_percent:.2f} % | {_beside(row.score_percent, row.oracle_percent)} | {_beside(row.score_median_percent, row.oracle_median_percent)} |",
                     flush=True,
                 )
+    if not given.json:
+        of = base[:12] if given.first is None else given.first
+        print(f"\nSeeds from {of}, {time.perf_counter() - start:.0f} s.")
 
 
 if __name__ == "__main__":

@@ -76,6 +76,44 @@ def test_two_pairs_are_parted() -> None:
     assert found.identifiable == f.R0 | f.R1 | f.TAU1 | f.SUM
 
 
+def two_pairs_fed(*pairs: tuple[float, float]) -> TwoPairs:
+    """The filter of two pairs after a circuit of 10 Ohm and these (Ohm, s), held for 300 s each."""
+    s = TwoPairs(noise_V=NOISE_V, min_step_A=1e-4, nominal_capacity_Ah=3e-3)
+    normal = np.random.default_rng(3).standard_normal(9000).tolist()
+    pairs_V = [0.0] * len(pairs)
+    for index, noise in enumerate(normal):
+        current_A = (1e-3, 0.0, -1e-3, -2e-3, 0.0)[(index // 300) % 5]
+        for k, (r_Ohm, tau_s) in enumerate(pairs):
+            pairs_V[k] += (r_Ohm * current_A - pairs_V[k]) * -math.expm1(-1.0 / tau_s)
+        voltage_V = 3.7 + 10.0 * current_A + sum(pairs_V) + NOISE_V * noise
+        f.observe_two(s, 1.0, current_A, voltage_V, NEW_SET_POINT if index % 300 == 0 else 0)
+    return s
+
+
+def test_two_pairs_held_long_enough_are_told_whole() -> None:
+    found = circuit(two_pairs_fed((5.0, 4.0), (6.0, 90.0)))
+    assert found.identifiable == f.R0 | f.R1 | f.TAU1 | f.SUM | f.R2 | f.TAU2
+
+
+def test_where_the_first_pair_may_stand_for_both_no_part_is_told() -> None:
+    """4 Ohm after 5 s and 12 after 12 s: one pair of 15 Ohm fits, and its u says nothing of that."""
+    s = two_pairs_fed((4.0, 5.0), (12.0, 12.0))
+    found = circuit(s)
+    assert found.r1_Ohm - 4.0 > 10.0 * found.u_r1_Ohm
+    assert found.identifiable == 0
+    answer = answer_after(s, 10.0)
+    true_Ohm = 10.0 + 4.0 * -math.expm1(-2.0) + 12.0 * -math.expm1(-10.0 / 12.0)
+    assert abs(answer.value_Ohm - true_Ohm) <= 3.0 * answer.u_Ohm  # which is known all the same
+
+
+def test_where_the_second_pair_may_stand_for_both_no_part_is_told() -> None:
+    """6 Ohm after 50 s and 6 after 80 s: nothing is left of the first, and the sum is 10 Ohm."""
+    found = circuit(two_pairs_fed((6.0, 50.0), (6.0, 80.0)))
+    assert 16.0 - found.sum_Ohm > 10.0 * found.u_sum_Ohm
+    assert found.r2_Ohm - 6.0 > 10.0 * found.u_r2_Ohm
+    assert found.identifiable == 0
+
+
 def test_without_a_change_of_current_nothing_is_learnt_or_claimed() -> None:
     s = new()
     before = circuit(s)

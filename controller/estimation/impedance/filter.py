@@ -87,10 +87,15 @@ SPLIT_WITHIN: Final = 0.5
 THERE_FROM: Final = 5.0
 # Two pairs are told apart from this ratio of their time constants on; a pair from the slope of the
 # slow voltage where the current was held for so many of its time constants (each new hold makes the
-# longest before count for a little less). Assumed, 3-10; 1-4; 0.8-1.
+# longest before count for a little less), and held for so many it would show if it were there.
+# Assumed, 3-10; 1-4; 0.5-2; 0.8-1.
 APART_FROM: Final = 5.0
 HELD_FOR: Final = 3.0
+SHOWS_AFTER: Final = 1.0
 HELD_KEPT: Final = 0.95
+# Where the first pair is known to be below this share of the second, that one may stand for both.
+# Assumed, 0.05-0.2.
+NOTHING_BELOW: Final = 0.1
 # So many readings after an edge are judged together by the mean of innovation squared over its
 # variance: above, 1 in 1000 good edges lies (chi2, ten degrees). Share of an edge in the mean.
 EDGE_READINGS: Final = 10
@@ -1407,14 +1412,14 @@ def _not_told(s: OnePair | TwoPairs, u_r1_Ohm: float, tau2_s: float, u_r2_Ohm: f
     if HELD_FOR * tau1_s > held_s:
         bits |= R1 | TAU1 | SUM
     if isinstance(s, TwoPairs):
-        if tau2_s < APART_FROM * tau1_s:
+        hidden = s.r2_Ohm < THERE_FROM * u_r2_Ohm
+        if tau2_s < APART_FROM * tau1_s or (hidden and SHOWS_AFTER * tau2_s <= held_s):
+            # One pair may stand for both, and R0 for what that leaves.
             bits |= R0 | R1 | TAU1 | SUM | R2 | TAU2
-        if HELD_FOR * tau2_s > held_s:
+        if s.r1_Ohm + 2.0 * u_r1_Ohm < NOTHING_BELOW * s.r2_Ohm:
+            bits |= SUM | R2 | TAU2
+        if hidden or HELD_FOR * tau2_s > held_s:
             bits |= R2 | TAU2
-        elif s.r2_Ohm < THERE_FROM * u_r2_Ohm:
-            # It would show if it were where it is thought to be: the first pair may stand for both,
-            # and R0 for what that leaves.
-            bits |= R0 | R2 | TAU2
     return bits
 
 
