@@ -23,7 +23,7 @@ shuttle takes during a charge the charge gives. These clocks run differently fro
 which tells the two apart. Charges are compared from the first of formation on, so that what both
 took there is measured as well. The prior of each is a mixture: none, or anything over three
 decades. Each component carries a Gaussian over instrument, rates, what they took and `p`, updated
-once per cycle; the state is some 2,600 numbers whatever the age of the cell.
+once per cycle; the state is some 2,900 numbers whatever the age of the cell.
 
 How lithium lost divides into isolated metal and SEI, into fresh and old, and what an
 excess-lithium cell has lost before it runs out, nothing here informs but what a treatment or a
@@ -44,6 +44,7 @@ from numpy.typing import NDArray
 from controller.domain.cell import CellFormat
 from controller.domain.figures import CycleFigures, CycleKind, DischargeEnd, Label
 from controller.domain.sample import NAN
+from controller.estimation import charge_scatter
 from controller.estimation.copper import NO_COPPER, CopperCharge
 from controller.estimation.decay import SelfDischarge
 from controller.estimation.packed import pack, unpack
@@ -57,7 +58,7 @@ ANODE_CERTAIN: Final = 0.8
 # Lithium that such an end leaves on the anode, as a share of nominal capacity. Assumed, 0-0.2 %.
 LEFT_AT_ANODE_END: Final = 2e-4
 # Drift of the charge between two cycles that is polarisation, share of nominal capacity over the
-# root of a cycle. Assumed, 1e-4 to 2e-3.
+# root of a cycle, until the cell's own charges say how far theirs go. Assumed, 1e-4 to 2e-3.
 POLARISATION: Final = 1.2e-4
 # The same where no voltage is held at the end of a charge: all of the overpotential counts.
 # Assumed, 2e-4 to 4e-3. It was held where the last current is below this share of the mean.
@@ -70,15 +71,14 @@ SHORT_OF_CUT_OFF_V: Final = 0.02
 # without a hold another end. Assumed, 1e-4 to 5e-3 and 5e-3 to 0.1.
 POLARISATION_FORMING: Final = 1e-3
 POLARISATION_CHANGED: Final = 0.05
-# Noise of one charge (resolution, temperature, where a hold ends), share of nominal capacity, until
-# the cell's own charges say how much they scatter. Assumed, 1e-4 to 2e-3. It counts as one of them,
-# the last so many count, and none for less than the least (assumed, 5e-5 to 2e-4).
-CHARGE_NOISE: Final = 5e-4
+# Noise of one charge (resolution, temperature, where a hold ends), share of nominal capacity: the
+# least that is believed, whatever the cell's own charges say. Assumed, 5e-5 to 2e-4.
 LEAST_CHARGE_NOISE: Final = 1e-4
-NOISE_WINDOW: Final = 12.0
-# Charges that scatter by so much more (variance) than was believed when they were compared have
-# told less than was taken from them: what side currents are is asked anew. Assumed, 9-25.
+# Charges that scatter by so much more (variance) than was believed when they were compared, or
+# drift, have told less than was taken from them: what side currents are is asked anew. Assumed,
+# 9-25; 4-16.
 NOISE_MISJUDGED: Final = 16.0
+DRIFT_MISJUDGED: Final = 9.0
 # Prior of a side current, for shuttle and oxidation each: the probability that there is one, and
 # its size evenly over the logarithm (share of nominal capacity an hour). Assumed; a charged cell
 # that loses half its charge in two days, and one that loses 1 % in a month.
@@ -132,7 +132,6 @@ OXIDATION_FALLS_V: Final = 0.1 / math.log(3.0)
 _SD_RATIO: Final = 0.7
 _SHIFT_SD: Final = 0.5
 
-_CHARGES_BEFORE: Final = 2  # one, that tell how much charges scatter
 _NEGLIGIBLE: Final = 1e-5  # weight of a component
 _SECONDS_PER_HOUR: Final = 3600.0
 _ROOT_12: Final = math.sqrt(12.0)
@@ -232,6 +231,9 @@ class InventoryState:
     fresh_Ah: Numbers  # by ageing time, were all lithium lost isolated metal
     oxidation_h: Numbers  # as at the upper cut-off, by slope
     reference_oxidation_h: Numbers
+    scatter: Numbers  # of `charge_scatter`
+    clocks_h: Numbers  # of shuttle and oxidation at the last base charge
+    first_h: Numbers  # what they ran from the first to the second of these
     cycles: int = 0
     shuttle_h: float = 0.0  # in which lithium was on the anode
     missing_Ah: float = 0.0
@@ -262,17 +264,14 @@ class InventoryState:
     reference_charging_h: float = 0.0
     forming: int = 0  # the charge compared last was one of formation
     odd_surprise_Ah: float = 0.0  # by how much the last such charge was away
-    # How much charges scatter: variance, the charges it is from, the least it was taken for, and
-    # what of it the reference charge was given.
+    # How far charges scatter, now, at least so far, and as the reference charge was given; what of
+    # drift was assumed since then, and what was given for it.
     noise_Ah2: float = 0.0
-    noise_from: float = 1.0
     least_noise_Ah2: float = 0.0
     reference_noise_Ah2: float = 0.0
-    # The last two base charges plus what was missing, how many followed one another, the last when.
-    last_sum_Ah: float = 0.0
-    second_last_sum_Ah: float = 0.0
-    sums_in_row: int = 0
-    sums_at_cycle: int = -1
+    drift_assumed_Ah2: float = 0.0
+    drift_given_Ah2: float = 0.0
+    grown_from: int = 0  # 0: no base charge to go on from; 1: one; 2: more, and how they grow
 
 
 _ARRAYS: Final = (
@@ -282,6 +281,9 @@ _ARRAYS: Final = (
     "fresh_Ah",
     "oxidation_h",
     "reference_oxidation_h",
+    "scatter",
+    "clocks_h",
+    "first_h",
 )
 
 
@@ -336,20 +338,31 @@ def _clocks(state: InventoryState) -> NDArray[np.int64]:
     return _CLOCK_OF[: len(state.mean)]
 
 
+def _weights(state: InventoryState) -> Numbers:
+    """Return of each component how likely it is."""
+    weight = np.exp(state.log_weight - np.max(state.log_weight))
+    shares: Numbers = weight / weight.sum()
+    return shares
+
+
 def new_inventory(config: InventoryConfig) -> InventoryState:
     """Return the state of a cell as assembled."""
     mean, cov, log_weight = _components(config)
-    return InventoryState(
+    state = InventoryState(
         mean=mean.copy(),
         cov=cov.copy(),
         log_weight=log_weight.copy(),
         fresh_Ah=np.zeros(len(AGEING_H)),
         oxidation_h=np.zeros(_CLOCKS),
         reference_oxidation_h=np.zeros(_CLOCKS),
+        scatter=charge_scatter.new_scatter(),
+        clocks_h=np.zeros(1 + _CLOCKS),
+        first_h=np.zeros(1 + _CLOCKS),
         bare=0.0 if config.cell_format is CellFormat.EXCESS_LITHIUM else 1.0,
-        noise_Ah2=(CHARGE_NOISE * config.nominal_capacity_Ah) ** 2,
-        least_noise_Ah2=(CHARGE_NOISE * config.nominal_capacity_Ah) ** 2,
     )
+    _learn_noise(state, config)
+    state.least_noise_Ah2 = state.noise_Ah2
+    return state
 
 
 def to_dict(state: InventoryState) -> dict[str, Any]:
@@ -514,8 +527,7 @@ def _count_time(
     # The same unsteadiness whichever of them it is: the steadier would else look the likelier.
     least_A = _NO_SIDE_PER_H * config.nominal_capacity_Ah
     took_Ah = (np.abs(state.mean[:, [_S, _O]]) + least_A) * np.maximum(hours, 1e-3)
-    weight = np.exp(state.log_weight - np.max(state.log_weight))
-    both_Ah = float(weight @ took_Ah.sum(axis=1) / weight.sum())
+    both_Ah = float(_weights(state) @ took_Ah.sum(axis=1))
     parts = took_Ah / took_Ah.sum(axis=1)[:, None]
     if figures.kind is CycleKind.FORMATION:  # what both take is not known yet: each its own
         variance = (SIDE_SCATTER * took_Ah.sum(axis=1)[:, None]) ** 2 * parts
@@ -594,23 +606,12 @@ def _take_charge(state: InventoryState, config: InventoryConfig, figures: CycleF
     if not state.has_reference:
         _refer_to(state, figures)
         return
-    nominal_Ah = config.nominal_capacity_Ah
     fade_Ah = state.reference_charge_Ah - figures.base_charge_Ah
     excess_Ah = state.missing_Ah - state.reference_missing_Ah - fade_Ah
     longer_h = _hours(figures.charging_s) - state.reference_charging_h
     instrument_Ah = state.u_missing_Ah - state.reference_u_Ah
     design = np.array([instrument_Ah, longer_h, 0.0, -1.0, 1.0, 1.0])
-    drift = POLARISATION_UNHELD if _unheld(figures) else POLARISATION
-    if forming:
-        drift = POLARISATION_FORMING
-    if forming != was_forming:
-        drift = POLARISATION_CHANGED
-        for rate in (_S, _O):
-            state.cov[:, rate, rate] += (FORMATION_VARIATION * state.mean[:, rate]) ** 2
-    state.cov[:, _P, _P] += (drift * nominal_Ah) ** 2
-    if state.noise_Ah2 > state.reference_noise_Ah2:  # the charge compared with scattered as much
-        state.cov[:, _P, _P] += state.noise_Ah2 - state.reference_noise_Ah2
-        state.reference_noise_Ah2 = state.noise_Ah2
+    assumed_Ah = _move_polarisation(state, config, figures, was_forming=was_forming)
     gain = state.cov @ design  # (components, states)
     variance = gain @ design + state.noise_Ah2
     surprise = excess_Ah - state.mean @ design
@@ -623,13 +624,13 @@ def _take_charge(state: InventoryState, config: InventoryConfig, figures: CycleF
         return
     if not np.any(np.abs(surprise[believed]) <= ODD_AT_U * np.sqrt(variance[believed])):
         # Nothing believed so far explains it: this charge ended elsewhere, or the cell changed.
-        weight = np.exp(state.log_weight - np.max(state.log_weight))
-        _take_odd(state, config, figures, float(weight @ surprise) / float(weight.sum()))
+        _take_odd(state, config, figures, float(_weights(state) @ surprise))
         return
     state.odd_in_row = 0
     if not forming:
-        _learn_noise(state, figures, nominal_Ah)
-    if state.noise_Ah2 > NOISE_MISJUDGED * state.least_noise_Ah2:
+        _follow_charge(state, config, figures, assumed_Ah)
+        _learn_noise(state, config)
+    if _misjudged(state):
         _ask_anew(state, config, figures)
         return
     state.least_noise_Ah2 = min(state.least_noise_Ah2, state.noise_Ah2)
@@ -641,6 +642,30 @@ def _take_charge(state: InventoryState, config: InventoryConfig, figures: CycleF
     state.mean += share * surprise[:, None]
     cov = state.cov - share[:, :, None] * gain[:, None, :]
     state.cov = 0.5 * (cov + cov.transpose(0, 2, 1))
+
+
+def _move_polarisation(
+    state: InventoryState, config: InventoryConfig, figures: CycleFigures, *, was_forming: int
+) -> float:
+    """Let polarisation, and the charge compared with, be off by what is believed.
+
+    Returns the drift that is assumed of base charges (Ah).
+    """
+    nominal_Ah = config.nominal_capacity_Ah
+    unheld = _unheld(figures)
+    assumed_Ah = (POLARISATION_UNHELD if unheld else POLARISATION) * nominal_Ah
+    if state.forming != was_forming:
+        state.cov[:, _P, _P] += (POLARISATION_CHANGED * nominal_Ah) ** 2
+        for rate in (_S, _O):
+            state.cov[:, rate, rate] += (FORMATION_VARIATION * state.mean[:, rate]) ** 2
+    elif state.forming:
+        state.cov[:, _P, _P] += (POLARISATION_FORMING * nominal_Ah) ** 2
+    else:
+        _let_drift(state, assumed_Ah, least=1.0 if unheld else 0.0)
+    if state.noise_Ah2 > state.reference_noise_Ah2:  # the charge compared with scattered as much
+        state.cov[:, _P, _P] += state.noise_Ah2 - state.reference_noise_Ah2
+        state.reference_noise_Ah2 = state.noise_Ah2
+    return assumed_Ah
 
 
 def _unheld(figures: CycleFigures) -> bool:
@@ -658,7 +683,9 @@ def _take_odd(
     if state.odd_in_row >= ODD_IN_ROW:
         # Away by as much as the last, the cell changed; by another distance, its charges scatter.
         apart_Ah = surprise_Ah - state.odd_surprise_Ah
-        state.noise_Ah2 = max(state.noise_Ah2, 0.5 * apart_Ah * apart_Ah)
+        charge_scatter.take_apart(state.scatter, apart_Ah, config.nominal_capacity_Ah)
+        _learn_noise(state, config)
+        state.grown_from = 0
         _ask_anew(state, config, figures)
     state.odd_surprise_Ah = surprise_Ah
 
@@ -672,22 +699,76 @@ def _ask_anew(state: InventoryState, config: InventoryConfig, figures: CycleFigu
     _refer_to(state, figures)
 
 
-def _learn_noise(state: InventoryState, figures: CycleFigures, nominal_Ah: float) -> None:
-    """Learn how much base charges scatter, from three in a row: the middle one's distance.
+def _let_drift(state: InventoryState, assumed_Ah: float, *, least: float) -> None:
+    """Let polarisation drift as far as charges do, those before this one included.
+
+    No less than `least` times what is assumed: where no voltage is held all of the overpotential
+    counts, and may grow as evenly as a side current.
+    """
+    state.drift_assumed_Ah2 += assumed_Ah * assumed_Ah
+    _, drift2 = charge_scatter.scatter_and_drift(state.scatter)
+    drift2 = max(drift2, least * least)
+    needed_Ah2 = drift2 * state.drift_assumed_Ah2
+    more_Ah2 = max(needed_Ah2 - state.drift_given_Ah2, drift2 * assumed_Ah * assumed_Ah)
+    state.cov[:, _P, _P] += more_Ah2
+    state.drift_given_Ah2 += more_Ah2
+
+
+def _learn_noise(state: InventoryState, config: InventoryConfig) -> None:
+    """Take how far charges scatter from what they told so far."""
+    scatter2, _ = charge_scatter.scatter_and_drift(state.scatter)
+    state.noise_Ah2 = max(scatter2, LEAST_CHARGE_NOISE**2) * config.nominal_capacity_Ah**2
+
+
+def _misjudged(state: InventoryState) -> bool:
+    """Return whether charges scatter or drift far more than they were taken to."""
+    _, drift2 = charge_scatter.scatter_and_drift(state.scatter)
+    needed_Ah2 = drift2 * state.drift_assumed_Ah2
+    return (
+        state.noise_Ah2 > NOISE_MISJUDGED * state.least_noise_Ah2
+        or needed_Ah2 > DRIFT_MISJUDGED * state.drift_given_Ah2
+    )
+
+
+def _follow_charge(
+    state: InventoryState, config: InventoryConfig, figures: CycleFigures, drift_Ah: float
+) -> None:
+    """Learn from a base charge how far charges scatter and drift.
 
     Charge and what was missing before it sum up to what the cathode held and side currents took,
-    which changes evenly; a charge that ended a little early or late stands out.
+    which grows as evenly as their clocks run; what a shuttle takes during a charge, it gives.
     """
+    nominal_Ah = config.nominal_capacity_Ah
     sum_Ah = state.missing_Ah + figures.base_charge_Ah
-    in_row = state.sums_in_row if state.sums_at_cycle == state.cycles - 1 else 0
-    if in_row == _CHARGES_BEFORE:
-        away_Ah = state.last_sum_Ah - 0.5 * (state.second_last_sum_Ah + sum_Ah)
-        state.noise_from = min(state.noise_from + 1.0, NOISE_WINDOW)
-        # of three that scatter alike, the middle one is away by 1.5 times the variance
-        seen_Ah2 = max(away_Ah * away_Ah / 1.5, (LEAST_CHARGE_NOISE * nominal_Ah) ** 2)
-        state.noise_Ah2 += (seen_Ah2 - state.noise_Ah2) / state.noise_from
-    state.second_last_sum_Ah, state.last_sum_Ah = state.last_sum_Ah, sum_Ah
-    state.sums_in_row, state.sums_at_cycle = min(in_row + 1, _CHARGES_BEFORE), state.cycles
+    shuttle_h = state.shuttle_h + _hours(figures.charging_s)
+    clocks_h = np.append(shuttle_h, state.oxidation_h)
+    ran_h = clocks_h - state.clocks_h
+    state.clocks_h = clocks_h
+    if state.grown_from == 0:
+        charge_scatter.begin(state.scatter, sum_Ah, nominal_Ah)
+        state.grown_from = 1
+        return
+    if state.grown_from == 1:
+        state.first_h = ran_h
+        state.grown_from = 2
+    rates_A = _rates_A(state, _NO_SIDE_PER_H * nominal_Ah)
+    first_Ah = float(rates_A @ state.first_h)
+    charge_scatter.take(
+        state.scatter,
+        sum_Ah,
+        grown=float(rates_A @ ran_h) / first_Ah if first_Ah > 0.0 else 1.0,
+        drift_Ah=drift_Ah,
+        scatters=SIDE_SCATTER,
+        walks=SIDE_WALK,
+        nominal_Ah=nominal_Ah,
+    )
+
+
+def _rates_A(state: InventoryState, least_A: float) -> Numbers:
+    """Return what is believed of the shuttle, and of oxidation by each clock."""
+    rates = _weights(state)[:, None] * np.maximum(state.mean[:, [_S, _O]], least_A)
+    by_clock = np.bincount(_clocks(state), rates[:, 1], minlength=_CLOCKS)
+    return np.append(rates[:, 0].sum(), by_clock)
 
 
 def _take_rest(state: InventoryState, config: InventoryConfig, rest: SelfDischarge) -> None:
@@ -731,6 +812,7 @@ def _refer_to(state: InventoryState, figures: CycleFigures) -> None:
     state.has_reference = 1
     state.odd_in_row = 0
     state.reference_noise_Ah2 = 0.0
+    state.drift_assumed_Ah2 = state.drift_given_Ah2 = 0.0
     state.reference_charge_Ah = figures.base_charge_Ah
     state.reference_missing_Ah = state.missing_Ah
     state.reference_u_Ah = state.u_missing_Ah

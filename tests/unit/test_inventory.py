@@ -482,6 +482,22 @@ def test_charges_that_scatter_are_no_side_current(scatter_uAh: float) -> None:
     assert outside <= 2  # of 20, by chance 1 at 95 %
 
 
+@pytest.mark.parametrize("drift_uAh", [0.36, 1.44])
+def test_charges_that_drift_are_no_side_current(drift_uAh: float) -> None:
+    """What is assumed of drift, and four times that: the charges say which."""
+    random = np.random.default_rng(6)
+    outside, cells = 0, 40
+    for _ in range(cells):
+        state = new_inventory(CONFIG)
+        drifted_Ah = 0.0
+        for cycle in range(1, 41):
+            charge_Ah = NOMINAL_AH - (cycle - 1) * 25 * UAH + drifted_Ah
+            last = close_cycle(state, CONFIG, figures(cycle, charge_Ah, -25 * UAH))
+            drifted_Ah += drift_uAh * UAH * float(random.standard_normal())
+        outside += not last.lost.low_Ah <= 1000 * UAH <= last.lost.high_Ah
+    assert outside <= 5  # of 40, by chance 5 or fewer at 95 % in 98 of 100
+
+
 def test_charges_that_end_by_their_charge_are_not_compared() -> None:
     """Plated by charge the cathode is emptied further each time: no shuttle, and no oxidation."""
     config = replace(CONFIG, upper_cut_off_V=4.3)
