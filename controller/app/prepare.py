@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -170,6 +171,7 @@ def _book(config: RunConfig, recipes: Mapping[str, Recipe]) -> PlanBook:
         formation=split_cycles(resolve(recipes[cycling.formation], cell)),
         base=resolve(recipes[cycling.base], cell),
         anchor=resolve(recipes[cycling.anchor], cell),
+        anchor_within_K=recipes[cycling.anchor].conditions.temperature_within_K or math.inf,
         reference=_reference(config, recipes),
         treatments={name: resolve(recipes[name], cell) for name in treatments},
         shams={name: resolve(recipes[name], cell, sham=True) for name in treatments},

@@ -58,12 +58,14 @@ class PlanBook:
     """Every step of the run in absolute units, resolved once before anything is energised.
 
     `opening` comes before everything else in each session: the probe of polarity on formats whose
-    open-circuit voltage does not show it.
+    open-circuit voltage does not show it. Two anchors compare only where their temperatures differ
+    by no more than `anchor_within_K`.
     """
 
     formation: tuple[tuple[Step, ...], ...]
     base: tuple[Step, ...]
     anchor: tuple[Step, ...]
+    anchor_within_K: float
     reference: tuple[tuple[Step, ...], ...]
     treatments: Mapping[str, tuple[Step, ...]]
     shams: Mapping[str, tuple[Step, ...]]

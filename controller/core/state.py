@@ -54,8 +54,10 @@ class CoreState:
         Decided for the next cycle.
     spoiled : list of str
         Flags for the running cycle (interrupted, unobserved charge, treatment abandoned).
+    anchor_K : float
+        Temperature at the last anchor; NaN before the first, or without a thermometer.
     treatments_run, treatments_abandoned, treatments_harmful : dict of str to int
-        By recipe. Harmful: the open-circuit check afterwards failed.
+        By recipe. Harmful: a short showed afterwards (the open-circuit check, or the cycle).
     short_check : ShortCheck
     opening : int
         Step of the session's opening that runs; -1 for none.
@@ -90,6 +92,7 @@ class CoreState:
     history: list[CycleFigures] = field(default_factory=list)
     next_key: CycleKey | None = None
     spoiled: list[str] = field(default_factory=list)
+    anchor_K: float = float("nan")
     treatments_run: dict[str, int] = field(default_factory=dict)
     treatments_abandoned: dict[str, int] = field(default_factory=dict)
     envelope_openings: dict[str, int] = field(default_factory=dict)

@@ -455,6 +455,12 @@ class Core:
         self._expose(state, sample, report, why)
         return report
 
+    def _harmed(self, state: CoreState, recipe: str = "") -> None:
+        """Count a treatment, the running cycle's unless named, as harm: a short showed after it."""
+        recipe = recipe or state.key.recipe
+        state.treatments_harmful[recipe] = state.treatments_harmful.get(recipe, 0) + 1
+        self._spoil(state, "treatment-harmful")
+
     def _spoil(self, state: CoreState, flag: str) -> None:
         if flag not in state.spoiled:
             state.spoiled.append(flag)
@@ -499,8 +505,7 @@ class Core:
         elif judgement.conclusive:
             verdict = "failed"
             check.short_sign = True
-            state.treatments_harmful[recipe] = state.treatments_harmful.get(recipe, 0) + 1
-            self._spoil(state, "treatment-harmful")
+            self._harmed(state, recipe)
         else:
             verdict = "could not be judged"
         words = f"open-circuit check after {recipe} {verdict}: {judgement.reason}"
@@ -786,10 +791,14 @@ class Core:
             kind=state.key.kind,
             anchored=anchored,
         )
+        if state.key.treated and "soft-short" in figures.flags:
+            self._harmed(state)
         if state.spoiled:
             figures = replace(figures, flags=(*figures.flags, *state.spoiled))
         if self._unbalanced(figures):
             figures = replace(figures, anchored=False, flags=(*figures.flags, "unbalanced"))
+        if anchored:
+            figures = self._compared(state, figures, sample)
         state.history.append(figures)
         scheduler.record_outcome(state.scheduler, figures)
         report.figures.append(figures)
@@ -801,6 +810,13 @@ class Core:
             state.stopped_because = "completed"
             return
         self._begin_cycle(state, following)
+
+    def _compared(self, state: CoreState, figures: CycleFigures, sample: Sample) -> CycleFigures:
+        """Return the figures, no anchor's where it is warmer or colder than the one before."""
+        before_K, state.anchor_K = state.anchor_K, sample.temperature_K
+        if abs(state.anchor_K - before_K) > self.config.book.anchor_within_K:
+            figures = replace(figures, anchored=False, flags=(*figures.flags, "temperature-moved"))
+        return figures
 
     def _unbalanced(self, figures: CycleFigures) -> bool:
         """Return whether a symmetric cell's cycle ended in another state than it began in."""
@@ -920,7 +936,8 @@ class Core:
             # what came off the negative electrode was there; more may be
             active_lithium_lower_Ah=max(now.discharge_Ah - 2.0 * now.u_discharge_Ah, 0.0),
             anode_limited_end=now.discharge_end is DischargeEnd.ANODE,
-            short_sign=state.short_check.short_sign or scheduler.soft_short_suspected(history),
+            short_sign=state.short_check.short_sign
+            or scheduler.short_sign(state.scheduler, history),
             cycles_done=state.base_done,
             formation_over=True,  # the scheduler waits for the drift to end by itself
             since_charge_end_s=0.0,  # the plan puts an after-charge treatment right there
@@ -941,7 +958,7 @@ class Core:
             )
             reason = reasons[0].reason if reasons else self._unchecked(state, name)
             if state.treatments_harmful.get(name):
-                reason = "an open-circuit check after it failed: it is not given to this cell again"
+                reason = "a short showed after it: it is not given to this cell again"
             if reason:
                 refused[name] = reason
             else:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import dataclass
 from enum import StrEnum
-from typing import NamedTuple
+from typing import Final, NamedTuple
 
 from controller.domain.sample import NAN
 
@@ -34,6 +34,17 @@ class Label(StrEnum):
     BOUND = "bound"
     PRIOR_DOMINATED = "prior-dominated"
     UNKNOWN = "unknown"
+
+
+# Flags of a cycle whose currents are not the cell's: in other units, or of the wrong sign.
+UNITS_IMPLAUSIBLE: Final = "units-implausible"
+SIGN_IMPLAUSIBLE: Final = "sign-implausible"
+MISREAD: Final = frozenset({UNITS_IMPLAUSIBLE, SIGN_IMPLAUSIBLE})
+# Flags of a cycle in which the run was interrupted, and of one that says nothing of a treatment.
+INTERRUPTED: Final = frozenset({"unobserved-charge", "interrupted"})
+SPOILS_EFFECT: Final = MISREAD | INTERRUPTED | {"treatment-abandoned", "gap", "time-reset"}
+# Cycles after an interruption that say nothing of a treatment either.
+EXCLUDED_AFTER_INTERRUPTION: Final = 3
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

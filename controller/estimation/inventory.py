@@ -42,7 +42,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from controller.domain.cell import CellFormat
-from controller.domain.figures import CycleFigures, CycleKind, DischargeEnd, Label
+from controller.domain.figures import MISREAD, CycleFigures, CycleKind, DischargeEnd, Label
 from controller.domain.sample import NAN
 from controller.estimation import charge_scatter
 from controller.estimation.copper import NO_COPPER, CopperCharge
@@ -418,8 +418,8 @@ def close_cycle(
 ) -> Inventory:
     """Take in a cycle's figures and what a charged rest in it says; return the inventory after it.
 
-    A cycle whose charge is not finite is passed over: its sums stay unknown, and nothing after it
-    is called measured.
+    A cycle whose charge is not finite, or whose currents are not the cell's, is passed over: its
+    sums stay unknown, and nothing after it is called measured.
 
     Parameters
     ----------
@@ -433,7 +433,11 @@ def close_cycle(
         Time as at the upper cut-off, by `OXIDATION_SLOPES_V`; empty: that near it, all of it, or
         all there is.
     """
-    known = math.isfinite(figures.net_charge_Ah) and math.isfinite(figures.u_net_charge_Ah)
+    known = (
+        math.isfinite(figures.net_charge_Ah)
+        and math.isfinite(figures.u_net_charge_Ah)
+        and not MISREAD.intersection(figures.flags)
+    )
     collapsed = known and _comparable(config, figures) and _has_collapsed(state, figures)
     if not known:
         state.starts_empty = 0
@@ -933,23 +937,30 @@ def _lost_mixture(state: InventoryState, config: InventoryConfig) -> _Mixture:
 
 
 @lru_cache(maxsize=8)
-def _tilt(config: InventoryConfig) -> Numbers:
-    """Return the factor on each component's weight where a shuttle's prior is moved by one SD.
+def _tilts(config: InventoryConfig) -> tuple[Numbers, ...]:
+    """Return the factors on the components' weights where a prior is moved by one SD.
 
-    It is likelier by one standard deviation on the probit scale, and larger by one on the
-    logarithm; oxidation's prior stays.
+    First the shuttle's, then oxidation's, the other one staying: it is likelier by one standard
+    deviation on the probit scale, and larger by one on the logarithm.
     """
     before = _side_probability(config)
     if not 0.0 < before < 1.0:
-        return np.ones(1 if before == 0.0 else (1 + _RATES) * _OXIDATIONS)
+        return ()
     after = 0.5 * math.erfc(-(_probit(before) + 1.0) / math.sqrt(2.0))
-    count = len(SIDE_RATES_PER_H) + 1
-    place = np.arange(count - 1) - 0.5 * (count - 2)
+    place = np.arange(_RATES) - 0.5 * (_RATES - 1)
     larger = np.exp(place / np.std(place))  # its size, likewise, on the logarithm
-    odds = np.append(
-        (1.0 - after) / (1.0 - before), after / before * larger * (count - 1) / larger.sum()
-    )
-    return np.repeat(odds, _OXIDATIONS)
+    odds = after / before * larger * _RATES / larger.sum()
+    none = (1.0 - after) / (1.0 - before)
+    shuttle = np.repeat(np.append(none, odds), _OXIDATIONS)
+    oxidation = np.tile(np.append(none, np.tile(odds, _CLOCKS)), 1 + _RATES)
+    return shuttle, oxidation
+
+
+def _moved_by(mixture: _Mixture, config: InventoryConfig) -> float:
+    """Return by how much the mean moves where a prior is moved by one SD: the more of both."""
+    mean, _ = mixture.moments()
+    moved = [abs(mixture.moments(tilt)[0] - mean) for tilt in _tilts(config)]
+    return max(moved, default=0.0)
 
 
 def _probit(probability: float) -> float:
@@ -982,10 +993,9 @@ def _lost(state: InventoryState, config: InventoryConfig, *, anode: bool) -> Qua
     mean_Ah, sd_Ah = mixture.moments()
     if mean_Ah > state.missing_Ah + state.copper_Ah + IMPOSSIBLE_AT_U * sd_Ah:
         return _bound(state)
-    shifted_Ah, _ = mixture.moments(_tilt(config))
     _, prior_sd_Ah, _, _ = _loss_prior_Ah(state)
     dominated = prior_dominated(
-        posterior_sd=sd_Ah, prior_sd=prior_sd_Ah, moved_by=shifted_Ah - mean_Ah
+        posterior_sd=sd_Ah, prior_sd=prior_sd_Ah, moved_by=_moved_by(mixture, config)
     )
     state.lost_Ah, state.lost_u_Ah = mean_Ah, sd_Ah
     state.lost_missing_Ah = state.missing_Ah
@@ -1013,11 +1023,10 @@ def _side(state: InventoryState, config: InventoryConfig) -> Quantity:
     whole_h[:, _S] = state.shuttle_h
     whole_h[:, _O] = state.oxidation_h[_clocks(state)]
     mean_Ah, sd_Ah = now.moments()
-    moved_Ah, _ = now.moments(_tilt(config))
     dominated = prior_dominated(
         posterior_sd=sd_Ah,
         prior_sd=_mixture(*_components(config), whole_h).moments()[1],
-        moved_by=moved_Ah - mean_Ah,
+        moved_by=_moved_by(now, config),
     )
     return Quantity(
         value_Ah=max(mean_Ah, 0.0),

@@ -14,6 +14,8 @@ from typing import Any, Final, NamedTuple
 from controller.domain.cell import CellFormat
 from controller.domain.command import TAG_BASE, TAG_DIAGNOSTIC, TAG_TREATMENT
 from controller.domain.figures import (
+    SIGN_IMPLAUSIBLE,
+    UNITS_IMPLAUSIBLE,
     CycleFigures,
     CycleKind,
     DischargeEnd,
@@ -60,8 +62,10 @@ from controller.estimation.inventory import (
     new_inventory,
 )
 from controller.estimation.running import (
+    AGAINST_IN_ROW,
     HELD_WITHIN_V,
     RANGES,
+    SKIPPED_AGAINST,
     SKIPPED_DUPLICATE,
     SKIPPED_IMPLAUSIBLE,
     SKIPPED_NO_CURRENT,
@@ -76,8 +80,10 @@ from controller.estimation.running import (
 )
 from controller.estimation.shorts import ShortMemory
 
-# A cycle that charges more than this many nominal capacities was read in other units. Assumed.
-IMPLAUSIBLE_CAPACITIES: Final = 20.0
+# A cycle that charges more than this many nominal capacities was read in other units, and so was
+# one that charged for an hour and more at less than this C-rate. Assumed, 2-20; C/1000-C/200.
+IMPLAUSIBLE_CAPACITIES: Final = 3.0
+IMPLAUSIBLY_SLOW: Final = 1.0 / 400.0
 # A cycle that charged less than this share of nominal capacity has no efficiency worth the name: a
 # cell without salt or contact comes to both cut-offs within a reading or two. Assumed, 0.02-0.2 %.
 LEAST_CHARGE: Final = 5e-4
@@ -95,6 +101,7 @@ OBSERVED_WORDS: Final[dict[int, str]] = {
     SKIPPED_NO_TIME: "skipped: no time",
     USED_AFTER_TIME_RESET: "used: the device's time began again",
     SKIPPED_IMPLAUSIBLE: "skipped: no cell takes this current (units?)",
+    SKIPPED_AGAINST: "skipped: a current against the command",
 }
 
 _SECONDS_PER_HOUR: Final = 3600.0
@@ -472,12 +479,14 @@ def close_cycle(
     efficiency = u_efficiency = base_efficiency = None
     whole = _gives_efficiency(config) and gross.charge_As > 0.0 and gross.discharge_As > 0.0
     least_As = LEAST_CHARGE * config.nominal_capacity_Ah * _SECONDS_PER_HOUR
-    if whole and gross.charge_As >= least_As:
+    misread = _misread(state, config)
+    if whole and gross.charge_As >= least_As and not misread:
         efficiency = gross.discharge_As / gross.charge_As
         u_efficiency = u.efficiency
         if base.charge_As > 0.0:
             base_efficiency = base.discharge_As / base.charge_As
-    flags = _flags(state, config, efficiency, whole=whole)
+    flags = _flags(state, efficiency, misread, whole=whole)
+    flags = (*_format_flags(config, whole=whole), *flags)
     end = _ENDS[state.end_class]
     probability = state.end_probability
     _remember(state, kind, anchored=anchored)
@@ -584,26 +593,46 @@ def _with_lithium(
     )
 
 
-def _flags(
-    state: EstimatorState, config: EstimatorConfig, efficiency: float | None, *, whole: bool
-) -> tuple[str, ...]:
+def _misread(state: EstimatorState, config: EstimatorConfig) -> tuple[str, ...]:
+    """Return flags of a cycle whose currents are not the cell's: other units, the wrong sign."""
     s = state.running
     charged_Ah = sum(s.bucket_charge_As) / _SECONDS_PER_HOUR
-    most_Ah = IMPLAUSIBLE_CAPACITIES * config.nominal_capacity_Ah
+    charging_h = s.charging_s / _SECONDS_PER_HOUR
+    least_Ah = IMPLAUSIBLY_SLOW * config.nominal_capacity_Ah * charging_h
+    flags = {
+        UNITS_IMPLAUSIBLE: s.implausible >= LEAST_IMPLAUSIBLE
+        or charged_Ah > IMPLAUSIBLE_CAPACITIES * config.nominal_capacity_Ah
+        or (charging_h >= 1.0 and charged_Ah < least_Ah),
+        SIGN_IMPLAUSIBLE: s.wrong_way >= max(LEAST_WRONG_WAY, s.right_way + 1)
+        or s.against_in_row >= AGAINST_IN_ROW,
+    }
+    return tuple(flag for flag, raised in flags.items() if raised)
+
+
+def _format_flags(config: EstimatorConfig, *, whole: bool) -> tuple[str, ...]:
+    """Return what a cycle of this format has no efficiency for, or not lithium's."""
     flags = {
         "not_lithium_ce": config.cell_format is CellFormat.EXCESS_LITHIUM,
         "no_ce_in_symmetric_cell": config.cell_format is CellFormat.LI_LI,
-        "ce-above-one": efficiency is not None and efficiency > 1.0,
         "incomplete": not whole and _gives_efficiency(config),
-        "next-to-no-charge": whole and efficiency is None,
+    }
+    return tuple(flag for flag, raised in flags.items() if raised)
+
+
+def _flags(
+    state: EstimatorState, efficiency: float | None, misread: tuple[str, ...], *, whole: bool
+) -> tuple[str, ...]:
+    s = state.running
+    flags = {
+        "ce-above-one": efficiency is not None and efficiency > 1.0,
+        "next-to-no-charge": whole and efficiency is None and not misread,
         "unobserved-charge": state.unobserved_Ah > 0.0,
         "gap": s.gaps > 0,
         "saturated": s.saturated > 0,
         "time-reset": s.time_resets > 0,
-        "units-implausible": s.implausible >= LEAST_IMPLAUSIBLE or charged_Ah > most_Ah,
-        "sign-implausible": s.wrong_way >= max(LEAST_WRONG_WAY, s.right_way + 1),
+        "current-against-command": s.against > 0,
     }
-    return tuple(flag for flag, raised in flags.items() if raised)
+    return (*(flag for flag, raised in flags.items() if raised), *misread)
 
 
 def _kind_word(state: EstimatorState, kind: CycleKind, *, anchored: bool) -> str:

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from typing import Final, NamedTuple
 
-from controller.domain.command import DISCHARGE, HOLD_0A, TAG_BASE, TAG_TREATMENT
+from controller.domain.command import CHARGE, DISCHARGE, HOLD_0A, TAG_BASE, TAG_TREATMENT
 from controller.domain.sample import (
     LIMIT_CURRENT,
     LIMIT_VOLTAGE,
@@ -70,6 +70,7 @@ SKIPPED_OUT_OF_ORDER: Final = 4
 SKIPPED_NO_TIME: Final = 5
 USED_AFTER_TIME_RESET: Final = 6
 SKIPPED_IMPLAUSIBLE: Final = 7
+SKIPPED_AGAINST: Final = 8
 
 _NO_CURRENT: Final = QUALITY_CURRENT_INVALID | QUALITY_NO_REPLY
 _NO_VOLTAGE: Final = QUALITY_VOLTAGE_INVALID | QUALITY_NO_CELL_VOLTAGE
@@ -94,6 +95,8 @@ IMPLAUSIBLE_V: Final = 100.0
 MIN_EDGE_C_RATE: Final = 0.05
 # A current before the edge below this C-rate counts as rest. Assumed, C/500-C/100.
 REST_C_RATE: Final = 0.005
+# So many readings in a row with a current against the command are no single glitch. Assumed, 2-10.
+AGAINST_IN_ROW: Final = 3
 # Noise of a voltage reading that steps and filter begin with (V). Assumed, 0.02-0.5 mV.
 NOISE_V: Final = 1e-4
 # What a difference of two voltages is off by and no reading shows (V). Assumed, 0-0.1 mV.
@@ -158,6 +161,8 @@ class Running:
     """
 
     __slots__ = (
+        "against",
+        "against_in_row",
         "bucket",
         "bucket_charge_As",
         "bucket_discharge_As",
@@ -256,6 +261,8 @@ class Running:
     gaps: int
     saturated: int
     implausible: int
+    against: int  # readings whose current runs against the command; in a row, up to those that tell
+    against_in_row: int
     time_resets: int
     right_way: int  # edges at which the voltage went with the current, and against it
     wrong_way: int
@@ -331,7 +338,7 @@ def observe(s: Running, cell: CellNumbers, sample: Sample, kind: int, tag: int) 
         they are; the next good one closes the interval from the last good one.
     """
     reading = cleaned(sample)
-    refused = refusal(s, cell, sample, reading)
+    refused = refusal(s, cell, sample, reading, kind)
     if refused != USED:
         return skip(s, kind, tag, refused)
     outcome = USED
@@ -422,7 +429,7 @@ def take_interval(
         s.comparable = 1 if kind == DISCHARGE and tag == TAG_BASE and at_rest else 0
 
 
-def refusal(s: Running, cell: CellNumbers, sample: Sample, reading: Reading) -> int:
+def refusal(s: Running, cell: CellNumbers, sample: Sample, reading: Reading, kind: int) -> int:
     """Return why a reading cannot be used, `USED` where it can. Kernel."""
     quality = sample.quality
     current_A = reading.current_A
@@ -442,6 +449,14 @@ def refusal(s: Running, cell: CellNumbers, sample: Sample, reading: Reading) -> 
     if not -limit_A <= current_A <= limit_A:
         s.implausible += 1
         return SKIPPED_IMPLAUSIBLE
+    way_A = current_A if kind == CHARGE else -current_A if kind == DISCHARGE else 0.0
+    if way_A < -REST_C_RATE * cell.nominal_capacity_Ah:
+        s.against += 1
+        if s.against_in_row < AGAINST_IN_ROW:
+            s.against_in_row += 1
+        return SKIPPED_AGAINST
+    if s.against_in_row < AGAINST_IN_ROW:
+        s.against_in_row = 0
     return USED
 
 
@@ -718,6 +733,8 @@ def new_cycle(s: Running) -> None:
     s.gaps = 0
     s.saturated = 0
     s.implausible = 0
+    s.against = 0
+    s.against_in_row = 0
     s.time_resets = 0
     s.right_way = 0
     s.wrong_way = 0

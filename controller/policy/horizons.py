@@ -4,8 +4,9 @@
 on the next treatments come in between: at a usual cadence no window of 20 cycles is free of them.
 So the horizon grows cycle by cycle, and what later treatments in a window gave by its end is taken
 off: it was told at a shorter horizon. Assumed: what treatments do adds up, and the later ones of a
-window do what they do on average. A window that is not complete, or in which the run was
-interrupted, does not count towards the five treated and five withheld.
+window do what they do on average. A reference test, which may act as a treatment itself, is a
+column of its own. A window that is not complete, or in which the run was interrupted (or up to
+three cycles before it), does not count towards the five treated and five withheld.
 
 Only what was drawn by chance identifies the effect: an opportunity itself (the cell looked bad, the
 next cycle looks better whatever is done) is compared with opportunities.
@@ -21,11 +22,17 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 from itertools import pairwise
-from typing import Final
+from typing import Final, NamedTuple
 
 import numpy as np
 
-from controller.domain.figures import CycleFigures, CycleKind
+from controller.domain.figures import (
+    EXCLUDED_AFTER_INTERRUPTION,
+    INTERRUPTED,
+    SPOILS_EFFECT,
+    CycleFigures,
+    CycleKind,
+)
 from controller.policy.learning import (
     MINIMUM_PER_ARM,
     Opportunity,
@@ -34,9 +41,6 @@ from controller.policy.learning import (
 )
 from controller.policy.untreated import Gained, Outcome, beyond_untreated, student_factor
 
-# By number a base cycle, and whether the one before it ended in an anchor.
-Usable = dict[int, tuple[CycleFigures, bool]]
-
 HORIZONS: Final = (1, 5, 20)
 # The forecast: base cycles before a treatment that its trend is drawn through, at least and at
 # most, and cycles after another treatment that it leaves out, for what that does later would be
@@ -44,7 +48,25 @@ HORIZONS: Final = (1, 5, 20)
 TREND_AT_LEAST: Final = 4
 TREND_AT_MOST: Final = 12
 SETTLED_AFTER: Final = 5
-SPOILS: Final = frozenset({"unobserved-charge", "interrupted", "treatment-abandoned"})
+
+
+class Course(NamedTuple):
+    """What a run's closed cycles hold for effects.
+
+    Attributes
+    ----------
+    usable : dict
+        By number the base cycles that follow a base cycle, whole, and whether that one ended in an
+        anchor.
+    tests : tuple of int
+        Reference tests.
+    interrupted : frozenset of int
+        Cycles in which the run was interrupted, and those after that do not count either.
+    """
+
+    usable: dict[int, tuple[CycleFigures, bool]]
+    tests: tuple[int, ...]
+    interrupted: frozenset[int]
 
 
 class Source(StrEnum):
@@ -104,10 +126,10 @@ def effects_of(
             reason=near.reason,
         )
     ]
-    usable = _usable(history)
-    told = {} if not_credited else _told(opportunities, usable)
+    course = _course(history)
+    told = {} if not_credited else _told(opportunities, course)
     for horizon in HORIZONS[1:]:
-        mine = _complete(recipe, opportunities, usable, horizon)
+        mine = _complete(recipe, opportunities, course, horizon)
         treated = sum(one.treated for one in mine)
         withheld = len(mine) - treated
         gained = told.get(recipe, {}).get(horizon)
@@ -146,9 +168,10 @@ def effects_of(
     return tuple(effects)
 
 
-def _told(opportunities: Sequence[Opportunity], usable: Usable) -> dict[str, dict[int, Gained]]:
+def _told(opportunities: Sequence[Opportunity], course: Course) -> dict[str, dict[int, Gained]]:
     """Return what each recipe gave by each horizon, as far as it can be told."""
     told: dict[str, dict[int, Gained]] = {one.recipe: {} for one in opportunities}
+    usable = course.usable
     numbers = sorted(usable)
     if not numbers:
         return told
@@ -159,16 +182,17 @@ def _told(opportunities: Sequence[Opportunity], usable: Usable) -> dict[str, dic
     for horizon in range(1, max(HORIZONS) + 1):
         for recipe, by_horizon in told.items():
             outcomes = []
-            for one in _complete(recipe, opportunities, usable, horizon):
+            for one in _complete(recipe, opportunities, course, horizon):
                 later_Ah = _given_later_Ah(one, horizon, opportunities, told)
                 if later_Ah is not None:
                     at = one.cycle + 1 - whole[0]
                     net_Ah = float(since_Ah[at + horizon] - since_Ah[at])
-                    anchors = _anchors(one.cycle, one.cycle + horizon, usable)
+                    last = one.cycle + horizon
                     outcomes.append(
                         Outcome(
                             one.cycle, one.treated, one.probability, one.net_before_Ah,
-                            net_Ah - later_Ah, anchors,
+                            net_Ah - later_Ah, _anchors(one.cycle, last, course),
+                            sum(one.cycle < test <= last for test in course.tests),
                         )
                     )  # fmt: skip
             treated = sum(one.treated for one in outcomes)
@@ -197,32 +221,46 @@ def _given_later_Ah(
     return given_Ah
 
 
-def _anchors(first: int, last: int, usable: Usable) -> int:
+def _anchors(first: int, last: int, course: Course) -> int:
     """Return whether a window ends in an anchor and began from none (1), or the reverse (-1)."""
+    usable = course.usable
     began = usable[first + 1][1]
     ended = usable[last][0].anchored if last in usable else began
     return int(ended) - int(began)
 
 
-def _usable(history: Sequence[CycleFigures]) -> Usable:
-    """Return by number the base cycles that follow a base cycle, whole, and how that one ended."""
-    return {
+def _course(history: Sequence[CycleFigures]) -> Course:
+    """Return what these cycles hold for effects."""
+    interrupted = frozenset(
+        one.cycle + after
+        for one in history
+        if INTERRUPTED.intersection(one.flags)
+        for after in range(EXCLUDED_AFTER_INTERRUPTION + 1)
+    )
+    usable = {
         one.cycle: (one, before.anchored)
         for before, one in pairwise(history)
         if one.kind is CycleKind.BASE
         and before.kind is CycleKind.BASE
-        and not SPOILS.intersection(one.flags)
+        and one.cycle not in interrupted
+        and not SPOILS_EFFECT.intersection(one.flags)
         and math.isfinite(one.net_charge_Ah)
     }
+    tests = tuple(one.cycle for one in history if one.kind is CycleKind.REFERENCE)
+    return Course(usable, tests, interrupted)
 
 
 def _complete(
     recipe: str,
     opportunities: Sequence[Opportunity],
-    usable: Usable,
+    course: Course,
     horizon: int,
 ) -> list[Opportunity]:
-    """Return the recipe's opportunities that have their cycles: four of five, and the first."""
+    """Return the recipe's opportunities that have their cycles: four of five, and the first.
+
+    None with an interruption among them.
+    """
+    usable = course.usable
     found = []
     for one in opportunities:
         window = range(one.cycle + 1, one.cycle + 1 + horizon)
@@ -235,6 +273,7 @@ def _complete(
             and window[0] in usable
             and reached
             and there >= 0.8 * horizon
+            and course.interrupted.isdisjoint(window)
         ):
             found.append(one)
     return found
@@ -256,13 +295,13 @@ def forecast_effects_of(
     untreated cycles before it. `withheld` counts windows of the same kind after withheld
     opportunities; what they deviate from their own forecast is taken off.
     """
-    usable = _usable(history)
+    course = _course(history)
     given = sorted(one.cycle + 1 for one in opportunities if one.treated)
     effects = []
     for horizon in HORIZONS:
         arms: dict[bool, list[tuple[float, float]]] = {True: [], False: []}
-        for one in _complete(recipe, opportunities, usable, horizon):
-            deviation = _deviation(one, given, usable, horizon)
+        for one in _complete(recipe, opportunities, course, horizon):
+            deviation = _deviation(one, given, course, horizon)
             if deviation is not None:
                 arms[one.treated].append(deviation)
         treated, withheld = len(arms[True]), len(arms[False])
@@ -302,10 +341,11 @@ def forecast_effects_of(
 def _deviation(
     one: Opportunity,
     given: Sequence[int],
-    usable: Usable,
+    course: Course,
     horizon: int,
 ) -> tuple[float, float] | None:
     """Return net charge less its forecast over the window, and its u; None if censored."""
+    usable = course.usable
     window = [n for n in range(one.cycle + 1, one.cycle + 1 + horizon) if n in usable]
     if any(one.cycle + 1 < other <= window[-1] for other in given):
         return None

@@ -14,17 +14,24 @@ from typing import Final
 
 from controller.domain.decision import Decision
 from controller.domain.events import JsonScalar
-from controller.domain.figures import CycleFigures, CycleKind, DischargeEnd
+from controller.domain.figures import (
+    EXCLUDED_AFTER_INTERRUPTION,
+    SPOILS_EFFECT,
+    CycleFigures,
+    CycleKind,
+    DischargeEnd,
+)
 from controller.policy.learning import Opportunity, effect_of, uniform
 
 DRIFT_CYCLES: Final = 5
 # A loss counts as seen when it exceeds the threshold by this many standard uncertainties.
 SEEN_AT_U: Final = 2.0
-EXCLUDED_AFTER_INTERRUPTION: Final = 3
 # Success by shorting: a resistance that steps down this much, and this sure, is harm (assumed).
 SHORT_STEP_FRACTION: Final = 0.15
 SHORT_STEP_U: Final = 4.0
 SHORT_COMPARISON_CYCLES: Final = 3
+# So many cycles with a soft short bar high-current treatment for good.
+SHORTS_LATCH: Final = 2
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -77,6 +84,7 @@ class SchedulerState:
     opportunities: list[Opportunity] = field(default_factory=list)
     hours_spent: float = 0.0
     excluded_until_cycle: int = 0
+    shorts_seen: int = 0
 
 
 def decide(
@@ -231,17 +239,23 @@ def _best(
 
 
 def drift_over(base: Sequence[CycleFigures]) -> bool:
-    """Return whether the slope of the last five efficiencies is within its uncertainty.
+    """Return whether the slope of five efficiencies in a row was once within its uncertainty.
 
     Rules, section 3: drift after formation ends when the 5-cycle slope is within (twice) its
-    standard uncertainty, from the readings' own uncertainty and the scatter about the line. A
-    format without efficiency is judged by its resistance.
+    standard uncertainty, from the readings' own uncertainty and the scatter about the line. Later
+    slopes are ageing. A format without efficiency is judged by its resistance. A cycle that ended
+    in an anchor and began from none, or the other way round, does not count: it moved charge
+    between the two states.
     """
-    recent = _followed(base[-DRIFT_CYCLES:])
-    if len(recent) < DRIFT_CYCLES:
-        return False
-    if len(base) > 2 * DRIFT_CYCLES:
-        return True  # once over it stays over: later slopes are ageing, not formation
+    followed = _followed(
+        [one for before, one in pairwise([*base[:1], *base]) if one.anchored == before.anchored]
+    )
+    windows = range(DRIFT_CYCLES, len(followed) + 1)
+    return any(_stands_still(followed[end - DRIFT_CYCLES : end]) for end in windows)
+
+
+def _stands_still(recent: Sequence[tuple[float, float]]) -> bool:
+    """Return whether the slope of values, each with its u, is within twice its uncertainty."""
     y = [value for value, _ in recent]
     u = [own for _, own in recent]
     x = [float(index) - (len(y) - 1) / 2 for index in range(len(y))]
@@ -266,6 +280,11 @@ def _followed(cycles: Sequence[CycleFigures]) -> list[tuple[float, float]]:
         for one in cycles
         if one.coulombic_efficiency is not None
     ]
+
+
+def short_sign(state: SchedulerState, history: Sequence[CycleFigures]) -> bool:
+    """Return whether a soft short is suspected now, or has been seen again: that latches."""
+    return state.shorts_seen >= SHORTS_LATCH or soft_short_suspected(history)
 
 
 def soft_short_suspected(history: Sequence[CycleFigures]) -> bool:
@@ -326,23 +345,23 @@ def hidden_by_ends(base: Sequence[CycleFigures]) -> str:
 
 
 def record_outcome(state: SchedulerState, figures: CycleFigures) -> None:
-    """Close the opportunity whose block this cycle was (anchor to anchor)."""
+    """Close the opportunity whose block this cycle was (anchor to anchor); count a short."""
+    state.shorts_seen += "soft-short" in figures.flags
     if not state.opportunities:
         return
     last = state.opportunities[-1]
     if last.net_charge_Ah is not None or last.excluded or figures.cycle != last.cycle + 1:
         return
-    if figures.flags and any(flag in _SPOILS for flag in figures.flags):
-        last.excluded = ", ".join(flag for flag in figures.flags if flag in _SPOILS)
+    spoils = [flag for flag in figures.flags if flag in SPOILS_EFFECT]
+    if spoils:
+        last.excluded = ", ".join(spoils)
     elif not figures.anchored:
-        last.excluded = "did not end in an anchor state"
+        moved = " (the temperature moved)" if "temperature-moved" in figures.flags else ""
+        last.excluded = f"did not end in an anchor state{moved}"
     else:
         last.net_charge_Ah = figures.net_charge_Ah
         last.u_net_charge_Ah = figures.u_net_charge_Ah
         last.net_errors = figures.net_errors
-
-
-_SPOILS: Final = frozenset({"unobserved-charge", "interrupted", "treatment-abandoned"})
 
 
 def exclude_after_interruption(state: SchedulerState, cycle: int) -> None:

@@ -21,7 +21,7 @@ Numbers = NDArray[np.float64]
 # The lines need not be straight: a share of what they move the untreated by is uncertain. Assumed,
 # 1-10 %.
 BENT: Final = 0.02
-ANCHORS: Final = 1  # column of a line: what an anchor gives has no slope that could bend
+STEPS: Final = (1, 2)  # columns of a line: what an anchor or a test gives, no slope that could bend
 SAME: Final = 1e-6  # values within this share of each other have no line through them
 _NORMAL_95: Final = 1.959964
 
@@ -41,6 +41,8 @@ class Outcome(NamedTuple):
         Net charge since.
     anchors : int
         1 where it ends in an anchor and began from none, -1 the other way round, else 0.
+    tests : int
+        Reference tests since: what they give is the same in both arms.
     """
 
     cycle: int
@@ -49,6 +51,7 @@ class Outcome(NamedTuple):
     before_Ah: float
     net_Ah: float
     anchors: int = 0
+    tests: int = 0
 
 
 class Gained(NamedTuple):
@@ -119,14 +122,16 @@ def _through(outcomes: Sequence[Outcome], *, drift: bool) -> _Line | None:
     away = (_columns(treated, drift=drift).mean(axis=0) - centre)[kept] / spread[kept]
     moved = slopes * away
     given = sum(one.net_Ah for one in treated) / len(treated)
-    bends = np.flatnonzero(kept) != ANCHORS
+    bends = ~np.isin(np.flatnonzero(kept), STEPS)
     reach = (1.0 + float(away @ inverse @ away)) / count + 1.0 / len(treated)
     u_Ah = student_factor(freedom) * math.sqrt(variance * reach)
     return _Line(given - mean - float(moved.sum()), u_Ah, float(moved[bends].sum()))
 
 
 def _columns(outcomes: Sequence[Outcome], *, drift: bool) -> Numbers:
-    rows = [[one.before_Ah, one.anchors, *([one.cycle] if drift else [])] for one in outcomes]
+    rows = [
+        [one.before_Ah, one.anchors, one.tests, *([one.cycle] if drift else [])] for one in outcomes
+    ]
     return np.array(rows, dtype=float)
 
 

@@ -131,7 +131,7 @@ def test_the_bar_stands_in_the_candidates_and_stops_learning() -> None:
     state.short_check.short_sign = False
     state.treatments_harmful = {"discharged-rest": 1}
     _, refused = rig.core._candidates(state, [now], sample)
-    assert "open-circuit check after it failed" in refused["discharged-rest"]
+    assert "a short showed after it" in refused["discharged-rest"]
 
 
 def fast_strip_config() -> CoreConfig:
