@@ -80,7 +80,6 @@ EXCLUDING: Final = frozenset(
     {
         "starts-charged",
         "incomplete",
-        "ce-above-one",
         "time-reset",
         "units-implausible",
         "sign-implausible",
@@ -250,13 +249,18 @@ def _integrated(series: Series) -> Intervals:
     """Return the charge of each interval; one with a mended clock is open by half a tick more.
 
     A clock that runs slow by a little is seen to slip by a whole tick where its rounding steps
-    over; so what was mended is itself uncertain by half the resolution.
+    over; so what was mended is itself uncertain by half the resolution. In a gap of the log
+    anything from nothing to the larger current may have flowed.
     """
     intervals = integrate(series.t_s, series.current_A, series.same_step)
     current_A = np.maximum(np.abs(series.current_A[1:]), np.abs(series.current_A[:-1]))
     half_As = 0.5 * series.time_resolution_s * current_A
+    half_As = intervals.half_width_As + np.where(series.slipped, half_As, 0.0)
+    ends_As = np.stack([series.current_A[1:], series.current_A[:-1], np.zeros(len(half_As))])
+    low_As, high_As = intervals.dt_s * ends_As.min(axis=0), intervals.dt_s * ends_As.max(axis=0)
     return intervals._replace(
-        half_width_As=intervals.half_width_As + np.where(series.slipped, half_As, 0.0)
+        charge_As=np.where(series.gap, 0.5 * (low_As + high_As), intervals.charge_As),
+        half_width_As=np.where(series.gap, 0.5 * (high_As - low_As), half_As),
     )
 
 
@@ -323,6 +327,8 @@ def _cycle(
         flags.append(_coarse_word(series, intervals, inside))
     if bool(np.any(series.broken[inside])):
         flags.append("time-reset")
+    if bool(np.any(series.gap[inside])) and not counted:
+        flags.append("gap")
     if series.has_counters:
         counter_charge_As, counter_discharge_As = series.counted_As(inside)
         if _mismatch(charge_As, counter_charge_As, u_charge_As) or _mismatch(

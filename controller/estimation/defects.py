@@ -30,6 +30,12 @@ LARGEST_TIME_S: Final = 1e12
 LARGEST_VALUE: Final = 1e6
 # Readings whose voltage moves by less than this while held (V). Assumed: 1-5 mV.
 HELD_WITHIN_V: Final = 2e-3
+# An interval with current is a gap in the log from this length on (s), and from so many times what
+# nearly all of them have, and the three to either side. Assumed, 60-600 s; 3-10; 5-20.
+GAP_S: Final = 120.0
+GAP_LONGER: Final = 5.0
+GAP_APART: Final = 10.0
+_GAP_NEIGHBOURS: Final = 3
 # Integral and counter further apart than this are said for the file as a whole. Assumed, 1-3 %.
 COUNTER_APART: Final = 0.02
 
@@ -43,9 +49,9 @@ class Series:
     row : array of int, shape (n,)
         Row in the file.
     t_s, current_A, voltage_V : array, shape (n,)
-    same_step, broken, held, slipped : array of bool, shape (n - 1,)
+    same_step, broken, held, slipped, gap : array of bool, shape (n - 1,)
         Interval within one step; across a time reset; at a held voltage; in which the clock
-        moved, told from the regular readings and set right.
+        moved, told from the regular readings and set right; in which nothing was logged.
     unobserved_As : array, shape (n - 1,)
         Half width of charge that flowed while time was not known (A s).
     cycle : array or None, shape (n,)
@@ -64,6 +70,7 @@ class Series:
     broken: BoolArray
     held: BoolArray
     slipped: BoolArray
+    gap: BoolArray
     unobserved_As: FloatArray
     cycle: FloatArray | None
     counted_charge_As: FloatArray | None
@@ -117,6 +124,14 @@ def prepare(table: Table) -> Series:
     unobserved_As = np.where(
         broken, typical_s * np.maximum(np.abs(current_A[1:]), np.abs(current_A[:-1])), 0.0
     )
+    gap = _gaps(dt_s, current_A) & ~broken
+    if gap.any():
+        first = int(np.flatnonzero(gap)[0])
+        row = int(np.flatnonzero(usable)[first]) + table.first_row
+        findings.append(
+            f"gap: {int(gap.sum())} of the log (first: {dt_s[first]:.6g} s after row {row}); what "
+            "flowed meanwhile is taken for anything from nothing to the larger current"
+        )
     charge_As, discharge_As, counter_resolution_Ah = _counters(table, usable, current_A)
     if dt_s.size and typical_s == 0.0:
         findings.append("time never advances: nothing can be integrated")
@@ -129,6 +144,7 @@ def prepare(table: Table) -> Series:
         broken=broken,
         held=_held(current_A, voltage_V, same_step),
         slipped=slipped,
+        gap=gap,
         unobserved_As=unobserved_As,
         cycle=None if table.cycle is None else table.cycle[usable],
         counted_charge_As=charge_As,
@@ -138,6 +154,21 @@ def prepare(table: Table) -> Series:
         current_resolution_A=table.current_resolution_A,
         findings=tuple(findings),
     )
+
+
+def _gaps(dt_s: FloatArray, current_A: FloatArray) -> BoolArray:
+    """Return which intervals the log leaves out: far longer than it has them, with current."""
+    larger_A = np.maximum(np.abs(current_A[1:]), np.abs(current_A[:-1]))
+    flows = (dt_s > 0.0) & (larger_A > 0.0)
+    if not flows.any():
+        return flows
+    padded_s = np.pad(dt_s, _GAP_NEIGHBOURS)
+    around = np.lib.stride_tricks.sliding_window_view(padded_s, 2 * _GAP_NEIGHBOURS + 1).copy()
+    around[:, _GAP_NEIGHBOURS] = 0.0
+    usual_s = GAP_LONGER * float(np.percentile(dt_s[flows], 95.0))
+    longest_s = np.maximum(GAP_APART * around.max(axis=1), max(GAP_S, usual_s))
+    found: BoolArray = flows & (dt_s > longest_s)
+    return found
 
 
 def _mended_time(

@@ -529,8 +529,11 @@ def charge_of(
         s.slope_A_per_s = (current_A - before_A) / dt_s
         s.dt_before_s = dt_s
     if dt_s > GAP_S:
-        s.gaps += 1
-        half_As = max(half_As, 0.5 * max(abs(before_A), abs(current_A)) * dt_s)
+        s.gaps += 1  # anything from nothing to the larger current may have flowed
+        low_As = min(before_A, current_A, 0.0) * dt_s
+        high_As = max(before_A, current_A, 0.0) * dt_s
+        charge_As = 0.5 * (low_As + high_As)
+        half_As = 0.5 * (high_As - low_As)
     if sample.quality & QUALITY_SATURATED:
         s.saturated += 1
         half_As += SATURATED_SHARE * abs(charge_As)
