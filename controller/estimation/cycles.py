@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass, field, replace
+from itertools import dropwhile
 from typing import Final
 
 import numpy as np
@@ -75,6 +76,8 @@ CUT_OFF_WITHIN_V: Final = 0.02
 # Without current for longer than this, a discharge is two (s). Assumed, 2-30 s.
 PAUSE_S: Final = 10.0
 
+# Flags of first cycles that give back what the cell came with.
+CAME_FULLER: Final = frozenset({"starts-charged", "ce-above-one"})
 # Flags that keep a cycle out of averages.
 EXCLUDING: Final = frozenset(
     {
@@ -159,10 +162,15 @@ class Analysis:
 
     @property
     def averaged(self) -> tuple[CycleResult, ...]:
-        """Cycles with an efficiency and without a flag that keeps them out of averages."""
+        """Cycles with an efficiency and without a flag that keeps them out of averages.
+
+        The first ones, as long as they give more than they took, show how full the cell came;
+        later such cycles stay: an average that leaves out what is above one lies below the truth.
+        """
+        since = dropwhile(lambda c: CAME_FULLER.intersection(c.flags), self.cycles)
         return tuple(
             c
-            for c in self.cycles
+            for c in since
             if c.coulombic_efficiency is not None and not EXCLUDING.intersection(c.flags)
         )
 
@@ -258,10 +266,9 @@ def _integrated(series: Series) -> Intervals:
     half_As = intervals.half_width_As + np.where(series.slipped, half_As, 0.0)
     ends_As = np.stack([series.current_A[1:], series.current_A[:-1], np.zeros(len(half_As))])
     low_As, high_As = intervals.dt_s * ends_As.min(axis=0), intervals.dt_s * ends_As.max(axis=0)
-    return intervals._replace(
-        charge_As=np.where(series.gap, 0.5 * (low_As + high_As), intervals.charge_As),
-        half_width_As=np.where(series.gap, 0.5 * (high_As - low_As), half_As),
-    )
+    charge_As = intervals.charge_As
+    open_As = np.maximum(charge_As - low_As, high_As - charge_As)
+    return intervals._replace(half_width_As=np.where(series.gap, open_As, half_As))
 
 
 def _temperatures_K(table: Table, series: Series) -> FloatArray:

@@ -163,6 +163,7 @@ class Running:
     __slots__ = (
         "against",
         "against_in_row",
+        "against_t_s",
         "bucket",
         "bucket_charge_As",
         "bucket_discharge_As",
@@ -263,6 +264,7 @@ class Running:
     implausible: int
     against: int  # readings whose current runs against the command; in a row, up to those that tell
     against_in_row: int
+    against_t_s: float  # time of the last of them
     time_resets: int
     right_way: int  # edges at which the voltage went with the current, and against it
     wrong_way: int
@@ -451,6 +453,9 @@ def refusal(s: Running, cell: CellNumbers, sample: Sample, reading: Reading, kin
         return SKIPPED_IMPLAUSIBLE
     way_A = current_A if kind == CHARGE else -current_A if kind == DISCHARGE else 0.0
     if way_A < -REST_C_RATE * cell.nominal_capacity_Ah:
+        if reading.t_s == s.against_t_s:
+            return SKIPPED_DUPLICATE
+        s.against_t_s = reading.t_s
         s.against += 1
         if s.against_in_row < AGAINST_IN_ROW:
             s.against_in_row += 1
@@ -532,8 +537,7 @@ def charge_of(
         s.gaps += 1  # anything from nothing to the larger current may have flowed
         low_As = min(before_A, current_A, 0.0) * dt_s
         high_As = max(before_A, current_A, 0.0) * dt_s
-        charge_As = 0.5 * (low_As + high_As)
-        half_As = 0.5 * (high_As - low_As)
+        half_As = max(half_As, charge_As - low_As, high_As - charge_As)
     if sample.quality & QUALITY_SATURATED:
         s.saturated += 1
         half_As += SATURATED_SHARE * abs(charge_As)
@@ -738,6 +742,7 @@ def new_cycle(s: Running) -> None:
     s.implausible = 0
     s.against = 0
     s.against_in_row = 0
+    s.against_t_s = NAN
     s.time_resets = 0
     s.right_way = 0
     s.wrong_way = 0

@@ -59,7 +59,8 @@ class Course(NamedTuple):
         By number the base cycles that follow a base cycle, whole, and whether that one ended in an
         anchor.
     tests : tuple of int
-        Reference tests.
+        Reference tests. What one gives by itself shows from the second cycle after it on: the first
+        begins from the state of another rate, and is not used.
     interrupted : frozenset of int
         Cycles in which the run was interrupted, and those after that do not count either.
     """
@@ -192,7 +193,7 @@ def _told(opportunities: Sequence[Opportunity], course: Course) -> dict[str, dic
                         Outcome(
                             one.cycle, one.treated, one.probability, one.net_before_Ah,
                             net_Ah - later_Ah, _anchors(one.cycle, last, course),
-                            sum(one.cycle < test <= last for test in course.tests),
+                            sum(one.cycle < test + 2 <= last for test in course.tests),
                         )
                     )  # fmt: skip
             treated = sum(one.treated for one in outcomes)

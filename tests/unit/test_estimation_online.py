@@ -237,7 +237,8 @@ def test_a_long_gap_is_flagged_and_widens():
         widths.append((figures.u_charge_Ah, "gap" in figures.flags))
     assert widths[0] == (0.0, False)
     assert widths[1][1]
-    assert widths[1][0] * 3600.0 == pytest.approx(0.5e-3 * (running.GAP_S + 1.0) / math.sqrt(3.0))
+    # 95 % of it reach down to nothing
+    assert widths[1][0] * 3600.0 == pytest.approx(1e-3 * (running.GAP_S + 1.0) / math.sqrt(3.0))
 
 
 def test_a_saturated_reading_is_used_flagged_and_widens():
@@ -629,6 +630,47 @@ def test_a_charge_that_no_cell_holds_is_flagged():
     rows = [(100.0 * k, 0.1, 3.6, CHARGE) for k in range(23)]  # 33C for 37 minutes
     feed(state, conf, rows)
     assert "units-implausible" in close(state, conf).flags
+
+
+def test_a_current_so_small_that_no_cycling_takes_so_long_is_flagged():
+    """mA taken for A: a charge of three hours at C/3000."""
+    state, conf = online.new_state(config()), config()
+    feed(state, conf, [(60.0 * k, 1e-6, 3.6, CHARGE) for k in range(180)])
+    feed(state, conf, [(60.0 * k, -1e-6, 3.6, DISCHARGE) for k in range(180, 360)])
+    figures = close(state, conf)
+    assert "units-implausible" in figures.flags
+    assert figures.coulombic_efficiency is None
+
+
+def charged_and_discharged(conf, *, wrong=()):
+    """A cycle read once a minute, the sign of some readings of its discharge turned round."""
+    state = online.new_state(conf)
+    rows = [(60.0 * k, 1e-3, 3.8, CHARGE) for k in range(120)]
+    rows += [(60.0 * k, 1e-3 if k in wrong else -1e-3, 3.6, DISCHARGE) for k in range(120, 240)]
+    return rows, state
+
+
+def test_a_single_current_against_the_command_is_left_out_and_named():
+    conf = config()
+    sums = []
+    for wrong in ((), (150, 180, 181)):
+        rows, state = charged_and_discharged(conf, wrong=wrong)
+        feed(state, conf, rows)
+        figures = close(state, conf)
+        sums.append((figures.discharge_Ah, figures.coulombic_efficiency))
+        assert ("current-against-command" in figures.flags) is bool(wrong)
+        assert "sign-implausible" not in figures.flags
+    assert sums[1] == pytest.approx(sums[0])
+
+
+def test_currents_against_the_command_in_a_row_leave_no_efficiency_and_no_lithium():
+    conf = config()
+    rows, state = charged_and_discharged(conf, wrong=range(200, 240))
+    feed(state, conf, rows)
+    figures = close(state, conf)
+    assert "sign-implausible" in figures.flags
+    assert figures.coulombic_efficiency is None
+    assert figures.lithium_lost_label is Label.UNKNOWN
 
 
 @pytest.mark.parametrize(("sign", "flagged"), [(1.0, False), (-1.0, True)])

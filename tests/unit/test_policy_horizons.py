@@ -210,3 +210,46 @@ def test_a_forecast_covers_single_treatments_far_apart() -> None:
 def test_students_factor() -> None:
     assert student_factor(10) == pytest.approx(2.228 / 1.960, rel=2e-3)
     assert student_factor(1000) == pytest.approx(1.962 / 1.960, rel=1e-3)
+
+
+@pytest.mark.parametrize("flag", ["interrupted", "unobserved-charge"])
+def test_a_window_with_an_interruption_does_not_count_nor_do_three_cycles_after(flag: str) -> None:
+    opportunities, history = run(3)
+    at = opportunities[4].cycle + 1
+    broken = [replace(one, flags=(flag,)) if one.cycle == at else one for one in history]
+    for horizon in HORIZONS[1:]:
+        whole, left = (
+            next(one for one in effects_of("strip", opportunities, some) if one.horizon == horizon)
+            for some in (history, broken)
+        )
+        touched = sum(
+            not set(range(one.cycle + 1, one.cycle + horizon + 1)).isdisjoint(range(at, at + 4))
+            and one.cycle + horizon <= history[-1].cycle
+            for one in opportunities
+        )
+        assert touched >= 2
+        assert whole.treated + whole.withheld - left.treated - left.withheld == touched
+
+
+def test_what_a_reference_test_gives_by_itself_is_taken_for_no_effect() -> None:
+    """About every tenth cycle a test, which brings 30 uAh back two cycles after it, in either arm."""
+    inside, errors = 0, []
+    for seed in range(20):
+        opportunities, history = run(seed, cycles=120, noise=0.2)
+        tests = {one.cycle for one in history if one.cycle % 10 == 0}
+        tests -= {one.cycle + k for one in opportunities for k in (0, 1)}
+        told = [
+            replace(
+                one,
+                kind=CycleKind.REFERENCE if one.cycle in tests else CycleKind.BASE,
+                net_charge_Ah=one.net_charge_Ah + 30 * UAH * (one.cycle - 2 in tests),
+            )
+            for one in history
+        ]
+        [found] = [one for one in effects_of("strip", opportunities, told) if one.horizon == 5]
+        assert found.recovered_Ah is not None
+        assert found.u_recovered_Ah is not None
+        errors.append(found.recovered_Ah / UAH - TRUE[5])
+        inside += abs(errors[-1]) <= 1.96 * found.u_recovered_Ah / UAH
+    assert inside >= 16  # at 95 %, 15 of 20 or fewer have a chance of 1 in 400
+    assert np.median(np.abs(errors)) < 3.0  # of the 30

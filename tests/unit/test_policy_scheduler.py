@@ -23,6 +23,7 @@ from controller.policy.scheduler import (
     exclude_after_interruption,
     record_decision,
     record_outcome,
+    short_sign,
     soft_short_suspected,
 )
 
@@ -113,6 +114,20 @@ def test_drift_after_formation_bars_decisions() -> None:
     assert "drifts" in ask(drifting).reason
     assert not drift_over(STEADY[:4])
     assert drift_over(STEADY)
+
+
+def test_drift_is_over_once_it_was_and_not_by_waiting() -> None:
+    rising = [cycle(n, ce=0.95 + 0.004 * n) for n in range(1, 21)]
+    assert not drift_over(rising)
+    ageing = [*STEADY[:5], *(cycle(n, ce=0.996 - 0.004 * (n - 5)) for n in range(6, 12))]
+    assert drift_over(ageing)
+
+
+def test_cycles_that_change_to_an_anchor_and_back_say_nothing_of_drift() -> None:
+    """A slow hold at the end gives more, and the cycle after it gives as much less."""
+    changing = [replace(one, anchored=one.cycle % 2 == 0) for one in STEADY]
+    assert drift_over(STEADY)
+    assert not drift_over(changing)
 
 
 @pytest.mark.parametrize(("price", "treats"), [(0.0029, True), (0.0031, False)])
@@ -276,6 +291,9 @@ def test_an_outcome_counts_only_from_anchor_to_anchor() -> None:
         ({"anchored": False}, False),
         ({"anchored": True, "flags": ("unobserved-charge",)}, False),
         ({"anchored": True, "flags": ("treatment-abandoned",)}, False),
+        ({"anchored": True, "flags": ("gap",)}, False),
+        ({"anchored": True, "flags": ("sign-implausible",)}, False),
+        ({"anchored": False, "flags": ("temperature-moved",)}, False),
     ):
         state = SchedulerState()
         record_decision(state, ask(STEADY), STEADY, 2.0)
@@ -283,6 +301,15 @@ def test_an_outcome_counts_only_from_anchor_to_anchor() -> None:
         [one] = state.opportunities
         assert (one.net_charge_Ah is not None) is counted
         assert bool(one.excluded) is not counted
+
+
+def test_a_short_that_is_seen_again_bars_for_good() -> None:
+    state = SchedulerState()
+    history = []
+    for number in range(1, 9):
+        history.append(cycle(number, flags=("soft-short",) if number in (3, 6) else ()))
+        record_outcome(state, history[-1])
+        assert short_sign(state, history) is (number == 3 or number >= 6)
 
 
 def test_a_resistance_that_steps_down_is_suspected() -> None:
