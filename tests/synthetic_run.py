@@ -41,7 +41,7 @@ cycles = 50
 [schedule]
 protocols = ["short-strip", "discharged-rest"]
 [estimator]
-inactive_share_mean = 0.5
+inactive_share_mean = 0.6
 inactive_share_sd = 0.2
 """
 EPOCH_S = 1.7e9

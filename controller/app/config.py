@@ -148,7 +148,7 @@ class _Spectrum(_Table):
 class _Estimator(_Table):
     gain_u: Positive = 5e-4
     offset_u_of_range: NotNegative = 1e-5
-    inactive_share_mean: Annotated[float, Field(ge=0, le=1)] = 0.5
+    inactive_share_mean: Annotated[float, Field(ge=0, le=1)] = 0.6
     inactive_share_sd: Annotated[float, Field(gt=0, le=0.5)] = 0.2
 
 

@@ -27,12 +27,6 @@ TAG_BASE: Final = 0
 TAG_TREATMENT: Final = 1
 TAG_DIAGNOSTIC: Final = 2
 
-TAG_WORDS: Final[dict[int, str]] = {
-    TAG_BASE: "base",
-    TAG_TREATMENT: "treatment",
-    TAG_DIAGNOSTIC: "diagnostic",
-}
-
 
 class Command(NamedTuple):
     """A set-point and how long it may stand.

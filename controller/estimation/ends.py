@@ -20,10 +20,8 @@ from typing import Final, NamedTuple, assert_never
 from controller.domain.cell import CellFormat
 from controller.domain.figures import DischargeEnd
 from controller.domain.sample import NAN
-from controller.estimation.ending import KNEE_V, Ending
+from controller.estimation.ending import Ending
 
-# The knee is looked at from this far above the cut-off (V). Assumed, 0.1-0.3 V.
-KNEE_WINDOW_V: Final = KNEE_V
 # A hold shorter than this says nothing of what the cell would still have given (s). Assumed,
 # 30-300 s: a step that ends at its cut-off shows one reading of a hold by chance.
 SHORTEST_HOLD_S: Final = 60.0
@@ -71,7 +69,7 @@ class EndShape(NamedTuple):
     Attributes
     ----------
     knee_share : float
-        Charge from `KNEE_WINDOW_V` above the cut-off to the cut-off, at constant current, as a
+        Charge from `ending.KNEE_V` above the cut-off to the cut-off, at constant current, as a
         share of the nominal capacity.
     hold_share : float
         Charge while the voltage was held at the cut-off, as a share of the nominal capacity.

@@ -65,16 +65,7 @@ from controller.estimation.running import (
     AGAINST_IN_ROW,
     HELD_WITHIN_V,
     RANGES,
-    SKIPPED_AGAINST,
-    SKIPPED_DUPLICATE,
-    SKIPPED_IMPLAUSIBLE,
-    SKIPPED_NO_CURRENT,
-    SKIPPED_NO_TIME,
-    SKIPPED_OUT_OF_ORDER,
-    SKIPPED_STALE,
     TAGS,
-    USED,
-    USED_AFTER_TIME_RESET,
     CellNumbers,
     Running,
 )
@@ -91,18 +82,6 @@ LEAST_CHARGE: Final = 5e-4
 LEAST_IMPLAUSIBLE: Final = 3
 # So many edges, and more than half of all, must go the wrong way before a sign is doubted. Assumed.
 LEAST_WRONG_WAY: Final = 2
-
-OBSERVED_WORDS: Final[dict[int, str]] = {
-    USED: "used",
-    SKIPPED_NO_CURRENT: "skipped: no current",
-    SKIPPED_STALE: "skipped: stale",
-    SKIPPED_DUPLICATE: "skipped: duplicate",
-    SKIPPED_OUT_OF_ORDER: "skipped: out of order",
-    SKIPPED_NO_TIME: "skipped: no time",
-    USED_AFTER_TIME_RESET: "used: the device's time began again",
-    SKIPPED_IMPLAUSIBLE: "skipped: no cell takes this current (units?)",
-    SKIPPED_AGAINST: "skipped: a current against the command",
-}
 
 _SECONDS_PER_HOUR: Final = 3600.0
 _ENDS: Final = tuple(DischargeEnd)
@@ -122,8 +101,8 @@ class EstimatorConfig:
     offset_u_A_of_range : float
         Standard uncertainty of the offset as a fraction of full scale; assumed.
     inactive_share_mean, inactive_share_sd : float
-        Prior of metallic (inactive) lithium's share of lithium lost; the rest is SEI. Assumed:
-        reports disagree from 0.2 to 0.9 with electrolyte and rate (10.1038/s41586-019-1481-z).
+        Prior of metallic (inactive) lithium's share of lithium lost; the rest is SEI. Assumed,
+        0.2-0.9.
     starts_without_anode_lithium : bool
         As built, anode-free and Li||Cu: the first reading finds no lithium on Cu.
     """

@@ -230,4 +230,4 @@ def judge(figures: RestFigures, rests: Sequence[tuple[float, float]]) -> Judgeme
 
 def _compared(name: str, value: float, limit: float, unit: str) -> str:
     relation = "within" if value <= limit else "above"
-    return f"{name} {value:.3g} {unit} is {relation} this cell's {limit:.3g}"
+    return f"{name} {value:.3g} {unit} is {relation} the limit of {limit:.3g}"

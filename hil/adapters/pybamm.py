@@ -4,10 +4,11 @@ In PyBaMM a discharging current is positive; here, as everywhere, a charging one
 from the state vector alone, so the continuation after `restore` is bit-identical and the state can
 be kept in a file. Voltage cut-offs are taken out of the model: they are the instrument's to keep.
 
-``hil.adapters.pybamm:make`` is the SPMe of a Li||NMC532 coin cell (2.4 mAh; doi
-10.1016/j.electacta.2019.03.101 as PyBaMM's ``Xu2019``), isothermal at the ambient's temperature.
-Its lithium is a reservoir without loss: what it tells is the cathode, not reactivation. Another
-model is a factory of yours: ``return PybammPlant(model, parameters, temperature_K=temperature_K)``.
+``hil.adapters.pybamm:make`` is the SPMe of a Li||NMC532 coin cell (2.4 mAh; Xu et al., J.
+Electrochem. Soc. 2019, 166, A3456, as PyBaMM's ``Xu2019``), isothermal at the ambient's
+temperature. Its lithium is a reservoir without loss: what it tells is the cathode, not
+reactivation. Another model is a factory of yours, which ends in
+``return PybammPlant(model, parameters, temperature_K=temperature_K)``.
 """
 
 from __future__ import annotations

@@ -13,7 +13,7 @@ from controller.domain.cell import CellFormat
 from controller.domain.command import CHARGE, DISCHARGE, HOLD_0A, TAG_BASE, TAG_TREATMENT
 from controller.domain.figures import CycleFigures, CycleKind
 from controller.domain.sample import LIMIT_CURRENT, LIMIT_VOLTAGE, Sample
-from controller.estimation import online
+from controller.estimation import online, running
 from controller.estimation.online import EstimatorConfig
 
 NOMINAL_AH = 3e-3
@@ -52,7 +52,7 @@ def closed(
         one = Sample(next(numbers), 0, t_s, t_s, 0.0, voltage_V, current_A, 298.0, 1, status, 1e-2, 0.02, 0)  # fmt: skip
         online.observe(state, CONFIG, one, kind, tag)
         if twice:
-            assert online.observe(state, CONFIG, one, kind, tag) == online.SKIPPED_DUPLICATE
+            assert online.observe(state, CONFIG, one, kind, tag) == running.SKIPPED_DUPLICATE
 
     def discharge() -> None:
         for k in range(1, 91):

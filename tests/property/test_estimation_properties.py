@@ -12,7 +12,7 @@ from controller.domain.cell import CellFormat
 from controller.domain.command import CHARGE, DISCHARGE, HOLD_0A, OPEN, TAG_BASE
 from controller.domain.figures import CycleKind
 from controller.domain.sample import Sample
-from controller.estimation import online
+from controller.estimation import online, running
 from controller.estimation.online import EstimatorConfig
 
 CONFIG = EstimatorConfig(
@@ -45,7 +45,7 @@ def run(series, shift_s=0.0, *, twice=False):
         one = sample(t_s, current_A, limit_status, range_A)
         online.observe(state, CONFIG, one, kind, tag)
         if twice:
-            assert online.observe(state, CONFIG, one, kind, tag) == online.SKIPPED_DUPLICATE
+            assert online.observe(state, CONFIG, one, kind, tag) == running.SKIPPED_DUPLICATE
     return online.close_cycle(state, CONFIG, cycle=1, kind=CycleKind.BASE, anchored=False)
 
 
@@ -135,7 +135,7 @@ def test_no_reading_raises_or_leaves_a_sum_that_is_no_number(series):
             online.observe(state, CONFIG, one, kind, tag)
         elif not (math.isfinite(current_A) and math.isfinite(t_s)) and output != 0:
             outcome = online.observe(state, CONFIG, one, kind, tag)
-            assert outcome != online.USED or math.isnan(t_s)
+            assert outcome != running.USED or math.isnan(t_s)
     online.end_of_discharge(state, CONFIG)
     figures = online.close_cycle(state, CONFIG, cycle=1, kind=CycleKind.BASE, anchored=False)
     assert math.isfinite(figures.charge_Ah)

@@ -87,7 +87,7 @@ def test_a_shorted_cell_is_paused_and_the_operator_told(cell: dict[str, float]) 
     rig.until(paused)
     (said,) = checks(rig)
     assert "failed" in said
-    assert "is above this cell's" in said
+    assert "is above the limit of" in said
     assert "`reactivate resume` repeats the check" in said
     assert rig.state.treatments_harmful == {"self-heating": 1}
     assert rig.state.short_check.short_sign

@@ -152,19 +152,19 @@ def test_current_that_falls_into_the_voltage_limit_is_bracketed():
 @pytest.mark.parametrize(
     ("changes", "outcome"),
     [
-        ({"current_A": NAN, "quality": QUALITY_CURRENT_INVALID}, online.SKIPPED_NO_CURRENT),
-        ({"current_A": NAN}, online.SKIPPED_NO_CURRENT),
-        ({"current_A": math.inf}, online.SKIPPED_NO_CURRENT),
-        ({"current_A": 9.9e37, "quality": QUALITY_CURRENT_INVALID}, online.SKIPPED_NO_CURRENT),
-        ({"current_A": 1.0, "quality": QUALITY_NO_REPLY}, online.SKIPPED_NO_CURRENT),
-        ({"current_A": 1.0, "quality": QUALITY_STALE}, online.SKIPPED_STALE),
-        ({"current_A": 1.0, "quality": QUALITY_DUPLICATE}, online.SKIPPED_DUPLICATE),
-        ({"current_A": 1.0, "quality": QUALITY_OUT_OF_ORDER}, online.SKIPPED_OUT_OF_ORDER),
-        ({"current_A": 0.1, "t_device_s": 5.0}, online.SKIPPED_DUPLICATE),
-        ({"current_A": 0.1, "t_device_s": 4.0}, online.SKIPPED_OUT_OF_ORDER),
-        ({"t_device_s": NAN, "t_host_s": NAN}, online.SKIPPED_NO_TIME),
-        ({"t_device_s": math.inf}, online.SKIPPED_NO_TIME),
-        ({"current_A": 1.0}, online.SKIPPED_IMPLAUSIBLE),  # 333C: mA taken for A
+        ({"current_A": NAN, "quality": QUALITY_CURRENT_INVALID}, running.SKIPPED_NO_CURRENT),
+        ({"current_A": NAN}, running.SKIPPED_NO_CURRENT),
+        ({"current_A": math.inf}, running.SKIPPED_NO_CURRENT),
+        ({"current_A": 9.9e37, "quality": QUALITY_CURRENT_INVALID}, running.SKIPPED_NO_CURRENT),
+        ({"current_A": 1.0, "quality": QUALITY_NO_REPLY}, running.SKIPPED_NO_CURRENT),
+        ({"current_A": 1.0, "quality": QUALITY_STALE}, running.SKIPPED_STALE),
+        ({"current_A": 1.0, "quality": QUALITY_DUPLICATE}, running.SKIPPED_DUPLICATE),
+        ({"current_A": 1.0, "quality": QUALITY_OUT_OF_ORDER}, running.SKIPPED_OUT_OF_ORDER),
+        ({"current_A": 0.1, "t_device_s": 5.0}, running.SKIPPED_DUPLICATE),
+        ({"current_A": 0.1, "t_device_s": 4.0}, running.SKIPPED_OUT_OF_ORDER),
+        ({"t_device_s": NAN, "t_host_s": NAN}, running.SKIPPED_NO_TIME),
+        ({"t_device_s": math.inf}, running.SKIPPED_NO_TIME),
+        ({"current_A": 1.0}, running.SKIPPED_IMPLAUSIBLE),  # 333C: mA taken for A
     ],
 )
 def test_a_bad_reading_leaves_the_sums_as_they_would_be_without_it(changes, outcome):
@@ -183,7 +183,7 @@ def test_missing_voltage_does_not_cost_the_charge():
     state, conf = online.new_state(config()), config()
     feed(state, conf, [(0.0, 1e-3, 3.6, CHARGE)])
     bad = reading(5.0, 1e-3, NAN, quality=QUALITY_VOLTAGE_INVALID)
-    assert online.observe(state, conf, bad, CHARGE, TAG_BASE) == online.USED
+    assert online.observe(state, conf, bad, CHARGE, TAG_BASE) == running.USED
     assert close(state, conf).charge_Ah * 3600.0 == pytest.approx(5e-3)
 
 
@@ -201,7 +201,7 @@ def test_output_that_went_off_by_itself_is_bracketed():
     off = reading(
         2.0, NAN, NAN, output=OUTPUT_OFF, quality=QUALITY_NO_CELL_VOLTAGE | QUALITY_CURRENT_INVALID
     )
-    assert online.observe(state, conf, off, DISCHARGE, TAG_TREATMENT) == online.USED
+    assert online.observe(state, conf, off, DISCHARGE, TAG_TREATMENT) == running.USED
     figures = close(state, conf)
     half_Ah = figures.u_discharge_Ah * math.sqrt(3.0)
     assert figures.discharge_Ah - half_Ah == pytest.approx(1e-2 / 3600.0)
@@ -259,10 +259,10 @@ def test_a_device_clock_that_began_again_is_taken_up_after_three_readings():
         for t in (1.0, 2.0, 3.0, 4.0)
     ]
     assert outcomes == [
-        online.SKIPPED_OUT_OF_ORDER,
-        online.SKIPPED_OUT_OF_ORDER,
-        online.USED_AFTER_TIME_RESET,
-        online.USED,
+        running.SKIPPED_OUT_OF_ORDER,
+        running.SKIPPED_OUT_OF_ORDER,
+        running.USED_AFTER_TIME_RESET,
+        running.USED,
     ]
     figures = close(state, conf)
     assert figures.charge_Ah * 3600.0 == pytest.approx(1e-3 * 1004.0)
@@ -273,7 +273,7 @@ def test_scattered_old_readings_do_not_make_a_new_clock():
     state, conf = online.new_state(config()), config()
     feed(state, conf, [(0.0, 1e-3, 3.6, CHARGE), (100.0, 1e-3, 3.6, CHARGE)])
     outcomes = feed(state, conf, [(t, 1e-3, 3.6, CHARGE) for t in (50.0, 40.0, 30.0, 20.0, 10.0)])
-    assert set(outcomes) == {online.SKIPPED_OUT_OF_ORDER}
+    assert set(outcomes) == {running.SKIPPED_OUT_OF_ORDER}
 
 
 def test_what_creeps_at_rest_counts_as_a_net_not_twice():
@@ -619,7 +619,7 @@ def test_currents_of_another_unit_are_left_out_and_flagged():
     state, conf = online.new_state(config()), config()
     feed(state, conf, [(0.0, 1e-3, 3.6, CHARGE), (5.0, 1e-3, 3.6, CHARGE)])
     outcomes = feed(state, conf, [(10.0 + k, 1.0, 3.6, CHARGE) for k in range(3)])
-    assert set(outcomes) == {online.SKIPPED_IMPLAUSIBLE}
+    assert set(outcomes) == {running.SKIPPED_IMPLAUSIBLE}
     figures = close(state, conf)
     assert figures.charge_Ah * 3600.0 == pytest.approx(5e-3)
     assert "units-implausible" in figures.flags

@@ -195,7 +195,11 @@ def test_effects_further_on_and_by_forecast_are_told_with_their_source(run_dir: 
         ]
         assert all(effect.reason for effect in one.further)
     page = write_report(run_dir).read_text(encoding="utf-8")
-    assert page.count("untreated forecast") >= 3
+    given_back, trend = page.index("Further on"), page.index("Against the cell")
+    assert given_back < trend
+    assert "not randomised" in page[trend:]
+    assert "this is no claim of recovery" in page[trend:]
+    assert "Given back per application" not in page[trend:]
 
 
 @pytest.mark.parametrize("close", ["stopped by Ctrl-C", None])

@@ -405,7 +405,15 @@ def net_charge_chart(facts: RunFacts) -> Chart:
 def _net_words(facts: RunFacts) -> str:
     if facts.cell_format in (CellFormat.EXCESS_LITHIUM, CellFormat.LI_LI):
         return "in this format it shows no lithium lost, and nothing is decided on it."
-    return "decisions are made on this figure."
+    return "a decision sums it from the last opportunity on, without changes of rate."
+
+
+def _short_words(facts: RunFacts) -> str:
+    """Return which cycles showed a soft short."""
+    shorts = [str(one.cycle) for one in facts.cycles if "soft-short" in one.flags]
+    if not shorts:
+        return "No cycle showed a soft short."
+    return f"A soft short showed in cycle {', '.join(shorts)}."
 
 
 def resistance_chart(facts: RunFacts) -> Chart | None:
@@ -418,12 +426,11 @@ def resistance_chart(facts: RunFacts) -> Chart | None:
     plot, beyond = per_cycle(facts, RESISTANCE, height=250.0, all_kinds=True)
     (first_cycle, first), (last_cycle, last) = values[0], values[-1]
     sentence = (
-        f"The last step resistance of a cycle went from {number(first, 2)} Ω"
-        f" (cycle {first_cycle}) to {number(last, 2)} Ω (cycle {last_cycle});"
-        " a sudden fall would point to a soft short."
+        "What the step from rest into the base discharge answered after 10 s (1 s where readings"
+        f" end before): {number(first, 2)} Ω (cycle {first_cycle}) to {number(last, 2)} Ω (cycle"
+        f" {last_cycle}). A strip or a change of rate leaves another state behind it, and another"
+        f" resistance. {_short_words(facts)}"
     )
-    if facts.resistance_kinds:
-        sentence += f" What it holds: {', '.join(facts.resistance_kinds)}."
     return _finish(plot, beyond, sentence)
 
 

@@ -143,7 +143,6 @@ class RunFacts:
     events: tuple[Event, ...]
     sessions: tuple[SessionRecord, ...]
     splits: Mapping[int, Mapping[str, Any]]
-    resistance_kinds: tuple[str, ...]
     treatments: tuple[TreatmentFacts, ...]
     opportunities: tuple[Opportunity, ...]
     hours: float
@@ -216,7 +215,6 @@ def facts_of(reader: JournalReader, run_dir: Path) -> RunFacts:
         events=events,
         sessions=tuple(sessions),
         splits={cycle: figures for _, cycle, figures in reader.estimates()},
-        resistance_kinds=tuple(sorted({one.kind for one in reader.resistances()})),
         treatments=tuple(
             _treatments(core, configuration, decisions, opportunities, cycles, run_dir)
         ),

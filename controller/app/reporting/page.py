@@ -24,7 +24,7 @@ from controller.app.reporting.words import K_95, decimals_for, known, number, pl
 from controller.domain.cell import ZERO_CELSIUS_K, CellFormat
 from controller.domain.events import Event, EventKind
 from controller.domain.figures import CycleFigures, CycleKind
-from controller.policy.horizons import HorizonEffect
+from controller.policy.horizons import HorizonEffect, Source
 from controller.policy.learning import Effect
 
 ASSUMED_FIGURES: Final = "Figures of the simulated cell are assumed."
@@ -243,31 +243,45 @@ def _treatment_table(treatments: Sequence[TreatmentFacts]) -> str:
 
 
 def _further_table(treatments: Sequence[TreatmentFacts]) -> str:
-    """Return what is said at longer horizons and by forecast."""
+    """Return what is said at longer horizons, and apart from it by forecast."""
+    return _effects_table(
+        treatments, Source.CONTRAST, "Further on", "Given back per application"
+    ) + _effects_table(
+        treatments,
+        Source.FORECAST,
+        "Against the cell's own trend: not randomised, and nothing is decided on it",
+        "More than its trend foretold",
+    )
+
+
+def _effects_table(
+    treatments: Sequence[TreatmentFacts], source: Source, heading: str, column: str
+) -> str:
     rows = [
         (
             safe(one.protocol),
             str(effect.horizon),
-            safe(effect.source.value),
             f"{effect.treated} / {effect.withheld}",
             _recovered_words(effect),
         )
         for one in treatments
         for effect in one.further
+        if effect.source is source
     ]
     if not rows:
         return ""
-    return "<h3>Further on, and against the cell's own trend</h3>" + _table(
-        (
-            "Protocol",
-            "Cycles on",
-            "From",
-            "Treated / withheld that count",
-            "Given back per application",
-        ),
-        rows,
-        numeric=(1, 3),
-        label="Effects further on",
+    words = ""
+    if source is Source.FORECAST:
+        words = f"<p>{FORECAST_WORDS}</p>"
+    return (
+        f"<h3>{safe(heading)}</h3>"
+        + _table(
+            ("Protocol", "Cycles on", "Treated / withheld that count", column),
+            rows,
+            numeric=(1, 2),
+            label=heading,
+        )
+        + words
     )
 
 
@@ -277,8 +291,13 @@ def _recovered_words(effect: Effect | HorizonEffect) -> str:
     value, u = effect.recovered_Ah * 1e3, effect.u_recovered_Ah * 1e3
     low, high = value - K_95 * u, value + K_95 * u
     digits = decimals_for(u)
-    words = f"<strong>{with_u(value, u, 'mAh')}</strong>"
+    words = with_u(value, u, "mAh")
+    randomised = not (isinstance(effect, HorizonEffect) and effect.source is Source.FORECAST)
+    if randomised:
+        words = f"<strong>{words}</strong>"
     words += f" (95 %: {number(low, digits)} to {number(high, digits)})"
+    if not randomised:
+        return words
     return words + (
         "" if low > 0.0 or high < 0.0 else "; zero is within it, so no recovery is claimed"
     )
@@ -575,6 +594,11 @@ PRIOR_WORDS: Final = (
 BOUND_WORDS: Final = (
     "Lithium lost as long as discharges do not end at the anode: lithium kept on the negative"
     " electrode hides the loss."
+)
+FORECAST_WORDS: Final = (
+    "Net charge after a treatment less a line through the cell's own untreated cycles before it. A"
+    " cell that looked bad when it was treated looks better after it whatever is done: this is no"
+    " claim of recovery."
 )
 CONTRAST_WORDS: Final = (
     "From randomised contrasts only: below 5 treated and 5 withheld opportunities it is not known."
