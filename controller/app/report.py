@@ -118,7 +118,7 @@ def _treatments(treatments: list[dict[str, Any]], decisions: Any) -> Table:
     table.add_column("protocol", no_wrap=True)
     table.add_column("run", justify="right")
     table.add_column("withheld", justify="right")
-    table.add_column("gave back per application (standard uncertainty)")
+    table.add_column("gave back per application, one cycle on (standard uncertainty)")
     for one in treatments:
         withheld = sum(d.withheld and d.candidate == one["protocol"] for d in decisions)
         back = with_u(one["recovered_mAh"], one["u_mAh"], "mAh")

@@ -178,6 +178,7 @@ class EstimatorState:
     unobserved_Ah: float = 0.0
     end_class: int = _ENDS.index(DischargeEnd.UNKNOWN)
     end_probability: float = 0.0
+    end_asked: int = 0  # the running cycle's was classified, or could not be
     end_probabilities: list[float] = field(default_factory=list)  # anode, cathode, polarisation
     end_c_rate: float = NAN  # of the discharge that was classified, and its share of nominal
     end_share: float = NAN
@@ -300,6 +301,8 @@ def step_resistance_Ohm(state: EstimatorState) -> float:
 def end_of_discharge(state: EstimatorState, config: EstimatorConfig) -> tuple[DischargeEnd, float]:
     """Classify what ended the running base discharge and remember it for the cycle.
 
+    To be called where the discharge's step ends; `close_cycle` does where nobody has.
+
     Returns
     -------
     DischargeEnd
@@ -312,6 +315,7 @@ def end_of_discharge(state: EstimatorState, config: EstimatorConfig) -> tuple[Di
         s.ending.readings > 0 and s.curve.lowest_V <= config.lower_cut_off_V + HELD_WITHIN_V
     )
     end, probability = DischargeEnd.UNKNOWN, 0.0
+    state.end_asked = 1
     state.end_probabilities = []
     if reached and not s.discharge_new:
         state.end_c_rate = s.discharge_A / config.nominal_capacity_Ah
@@ -448,7 +452,25 @@ def close_cycle(
     """Return this cycle's figures, start the next, carry lithium lost on.
 
     What is lithium lost, and how that is labelled, `controller.estimation.inventory` says.
+
+    Parameters
+    ----------
+    state : EstimatorState
+    config : EstimatorConfig
+    cycle : int
+        Its number.
+    kind : CycleKind
+        Formation, base or reference test: only base cycles enter trends.
+    anchored : bool
+        It ended in an anchor state: at the lower cut-off, held there (rules, section 3).
+
+    Returns
+    -------
+    CycleFigures
+        Charges in Ah, magnitudes; standard uncertainties.
     """
+    if not state.end_asked:
+        end_of_discharge(state, config)
     gross = _sums(state, None)
     base = _sums(state, TAG_BASE)
     treatment = _sums(state, TAG_TREATMENT)
@@ -646,6 +668,7 @@ def _reset_cycle(state: EstimatorState, cycle_number: int) -> None:
     state.unobserved_Ah = 0.0
     state.end_class = _ENDS.index(DischargeEnd.UNKNOWN)
     state.end_probability = 0.0
+    state.end_asked = 0
     state.end_probabilities = []
     state.cycle_number = cycle_number
 

@@ -1,0 +1,21 @@
+"""The programs that the documentation shows run as they stand."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+DOCS = Path(__file__).resolve().parents[2] / "docs"
+
+
+def test_the_estimator_alone_runs_as_shown(capsys) -> None:
+    text = (DOCS / "estimation.md").read_text(encoding="utf-8")
+    [program] = re.findall(r"```python\n(.*?)```", text, re.DOTALL)
+    names: dict[str, object] = {}
+    exec(program, names)  # noqa: S102 -- the documentation's own
+    efficiency, u, end = capsys.readouterr().out.split()
+    assert 0.99 < float(efficiency) < 1.01
+    assert 0.0 < float(u) < 0.01
+    assert end.endswith("limited") or end == "unknown"
+    live = names["now"]
+    assert live.charge_Ah > 2.9e-3  # type: ignore[attr-defined]
