@@ -991,7 +991,8 @@ def _lost(state: InventoryState, config: InventoryConfig, *, anode: bool) -> Qua
         return _bound(state)
     mixture = _lost_mixture(state, config)
     mean_Ah, sd_Ah = mixture.moments()
-    if mean_Ah > state.missing_Ah + state.copper_Ah + IMPOSSIBLE_AT_U * sd_Ah:
+    own_u_Ah = math.hypot(sd_Ah, state.u_missing_Ah)  # what is missing is not known better
+    if mean_Ah > state.missing_Ah + state.copper_Ah + IMPOSSIBLE_AT_U * own_u_Ah:
         return _bound(state)
     _, prior_sd_Ah, _, _ = _loss_prior_Ah(state)
     dominated = prior_dominated(
