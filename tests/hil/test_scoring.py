@@ -22,7 +22,8 @@ from scripts.estimator_coverage import GROUPS, Group, Score, scores, seed_of, su
 from tests.plants import two_foils
 
 needs_numba = pytest.mark.skipif(not available(), reason="no numba: extra [fast]")
-LIVES = 30
+LIVES = 100
+IN_CLASS = ("anode-free LFP", "anode-free NMC811", "Li||Cu", "anode-free LFP, as in a run")
 CYCLES = 12
 ERRORS = {"gain_u": 5e-4, "offset_u_of_range": 1e-5}
 
@@ -45,10 +46,11 @@ def test_the_binomial_band() -> None:
 
 @pytest.fixture(scope="module")
 def found() -> list[Score]:
-    group = replace(next(one for one in GROUPS if one.name == "anode-free LFP"), cycle=CYCLES)
+    groups = [replace(one, cycle=CYCLES) for one in GROUPS if one.name in IN_CLASS]
     return [
         score
-        for number in range(LIVES)
+        for group in groups
+        for number in range(LIVES // len(IN_CLASS))
         for score in scores(group, seed_of("a test", group.name, number))[0]
     ]
 
@@ -67,8 +69,12 @@ def test_intervals_cover_as_they_say(found: list[Score], quantity: str) -> None:
 def test_lithium_lost_is_nearer_than_the_plain_sum_and_not_far_from_the_oracle(
     found: list[Score],
 ) -> None:
-    mine = [one for one in found if one.quantity == "lithium lost" and one.label == "measured"]
-    assert len(mine) >= 0.5 * LIVES
+    mine = [
+        one
+        for one in found
+        if one.quantity == "lithium lost" and one.label == "measured" and one.group != "Li||Cu"
+    ]  # where no shuttle runs the plain sum is as good
+    assert len(mine) >= 0.4 * LIVES
     line = summary(mine)
     assert line["error_median"] < 0.005  # of nominal capacity
     assert line["error_median"] < 0.2 * line["plain_median"]
@@ -79,7 +85,7 @@ def test_lithium_lost_is_nearer_than_the_plain_sum_and_not_far_from_the_oracle(
 def test_what_the_prior_dominates_says_so_and_covers(found: list[Score]) -> None:
     mine = [one for one in found if one.quantity in {"inactive", "SEI", "fresh inactive"}]
     assert len(mine) == 3 * LIVES
-    assert {one.label for one in mine} == {"prior-dominated"}
+    assert {one.label for one in mine} <= {"prior-dominated", "bound"}
     assert sum(one.low <= one.truth <= one.high for one in mine) >= 0.9 * len(mine)
 
 
