@@ -439,7 +439,9 @@ def efficiency_trend(facts: RunFacts) -> Trend | None:
     """
     touched = opportunity_cycles(facts)
     after_other = {
-        then.cycle for one, then in pairwise(facts.cycles) if one.kind is not CycleKind.BASE
+        then.cycle
+        for one, then in pairwise(facts.cycles)
+        if one.kind is not CycleKind.BASE or one.anchored != then.anchored
     }
     settled = _settled(facts.base)
     clean = [
