@@ -178,7 +178,7 @@ def _waiting(
     base = at_base_rate(history)
     if cycle < state.excluded_until_cycle:
         return f"the run was interrupted; cycles before {state.excluded_until_cycle} do not count"
-    if not drift_over(base):
+    if not state.opportunities and not drift_over(base):  # else it was: they came after it
         shows = any(one.coulombic_efficiency is not None for one in base) or not base
         return f"{'efficiency' if shows else 'resistance'} still drifts after formation"
     last = state.opportunities[-1].cycle if state.opportunities else -config.spacing_cycles
