@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import random
 from dataclasses import replace
 
@@ -402,3 +403,31 @@ def test_charging_is_not_forgotten_after_a_pass() -> None:
     before = rig.charge_commands
     rig.until(lambda one: one.charge_commands > before + 10)
     assert rig.in_force.kind == CHARGE
+
+
+@pytest.mark.parametrize(
+    ("moved_K", "anchored"), [(0.0, True), (0.9, True), (1.1, False), (-1.1, False)]
+)
+def test_an_anchor_compares_only_with_one_of_its_temperature(
+    moved_K: float, anchored: bool
+) -> None:
+    rig = Rig(BARE)
+    assert rig.config.book.anchor_within_K == 1.0
+    figures = replace(rig.core._preview(rig.state), anchored=True)
+    sample = rig.sample()
+    assert rig.core._compared(rig.state, figures, sample).anchored, "the first has none before it"
+    after = rig.core._compared(
+        rig.state, figures, sample._replace(temperature_K=sample.temperature_K + moved_K)
+    )
+    assert after.anchored is anchored
+    assert ("temperature-moved" in after.flags) is not anchored
+    unknown = rig.core._compared(rig.state, figures, sample._replace(temperature_K=math.nan))
+    assert unknown.anchored, "without a thermometer nobody knows"
+
+
+def test_a_soft_short_in_a_treated_cycle_is_harm() -> None:
+    rig = Rig(BARE)
+    rig.start("short-strip")
+    rig.core._harmed(rig.state)
+    assert rig.state.treatments_harmful == {"short-strip": 1}
+    assert rig.state.spoiled == ["treatment-harmful"]
