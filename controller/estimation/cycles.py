@@ -191,10 +191,12 @@ def analyse(
             resistances=(),
             findings=(*findings, "fewer than two usable rows: nothing can be integrated"),
         )
-    if cell_format is CellFormat.LI_CU:
-        series, words = orient_li_cu(series)
-        findings.append(words)
     intervals = _integrated(series)
+    told = True
+    if cell_format is CellFormat.LI_CU:
+        series, words, told = orient_li_cu(series, intervals)
+        findings.append(words)
+        intervals = _integrated(series)
     numbers, words_of_cycles = cycle_numbers(series, intervals)
     findings += words_of_cycles
     implausible = [
@@ -215,6 +217,8 @@ def analyse(
         for number in np.unique(numbers)
     ]
     cycles = [c for c in cycles if c.charge_Ah > 0.0 or c.discharge_Ah > 0.0]
+    if not told:
+        cycles = [_without_efficiency(c, "which current plates could not be told") for c in cycles]
     cycles = _with_ends(series, intervals, numbers, cycles, cell_format)
     cycles = _with_resistances(cycles, resistances)
     cycles = _with_flags_between(cycles, [words.split(":")[0] for words in implausible])
@@ -449,6 +453,18 @@ def _efficiency(
     if charge_As <= 0.0 or discharge_As <= 0.0:
         return None, None, "no charge" if charge_As <= 0.0 else "no discharge"
     return discharge_As / charge_As, u, ""
+
+
+def _without_efficiency(cycle: CycleResult, reason: str) -> CycleResult:
+    """Return a cycle whose efficiency is not stated, and why; one that had none keeps its why."""
+    if cycle.coulombic_efficiency is None:
+        return cycle
+    return replace(
+        cycle,
+        coulombic_efficiency=None,
+        u_coulombic_efficiency=None,
+        coulombic_efficiency_reason=reason,
+    )
 
 
 def _with_ends(

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass, replace
-from typing import Final
+from itertools import pairwise
+from typing import Final, NamedTuple
 
 import numpy as np
 
@@ -11,20 +13,29 @@ from controller.domain.cell import CellFormat
 from controller.estimation.clock import clock_slips
 from controller.estimation.intervals import BoolArray, Intervals, counter_increments
 from controller.estimation.table import FloatArray, Table, resolution
+from controller.estimation.turns import (
+    REVERSAL_OF_LARGEST,
+    Half,
+    end_V,
+    half_rows,
+    large,
+    turns,
+)
 
 _SECONDS_PER_HOUR: Final = 3600.0
 # Currents below this share of the largest count as rest. Assumed, 0.1-1 %.
 REST_SHARE: Final = 2e-3
-# A reversal counts as a new half cycle once this share of the half cycle before has flowed back.
-REVERSAL_SHARE: Final = 0.05
-# ... and this share of the largest excursion of charge in the file. Both assumed.
-REVERSAL_OF_LARGEST: Final = 2e-4
-# ... or this share, where a cycle column that never counts says there is one cycle. Assumed.
+# A reversal counts from this share of the largest excursion on where a cycle column that never
+# counts says there is one cycle. Assumed.
 REVERSAL_AGAINST_COLUMN: Final = 0.2
 # A half cycle longer than this cannot be meant (s): 2000 h, C/2000. Assumed.
 LONGEST_HALF_CYCLE_S: Final = 2000.0 * 3600.0
 # Cell voltages beyond this are not in V. Assumed; stacks of more than 10 cells are not read.
 LARGEST_VOLTAGE_V: Final = 50.0
+# A Li||Cu half cycle that ends farther from 0 V than this came to a cut-off. Assumed, 0.05-0.3 V.
+CUT_OFF_SEEN_V: Final = 0.1
+# Half cycles with this share of the charge must agree on which current plates. Assumed, 0.7-0.95.
+AGREEING_SHARE: Final = 0.8
 # Beyond these a number is no measurement: 30,000 years; a million ampere or volt.
 LARGEST_TIME_S: Final = 1e12
 LARGEST_VALUE: Final = 1e6
@@ -271,35 +282,100 @@ def _counters(
     return added[0], added[1], resolution_Ah
 
 
-def orient_li_cu(series: Series) -> tuple[Series, str]:
+class Orientation(NamedTuple):
+    """A Li||Cu series with plating as charge; how that was told, and whether it could be."""
+
+    series: Series
+    words: str
+    told: bool
+
+
+def orient_li_cu(series: Series, intervals: Intervals) -> Orientation:
     """Turn a Li||Cu series so that plating on Cu is charge; say how it was told.
 
-    Stripping ends at its cut-off, far from 0 V; plating stays close to it. So the side of 0 V with
-    the larger excursion is stripping, and the sign of the current there is that of stripping.
+    Stripping ends at its cut-off, far from 0 V; plating stays close to it. So of two half cycles
+    that follow each other the one whose end lies farther from 0 V is stripping; each such pair has
+    a vote of its charge. One pulse or reading decides nothing, nor does whether the limit that
+    ended a strip still carried current.
     """
-    flows = np.abs(series.current_A) > REST_SHARE * float(np.max(np.abs(series.current_A)))
-    voltage_V = np.where(flows & np.isfinite(series.voltage_V), series.voltage_V, 0.0)
-    up_V, down_V = float(np.max(voltage_V)), -float(np.min(voltage_V))
-    if max(up_V, down_V) >= 2.0 * min(up_V, down_V) and max(up_V, down_V) > 0.1:
-        strips_up = up_V > down_V
-        told = f"stripping is where the voltage reaches {up_V if strips_up else -down_V:.2f} V"
+    least_A = REST_SHARE * float(np.max(np.abs(series.current_A)))
+    halves = large(half_rows(intervals.charge_As, series.current_A, least_A))
+    ends_V = [end_V(half, intervals.charge_As, series.voltage_V) for half in halves]
+    strips = list(pairwise(zip(halves, ends_V, strict=True)))
+    votes = [_strip_of(before, after) for before, after in strips]
+    cast = [vote for vote in votes if vote is not None]
+    if cast:
+        direction = Vote(*[(half.direction, weight_As) for half, _, weight_As in cast])
+        side = Vote(*[(math.copysign(1.0, volts), weight_As) for _, volts, weight_As in cast])
+        reaches_V = side.winner * float(np.median([abs(volts) for _, volts, _ in cast]))
+        told = f"stripping is where the voltage reaches {reaches_V:.2f} V"
     else:
-        strips_up = True
+        # Positive voltage is stripping, then: the direction that flows there strips.
+        medians_V = [_median_V(series, half) for half in halves]
+        direction = Vote(
+            *[
+                (half.direction * math.copysign(1.0, volts), half.charge_As)
+                for half, volts in zip(halves, medians_V, strict=True)
+                if volts != 0.0 and math.isfinite(volts)
+            ]
+        )
+        side = Vote((1.0, 1.0))
         told = "no cut-off to be seen: Cu against Li assumed, so plating is at V < 0"
-    side = voltage_V > 0.0 if strips_up else voltage_V < 0.0
-    strip_A = float(np.sum(np.where(side, series.current_A, 0.0)))
-    sign = -1.0 if strip_A > 0.0 else 1.0
+    sign = -1.0 if direction.winner > 0.0 else 1.0
     turned = replace(
         series,
         current_A=sign * series.current_A,
-        voltage_V=-series.voltage_V if strips_up else series.voltage_V,
+        voltage_V=-series.voltage_V if side.winner > 0.0 else series.voltage_V,
         counted_charge_As=(series.counted_discharge_As if sign < 0.0 else series.counted_charge_As),
         counted_discharge_As=(
             series.counted_charge_As if sign < 0.0 else series.counted_discharge_As
         ),
     )
-    direction = "negative" if sign < 0.0 else "positive"
-    return turned, f"Li||Cu: plating is the {direction} current of the file ({told})"
+    plating = "negative" if sign < 0.0 else "positive"
+    if min(direction.share, side.share) >= AGREEING_SHARE or not halves:
+        return Orientation(
+            turned, f"Li||Cu: plating is the {plating} current of the file ({told})", told=True
+        )
+    return Orientation(
+        turned,
+        "Li||Cu: which current plates could not be told: the ends of the half cycles contradict "
+        f"each other ({direction.share:.0%} of their charge says the {plating} one); no Coulombic "
+        "efficiency is stated",
+        told=False,
+    )
+
+
+class Vote:
+    """What most of the weight says: `winner` is 1 or -1, `share` its part of all weight."""
+
+    __slots__ = ("share", "winner")
+
+    def __init__(self, *cast: tuple[float, float]) -> None:
+        for_it = sum(weight for says, weight in cast if says > 0.0)
+        against = sum(weight for says, weight in cast if says < 0.0)
+        self.winner = 1.0 if for_it >= against else -1.0
+        both = for_it + against
+        self.share = max(for_it, against) / both if both > 0.0 else 0.0
+
+
+def _strip_of(
+    before: tuple[Half, float], after: tuple[Half, float]
+) -> tuple[Half, float, float] | None:
+    """Return which of two half cycles strips, its end (V) and the charge of the smaller one.
+
+    None where neither comes to a cut-off, or both do.
+    """
+    strip, plate = (before, after) if abs(before[1]) > abs(after[1]) else (after, before)
+    if not (abs(strip[1]) > CUT_OFF_SEEN_V and abs(strip[1]) >= 2.0 * abs(plate[1])):
+        return None
+    return strip[0], strip[1], min(strip[0].charge_As, plate[0].charge_As)
+
+
+def _median_V(series: Series, half: Half) -> float:
+    """Return the median voltage while a half cycle's current flows; NaN where none was read."""
+    values_V = series.voltage_V[half.start + 1 : half.last + 1]
+    values_V = values_V[np.isfinite(values_V)]
+    return float(np.median(values_V)) if values_V.size else math.nan
 
 
 def cycle_numbers(series: Series, intervals: Intervals) -> tuple[FloatArray, list[str]]:
@@ -341,28 +417,12 @@ def _cycles_from_current(
 
     A reversal counts only once enough has flowed back, so that pulses make no cycles.
     """
-    total_As = np.concatenate(([0.0], np.cumsum(intervals.charge_As)))
-    span_As = float(np.max(total_As) - np.min(total_As)) if total_As.size else 0.0
-    least_As = of_largest * span_As
     starts: list[int] = []
-    direction = 0
     discharged = False
-    extreme_at = 0
-    turned_As = 0.0
-    for k, value_As in enumerate(total_As.tolist()):
-        extreme_As = float(total_As[extreme_at])
-        if direction * (value_As - extreme_As) > 0.0:
-            extreme_at = k
-            continue
-        back_As = abs(value_As - extreme_As)
-        half_As = abs(extreme_As - turned_As)
-        if back_As > max(REVERSAL_SHARE * half_As, least_As):
-            direction = 1 if value_As > extreme_As else -1
-            turned_As = extreme_As
-            if direction > 0 and discharged:
-                starts.append(extreme_at)
-            discharged = discharged or direction < 0
-            extreme_at = k
+    for turn in turns(intervals.charge_As, of_largest):
+        if turn.direction > 0 and discharged:
+            starts.append(turn.row)
+        discharged = discharged or turn.direction < 0
     numbers = np.ones(max(series.t_s.size - 1, 0))
     for start in starts:
         numbers[start:] += 1.0

@@ -260,6 +260,34 @@ def test_without_a_cut_off_the_convention_is_said():
     assert any("no cut-off to be seen" in words for words in analysis.findings)
 
 
+def test_no_pulse_nor_row_turns_li_cu_and_a_held_limit_counts():
+    """A bench's strips end at their limit with next to no current left, a test's pulse does not."""
+    blocks = [
+        (1e-3, 1000.0, 0.004, 0.004),
+        (-1e-3, 980.0, -0.004, -0.02),
+        (-1e-7, 600.0, -1.0, -1.0),
+        (0.0, 60.0, -0.01, 0.0),
+    ] * 3
+    series = table([(0.08, 1.0, 4.0, 4.0), *blocks], dt_s=10.0)
+    series.voltage_V[50] = 4.0
+    analysis = full(series, CellFormat.LI_CU)
+    assert len(analysis.cycles) == 3
+    for cycle in analysis.cycles[1:]:
+        assert cycle.coulombic_efficiency == pytest.approx(0.98, abs=1e-3)
+    assert any("plating is the positive current" in words for words in analysis.findings)
+
+
+def test_li_cu_ends_that_contradict_each_other_give_no_efficiency():
+    strips_up = [(-1e-3, 1000.0, -0.05, -0.05), (1e-3, 980.0, 0.05, 1.0)]
+    strips_down = [(-1e-3, 1000.0, -0.05, -1.0), (1e-3, 980.0, 0.05, 0.06)]
+    analysis = full(table([*strips_up * 2, *strips_down * 2]), CellFormat.LI_CU)
+    assert analysis.cycles
+    for cycle in analysis.cycles:
+        assert cycle.coulombic_efficiency is None
+        assert "could not be told" in cycle.coulombic_efficiency_reason
+    assert any("which current plates could not be told" in words for words in analysis.findings)
+
+
 @pytest.mark.parametrize(
     ("cell_format", "efficiency", "reason", "flag"),
     [
