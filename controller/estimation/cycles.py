@@ -21,6 +21,7 @@ from controller.estimation.charge import (
     uniform_u,
 )
 from controller.estimation.course import Course, course_of
+from controller.estimation.cuts import Cut, find_cut
 from controller.estimation.defects import (
     Series,
     counter_findings,
@@ -219,6 +220,9 @@ def analyse(
     cycles = [c for c in cycles if c.charge_Ah > 0.0 or c.discharge_Ah > 0.0]
     if not told:
         cycles = [_without_efficiency(c, "which current plates could not be told") for c in cycles]
+    cut = find_cut(series, intervals)
+    findings += cut.findings
+    cycles = _with_cuts(cut, numbers, cycles)
     cycles = _with_ends(series, intervals, numbers, cycles, cell_format)
     cycles = _with_resistances(cycles, resistances)
     cycles = _with_flags_between(cycles, [words.split(":")[0] for words in implausible])
@@ -465,6 +469,22 @@ def _without_efficiency(cycle: CycleResult, reason: str) -> CycleResult:
         u_coulombic_efficiency=None,
         coulombic_efficiency_reason=reason,
     )
+
+
+def _with_cuts(cut: Cut, numbers: FloatArray, cycles: list[CycleResult]) -> list[CycleResult]:
+    """Flag the cycles in which the file begins or ends with a part of a half cycle missing."""
+    out = []
+    for cycle in cycles:
+        begins = cut.first and cycle.cycle == int(numbers[0])
+        ends = cut.last and cycle.cycle == int(numbers[-1])
+        if begins or ends:
+            words = "begins" if begins else "ends"
+            cut_off = _without_efficiency(cycle, f"the file {words} within a half cycle")
+            flags = dict.fromkeys((*cycle.flags, "incomplete"))
+            out.append(replace(cut_off, flags=tuple(flags)))
+        else:
+            out.append(cycle)
+    return out
 
 
 def _with_ends(

@@ -19,12 +19,11 @@ from controller.estimation.turns import (
     end_V,
     half_rows,
     large,
+    rest_A,
     turns,
 )
 
 _SECONDS_PER_HOUR: Final = 3600.0
-# Currents below this share of the largest count as rest. Assumed, 0.1-1 %.
-REST_SHARE: Final = 2e-3
 # A reversal counts from this share of the largest excursion on where a cycle column that never
 # counts says there is one cycle. Assumed.
 REVERSAL_AGAINST_COLUMN: Final = 0.2
@@ -298,7 +297,7 @@ def orient_li_cu(series: Series, intervals: Intervals) -> Orientation:
     a vote of its charge. One pulse or reading decides nothing, nor does whether the limit that
     ended a strip still carried current.
     """
-    least_A = REST_SHARE * float(np.max(np.abs(series.current_A)))
+    least_A = rest_A(intervals.charge_As, intervals.dt_s)
     halves = large(half_rows(intervals.charge_As, series.current_A, least_A))
     ends_V = [end_V(half, intervals.charge_As, series.voltage_V) for half in halves]
     strips = list(pairwise(zip(halves, ends_V, strict=True)))

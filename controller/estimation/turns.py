@@ -22,6 +22,11 @@ LARGE_SHARE: Final = 0.1
 END_SHARE: Final = 0.9
 
 
+# Currents below this share of the largest, or of that which carries the charge, count as rest.
+# Assumed, 0.1-1 %.
+REST_SHARE: Final = 2e-3
+
+
 class Turn(NamedTuple):
     """From `row` on the charge goes in `direction` (1 charge, -1 discharge)."""
 
@@ -91,6 +96,21 @@ def _candidates(charge_As: FloatArray) -> IntArray:
     signs = np.sign(charge_As[flowing])
     ends: IntArray = flowing[np.append(signs[1:] != signs[:-1], True)] + 1
     return ends
+
+
+def rest_A(charge_As: FloatArray, dt_s: FloatArray) -> float:
+    """Return the current below which it is rest (A), of that which carries half of the charge.
+
+    Not of the largest: a test's pulse may be far above all that cycles.
+    """
+    flowing = np.flatnonzero((charge_As != 0.0) & (dt_s > 0.0))
+    if not flowing.size:
+        return 0.0
+    size_As = np.abs(charge_As[flowing])
+    mean_A = size_As / dt_s[flowing]
+    order = np.argsort(mean_A)
+    summed_As = np.cumsum(size_As[order])
+    return REST_SHARE * float(mean_A[order[np.searchsorted(summed_As, 0.5 * summed_As[-1])]])
 
 
 def half_rows(charge_As: FloatArray, current_A: FloatArray, least_A: float) -> list[Half]:

@@ -235,6 +235,75 @@ def test_implausible_units_and_signs(change, word):
     assert analysis.averaged == ()
 
 
+def first_rows(series: Table, rows: slice) -> Table:
+    return replace(
+        series,
+        t_s=series.t_s[rows],
+        current_A=series.current_A[rows],
+        voltage_V=series.voltage_V[rows],
+        step=None,
+        cycle=None,
+    )
+
+
+@pytest.mark.parametrize(
+    ("rows_missing", "incomplete"), [(0, False), (2, True), (50, True), (97, True)]
+)
+def test_a_file_that_ends_within_a_discharge_has_an_incomplete_cycle(rows_missing, incomplete):
+    series = table(CYCLE * 3)
+    analysis = full(first_rows(series, slice(series.t_s.size - rows_missing)))
+    last = analysis.cycles[-1]
+    assert [c.cycle for c in analysis.cycles] == [1, 2, 3]
+    assert ("incomplete" in last.flags) is incomplete
+    assert (last.coulombic_efficiency is None) is incomplete
+    assert len(analysis.averaged) == (2 if incomplete else 3)
+    if incomplete:
+        assert last.coulombic_efficiency_reason == "the file ends within a half cycle"
+        assert any(
+            w.startswith("incomplete: the file ends within a dis") for w in analysis.findings
+        )
+
+
+def test_a_file_that_begins_within_a_charge_has_an_incomplete_cycle():
+    analysis = full(first_rows(table(CYCLE * 3), slice(6, None)))
+    assert "incomplete" in analysis.cycles[0].flags
+    assert analysis.cycles[0].coulombic_efficiency is None
+    assert [c.cycle for c in analysis.averaged] == [2, 3]
+    assert any(w.startswith("incomplete: the file begins within a ch") for w in analysis.findings)
+
+
+def test_a_strip_whose_limit_carries_nothing_is_held_against_that_limit():
+    """Its last reading with current lies near 0 V, scattered; the one after at the limit."""
+    strips = [(-1e-3, 980.0, -0.01, last_V) for last_V in (-0.02, -0.09, -0.04)]
+    blocks = []
+    for strip in strips:
+        blocks += [(1e-3, 1000.0, 0.01, 0.01), strip, (0.0, 60.0, -1.0, -1.0)]
+    series = table([*blocks, (1e-3, 1000.0, 0.01, 0.01), (-1e-3, 200.0, -0.01, -0.01)])
+    series = replace(series, step=None, cycle=None)
+    cycles = full(series, CellFormat.LI_CU).cycles
+    assert ["incomplete" in c.flags for c in cycles] == [False, False, False, True]
+
+
+def test_a_pulse_far_above_does_not_make_a_cut_discharge_rest():
+    blocks = [(-0.9, 1.0, 3.5, 3.4), *CYCLE * 3]
+    series = table(blocks)
+    analysis = full(first_rows(series, slice(series.t_s.size - 50)))
+    assert "incomplete" in analysis.cycles[-1].flags
+
+
+def test_of_an_only_discharge_it_is_said_what_cannot_be_told():
+    words = [w for w in full(table(CYCLE)).findings if "cannot be told" in w]
+    assert len(words) == 1
+    assert words[0].startswith("the file ends while its only discharge still carries current")
+    assert not any("cannot be told" in w for w in full(table(CYCLE * 2)).findings)
+
+
+def test_discharges_of_one_charge_end_by_it():
+    limited = [(1e-3, 1000.0, 3.5, 4.0), (-1e-3, 900.0, 3.9, 3.5)]
+    blocks = [*limited, *limited, limited[0], (-1e-3, 900.0, 3.9, 3.6)]
+    assert all("incomplete" not in c.flags for c in full(table(blocks)).cycles)
+
+
 # Li||Cu as usually logged: Cu against Li, so plating is negative and near 0 V.
 LI_CU = [(-1e-3, 1000.0, -0.05, -0.05), (1e-3, 980.0, 0.05, 0.06), (1e-3, 5.0, 0.1, 1.0)]
 
