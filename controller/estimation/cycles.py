@@ -28,6 +28,7 @@ from controller.estimation.defects import (
     cycle_numbers,
     orient_li_cu,
     prepare,
+    several_cycles,
     sign_findings,
     unit_findings,
 )
@@ -81,6 +82,7 @@ EXCLUDING: Final = frozenset(
     {
         "starts-charged",
         "incomplete",
+        "several-cycles",
         "time-reset",
         "units-implausible",
         "sign-implausible",
@@ -200,6 +202,8 @@ def analyse(
         intervals = _integrated(series)
     numbers, words_of_cycles = cycle_numbers(series, intervals)
     findings += words_of_cycles
+    several, words_of_several = several_cycles(series, intervals, numbers)
+    findings += words_of_several
     implausible = [
         *unit_findings(series, intervals),
         *sign_findings(series, intervals, numbers, cell_format),
@@ -220,6 +224,7 @@ def analyse(
     cycles = [c for c in cycles if c.charge_Ah > 0.0 or c.discharge_Ah > 0.0]
     if not told:
         cycles = [_without_efficiency(c, "which current plates could not be told") for c in cycles]
+    cycles = [_with_flag(c, "several-cycles") if c.cycle in several else c for c in cycles]
     cut = find_cut(series, intervals)
     findings += cut.findings
     cycles = _with_cuts(cut, numbers, cycles)
@@ -471,6 +476,11 @@ def _without_efficiency(cycle: CycleResult, reason: str) -> CycleResult:
     )
 
 
+def _with_flag(cycle: CycleResult, flag: str) -> CycleResult:
+    """Return a cycle with a flag, once."""
+    return replace(cycle, flags=tuple(dict.fromkeys((*cycle.flags, flag))))
+
+
 def _with_cuts(cut: Cut, numbers: FloatArray, cycles: list[CycleResult]) -> list[CycleResult]:
     """Flag the cycles in which the file begins or ends with a part of a half cycle missing."""
     out = []
@@ -480,8 +490,7 @@ def _with_cuts(cut: Cut, numbers: FloatArray, cycles: list[CycleResult]) -> list
         if begins or ends:
             words = "begins" if begins else "ends"
             cut_off = _without_efficiency(cycle, f"the file {words} within a half cycle")
-            flags = dict.fromkeys((*cycle.flags, "incomplete"))
-            out.append(replace(cut_off, flags=tuple(flags)))
+            out.append(_with_flag(cut_off, "incomplete"))
         else:
             out.append(cycle)
     return out

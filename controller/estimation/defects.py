@@ -11,7 +11,8 @@ import numpy as np
 
 from controller.domain.cell import CellFormat
 from controller.estimation.clock import clock_slips
-from controller.estimation.intervals import BoolArray, Intervals, counter_increments
+from controller.estimation.intervals import BoolArray, IntArray, Intervals, counter_increments
+from controller.estimation.repeats import repeat_findings, repeated_rows
 from controller.estimation.table import FloatArray, Table, resolution
 from controller.estimation.turns import (
     REVERSAL_OF_LARGEST,
@@ -31,6 +32,9 @@ REVERSAL_AGAINST_COLUMN: Final = 0.2
 LONGEST_HALF_CYCLE_S: Final = 2000.0 * 3600.0
 # Cell voltages beyond this are not in V. Assumed; stacks of more than 10 cells are not read.
 LARGEST_VOLTAGE_V: Final = 50.0
+# A half cycle of at least this share of its cycle's largest is no test on the way. Assumed,
+# 0.3-0.7.
+WHOLE_HALF_SHARE: Final = 0.5
 # A Li||Cu half cycle that ends farther from 0 V than this came to a cut-off. Assumed, 0.05-0.3 V.
 CUT_OFF_SEEN_V: Final = 0.1
 # Half cycles with this share of the charge must agree on which current plates. Assumed, 0.7-0.95.
@@ -118,6 +122,9 @@ def prepare(table: Table) -> Series:
             f"rows without a usable number for time, current or voltage: {int(bad.sum())} (first: "
             f"row {first}); those without time or current were left out"
         )
+    twice, block = repeated_rows(table.t_s, table.current_A, table.voltage_V)
+    findings += repeat_findings(twice, block, table.first_row)
+    usable &= ~(twice | block)
     t_s, broken, words = _mended_time(table.t_s[usable], table, usable)
     findings += words
     current_A = table.current_A[usable]
@@ -398,6 +405,15 @@ def cycle_numbers(series: Series, intervals: Intervals) -> tuple[FloatArray, lis
         return _cycles_from_current(series, intervals), [
             "the cycle column runs backwards: cycles were told from the sign of the current"
         ]
+    falls = np.flatnonzero(np.diff(cycle) < 0.0) + 1
+    # Without charge or without discharge the column counts something else, cells or levels.
+    if falls.size and np.any(intervals.charge_As > 0.0) and np.any(intervals.charge_As < 0.0):
+        words = (
+            f"the cycle column begins again at {cycle[falls[0]]:g} after {cycle[falls[0] - 1]:g}, "
+            f"where time begins again, too (first: row {int(series.row[falls[0]])}): its numbers "
+            "were counted on from there"
+        )
+        return _counted_on(cycle, falls)[1:], [words]
     if cycle[0] == cycle[-1]:
         told = _cycles_from_current(series, intervals, REVERSAL_AGAINST_COLUMN)
         if told.size and told[-1] > 1.0:
@@ -407,6 +423,41 @@ def cycle_numbers(series: Series, intervals: Intervals) -> tuple[FloatArray, lis
             )
             return told, [words]
     return cycle[1:], []
+
+
+def _counted_on(cycle: FloatArray, falls: IntArray) -> FloatArray:
+    """Return cycle numbers that go on after each fall with the number after the last one."""
+    out = cycle.copy()
+    for row in falls.tolist():
+        out[row:] += out[row - 1] + 1.0 - out[row]
+    return out
+
+
+def several_cycles(
+    series: Series, intervals: Intervals, numbers: FloatArray
+) -> tuple[frozenset[int], list[str]]:
+    """Return the cycle numbers under which more than one charge and discharge stand, and words."""
+    if numbers.size == 0 or numbers[0] == numbers[-1]:
+        return frozenset(), []  # one number for the whole file: `cycle_numbers` has asked already
+    halves = half_rows(
+        intervals.charge_As, series.current_A, rest_A(intervals.charge_As, intervals.dt_s)
+    )
+    by_number: dict[int, list[Half]] = {}
+    for half in halves:
+        by_number.setdefault(int(numbers[half.last - 1]), []).append(half)
+    found = []
+    for number, inside in by_number.items():
+        directions = [half.direction for half in large(inside, WHOLE_HALF_SHARE)]
+        if min(directions.count(1), directions.count(-1)) > 1:
+            found.append(number)
+    if not found:
+        return frozenset(), []
+    named = ", ".join(str(number) for number in found[:8]) + (" ..." if len(found) > 8 else "")
+    words = (
+        f"several-cycles: more than one charge and discharge stand under one cycle number ({named})"
+        ": the figures are of all of them together and are left out of averages"
+    )
+    return frozenset(found), [words]
 
 
 def _cycles_from_current(

@@ -235,6 +235,70 @@ def test_implausible_units_and_signs(change, word):
     assert analysis.averaged == ()
 
 
+def rows_of(series: Table, rows) -> Table:
+    return replace(
+        series,
+        t_s=series.t_s[rows],
+        current_A=series.current_A[rows],
+        voltage_V=series.voltage_V[rows],
+        step=series.step[rows],
+        cycle=None if series.cycle is None else series.cycle[rows],
+    )
+
+
+@pytest.mark.parametrize("overlap", ["the whole file", "some rows", "each row"])
+def test_rows_that_stand_in_the_file_twice_are_counted_once(overlap):
+    series = table(CYCLE * 3, cycles=[1] * 3 + [2] * 3 + [3] * 3)
+    n = series.t_s.size
+    rows = {
+        "the whole file": [*range(n), *range(n)],
+        "some rows": [*range(300), *range(250, n)],
+        "each row": np.repeat(np.arange(n), 2).tolist(),
+    }[overlap]
+    analysis = full(rows_of(series, np.array(rows)))
+    assert [c.charge_Ah for c in analysis.cycles] == pytest.approx([1.0 / H] * 3, rel=1e-9)
+    assert [c.flags for c in analysis.cycles] == [()] * 3
+    assert any(w.startswith("repeated-rows: ") for w in analysis.findings)
+    assert not any(w.startswith("repeated-rows: ") for w in full(series).findings)
+
+
+def test_a_rest_alike_after_a_clock_began_again_is_no_repeated_block():
+    rest = [(0.0, 100.0, 3.5, 3.5)]
+    series = table([*rest, *CYCLE, *rest, *CYCLE])
+    t_s = np.where(np.arange(series.t_s.size) < series.t_s.size // 2, 0.0, series.t_s[-1] / 2.0)
+    analysis = full(replace(series, t_s=series.t_s - t_s, voltage_V=series.voltage_V + 1e-5 * t_s))
+    assert not any("repeated-rows" in w for w in analysis.findings)
+    assert len(analysis.cycles) == 2
+
+
+def test_numbers_that_begin_again_with_the_time_are_counted_on():
+    series = table(CYCLE * 2, cycles=[1] * 3 + [2] * 3)
+    blocks = [(2e-3, 1000.0, 3.4, 4.1), (0.0, 100.0, 4.0, 4.0), (-2e-3, 990.0, 3.9, 3.1)]
+    other = table(blocks * 2, cycles=[1] * 3 + [2] * 3)
+    both = Table(
+        source="made",
+        layout="made",
+        **{
+            name: np.concatenate((getattr(series, name), getattr(other, name)))
+            for name in ("t_s", "current_A", "voltage_V", "step", "cycle")
+        },
+    )
+    analysis = full(both)
+    assert [c.cycle for c in analysis.cycles] == [1, 2, 3, 4]
+    charges_Ah = [c.charge_Ah * H for c in analysis.cycles]
+    assert charges_Ah == pytest.approx([1.0, 1.0, 2.0, 2.0], rel=2e-2)
+    assert "time-reset" in analysis.cycles[2].flags
+    assert any("begins again at 1 after 2" in w for w in analysis.findings)
+
+
+def test_two_cycles_under_one_number_are_named_and_left_out():
+    analysis = full(table(CYCLE * 4, cycles=[1] * 3 + [2] * 6 + [4] * 3))
+    assert [c.cycle for c in analysis.cycles] == [1, 2, 4]
+    assert analysis.cycles[1].flags == ("several-cycles",)
+    assert [c.cycle for c in analysis.averaged] == [1, 4]
+    assert any(w.startswith("several-cycles: ") and "(2)" in w for w in analysis.findings)
+
+
 def first_rows(series: Table, rows: slice) -> Table:
     return replace(
         series,
