@@ -29,7 +29,6 @@ from controller.estimation.defects import (
     orient_li_cu,
     prepare,
     several_cycles,
-    sign_findings,
     unit_findings,
 )
 from controller.estimation.ending import (
@@ -59,6 +58,7 @@ from controller.estimation.intervals import (
 )
 from controller.estimation.pulses import step_resistances
 from controller.estimation.reservoir import find_reservoirs, half_cycles, reservoir_efficiency
+from controller.estimation.signs import sign_findings
 from controller.estimation.table import FloatArray, Table
 
 _SECONDS_PER_HOUR: Final = 3600.0
@@ -204,11 +204,9 @@ def analyse(
     findings += words_of_cycles
     several, words_of_several = several_cycles(series, intervals, numbers)
     findings += words_of_several
-    implausible = [
-        *unit_findings(series, intervals),
-        *sign_findings(series, intervals, numbers, cell_format),
-    ]
-    findings += implausible
+    signs = sign_findings(series, intervals, numbers, cell_format)
+    implausible = [*unit_findings(series, intervals), *signs.of_file]
+    findings += [*implausible, *signs.of_cycles]
     findings += counter_findings(series, intervals)
     resistances, words_of_steps, missing = step_resistances(series, numbers)
     findings += words_of_steps
@@ -225,6 +223,7 @@ def analyse(
     if not told:
         cycles = [_without_efficiency(c, "which current plates could not be told") for c in cycles]
     cycles = [_with_flag(c, "several-cycles") if c.cycle in several else c for c in cycles]
+    cycles = [_with_flag(c, "sign-implausible") if c.cycle in signs.cycles else c for c in cycles]
     cut = find_cut(series, intervals)
     findings += cut.findings
     cycles = _with_cuts(cut, numbers, cycles)

@@ -9,7 +9,6 @@ from typing import Final, NamedTuple
 
 import numpy as np
 
-from controller.domain.cell import CellFormat
 from controller.estimation.clock import clock_slips
 from controller.estimation.intervals import BoolArray, IntArray, Intervals, counter_increments
 from controller.estimation.repeats import repeat_findings, repeated_rows
@@ -508,42 +507,6 @@ def _longest_half_cycle_s(intervals: Intervals) -> float:
     run = np.concatenate(([0], np.cumsum(direction[1:] != direction[:-1])))
     lasting_s = np.bincount(run, weights=np.where(direction != 0.0, intervals.dt_s, 0.0))
     return float(np.max(lasting_s))
-
-
-def sign_findings(
-    series: Series,
-    intervals: Intervals,
-    numbers: FloatArray,
-    cell_format: CellFormat | None,
-) -> list[str]:
-    """Say when the voltage falls while the file says the cell is charged."""
-    if cell_format in {CellFormat.LI_LI, CellFormat.LI_CU} or intervals.charge_As.size == 0:
-        return []
-    if np.nanmin(series.voltage_V) < 0.5:
-        return []  # a half or symmetric cell: the voltage's direction proves nothing
-    direction = np.sign(intervals.charge_As)
-    begins = np.concatenate(
-        ([True], (direction[1:] != direction[:-1]) | (numbers[1:] != numbers[:-1]))
-    )
-    starts = np.flatnonzero(begins)
-    with_As = against_As = 0.0
-    for start, stop in zip(starts, np.append(starts[1:], direction.size), strict=True):
-        if direction[start] == 0.0:
-            continue
-        # From the second reading on: the first holds the step, not the charge.
-        change_V = series.voltage_V[stop] - series.voltage_V[min(start + 1, stop)]
-        moved_As = abs(float(np.sum(intervals.charge_As[start:stop])))
-        if change_V * direction[start] > 0.0:
-            with_As += moved_As
-        elif change_V * direction[start] < 0.0:
-            against_As += moved_As
-    if against_As > 4.0 * with_As:
-        words = (
-            "sign-implausible: the voltage falls while the current is positive (or rises while it "
-            "is negative); positive current should be charge"
-        )
-        return [words]
-    return []
 
 
 def counter_findings(series: Series, intervals: Intervals) -> list[str]:

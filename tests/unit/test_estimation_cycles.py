@@ -368,6 +368,60 @@ def test_discharges_of_one_charge_end_by_it():
     assert all("incomplete" not in c.flags for c in full(table(blocks)).cycles)
 
 
+def test_one_row_at_0_V_does_not_hide_a_turned_sign():
+    series = table(CYCLE * 3)
+    voltage_V = series.voltage_V.copy()
+    voltage_V[-1] = 0.0
+    analysis = full(replace(series, current_A=-series.current_A, voltage_V=voltage_V))
+    assert any(w.startswith("sign-implausible") for w in analysis.findings)
+    assert analysis.averaged == ()
+
+
+@pytest.mark.parametrize("rows", [slice(50, 56), slice(212, 424)])
+def test_a_cycle_or_some_rows_with_their_sign_turned_are_flagged(rows):
+    series = table(CYCLE * 3, cycles=[1] * 3 + [2] * 3 + [3] * 3)
+    current_A = series.current_A.copy()
+    current_A[rows] *= -1.0
+    analysis = full(replace(series, current_A=current_A))
+    turned = int(series.cycle[rows.start])
+    for cycle in analysis.cycles:
+        assert ("sign-implausible" in cycle.flags) is (cycle.cycle == turned)
+    assert turned not in [c.cycle for c in analysis.averaged]
+    assert any(w.startswith("sign-implausible") for w in analysis.findings)
+
+
+def test_rows_of_a_turned_sign_do_not_let_half_a_charge_into_the_average():
+    series = table(CYCLE * 3)
+    current_A = series.current_A.copy()
+    current_A[262:270] *= -1.0
+    analysis = full(replace(series, current_A=current_A))
+    assert [c.coulombic_efficiency for c in analysis.averaged] == pytest.approx([0.99, 0.99])
+
+
+def test_a_pulse_that_the_voltage_answers_is_no_turned_sign():
+    pulse = [(1e-3, 500.0, 3.5, 3.75), (-1e-3, 40.0, 3.6, 3.59), (1e-3, 540.0, 3.75, 4.0)]
+    analysis = full(table([*pulse, *CYCLE[1:]] * 3))
+    assert not any(w.startswith("sign-implausible") for w in analysis.findings)
+
+
+@pytest.mark.parametrize("sign", [1.0, -1.0])
+def test_a_current_without_sign_is_named(sign):
+    series = table(CYCLE * 3, cycles=[1] * 3 + [2] * 3 + [3] * 3)
+    analysis = full(replace(series, current_A=sign * np.abs(series.current_A)))
+    assert any("written without its sign?" in w for w in analysis.findings)
+    assert all("sign-implausible" in c.flags for c in analysis.cycles)
+    foils = table(LI_CU * 3)
+    analysis = full(replace(foils, current_A=sign * np.abs(foils.current_A)), CellFormat.LI_CU)
+    assert any("written without its sign?" in w for w in analysis.findings)
+
+
+@pytest.mark.parametrize(
+    "blocks", [CYCLE[:1], CYCLE[2:], [CYCLE[2], *[(-1e-3, 10.0, 3.5, 3.4)] * 9]]
+)
+def test_one_direction_alone_is_no_current_without_sign(blocks):
+    assert not any("sign-implausible" in w for w in full(table(blocks)).findings)
+
+
 # Li||Cu as usually logged: Cu against Li, so plating is negative and near 0 V.
 LI_CU = [(-1e-3, 1000.0, -0.05, -0.05), (1e-3, 980.0, 0.05, 0.06), (1e-3, 5.0, 0.1, 1.0)]
 
