@@ -7,7 +7,7 @@ from typing import Final, NamedTuple
 import numpy as np
 
 from controller.estimation.defects import Series
-from controller.estimation.intervals import Intervals
+from controller.estimation.intervals import BoolArray, Intervals
 from controller.estimation.table import FloatArray
 from controller.estimation.turns import Half, half_rows, large, rest_A
 
@@ -22,6 +22,8 @@ HOLD_OVER_WITHIN: Final = 1.5
 SAME_CHARGE_WITHIN: Final = 1e-3
 # Begins are compared at currents within this factor. Assumed, 1.1-1.5.
 SAME_CURRENT_FACTOR: Final = 1.2
+# After a gap the voltage lies behind that before it by more than this (V). Assumed, 2-20 mV.
+BEHIND_V: Final = 5e-3
 _SCATTERS: Final = 3.0
 _MAD: Final = 1.4826
 
@@ -78,6 +80,44 @@ def find_cut(series: Series, intervals: Intervals) -> Cut:
                 "not come to where those before it ended"
             )
     return Cut(first, last, tuple(findings))
+
+
+class Hiding(NamedTuple):
+    """Gaps of the log that may hide a half cycle: array of bool, shape (n - 1,), and findings."""
+
+    gaps: BoolArray
+    findings: tuple[str, ...]
+
+
+def hiding_gaps(series: Series, intervals: Intervals) -> Hiding:
+    """Return the gaps with the same direction on both sides in which another may have run.
+
+    Where the voltage after it lies behind that before it, or where it lasts as long as a half cycle
+    of the other direction, what flowed is not bounded by the currents on its sides.
+    """
+    least_A = rest_A(intervals.charge_As, intervals.dt_s)
+    halves = large(half_rows(intervals.charge_As, series.current_A, least_A))
+    gaps = np.zeros_like(series.gap)
+    for k in np.flatnonzero(series.gap).tolist():
+        direction = _direction(series.current_A[k], least_A)
+        if direction == 0 or direction != _direction(series.current_A[k + 1], least_A):
+            continue
+        moved_V = direction * float(series.voltage_V[k + 1] - series.voltage_V[k])
+        lasting_s = [
+            float(series.t_s[half.last] - series.t_s[half.start])
+            for half in halves
+            if half.direction == -direction
+        ]
+        lasts = bool(lasting_s) and intervals.dt_s[k] >= float(np.median(lasting_s))
+        gaps[k] = moved_V < -BEHIND_V or lasts
+    if not gaps.any():
+        return Hiding(gaps, ())
+    first = int(series.row[int(np.flatnonzero(gaps)[0])])
+    words = (
+        f"gap: {int(gaps.sum())} of them (first: after row {first}) may hide a whole half cycle of "
+        "the other direction: the efficiency of its cycle is not stated"
+    )
+    return Hiding(gaps, (words,))
 
 
 def _direction(current_A: float, least_A: float) -> int:

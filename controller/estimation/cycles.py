@@ -21,7 +21,7 @@ from controller.estimation.charge import (
     uniform_u,
 )
 from controller.estimation.course import Course, course_of
-from controller.estimation.cuts import Cut, find_cut
+from controller.estimation.cuts import Cut, find_cut, hiding_gaps
 from controller.estimation.defects import (
     Series,
     counter_findings,
@@ -80,6 +80,7 @@ PAUSE_S: Final = 10.0
 # Flags that keep a cycle out of averages.
 EXCLUDING: Final = frozenset(
     {
+        "gap",
         "starts-charged",
         "incomplete",
         "several-cycles",
@@ -224,6 +225,15 @@ def analyse(
         cycles = [_without_efficiency(c, "which current plates could not be told") for c in cycles]
     cycles = [_with_flag(c, "several-cycles") if c.cycle in several else c for c in cycles]
     cycles = [_with_flag(c, "sign-implausible") if c.cycle in signs.cycles else c for c in cycles]
+    hiding = hiding_gaps(series, intervals)
+    findings += hiding.findings
+    hidden = {int(number) for number in np.unique(numbers[hiding.gaps])}
+    cycles = [
+        _with_flag(_without_efficiency(c, "a gap in the log may hide a half cycle"), "gap")
+        if c.cycle in hidden
+        else c
+        for c in cycles
+    ]
     cut = find_cut(series, intervals)
     findings += cut.findings
     cycles = _with_cuts(cut, numbers, cycles)

@@ -27,10 +27,18 @@ _SECONDS_PER_HOUR: Final = 3600.0
 # A reversal counts from this share of the largest excursion on where a cycle column that never
 # counts says there is one cycle. Assumed.
 REVERSAL_AGAINST_COLUMN: Final = 0.2
-# A half cycle longer than this cannot be meant (s): 2000 h, C/2000. Assumed.
-LONGEST_HALF_CYCLE_S: Final = 2000.0 * 3600.0
+# A half cycle longer than this cannot be meant (s): 400 h, C/400. Assumed, 300-2000 h.
+LONGEST_HALF_CYCLE_S: Final = 400.0 * 3600.0
+# ... nor half cycles both ways, shorter than this in the median (s), whose ends lie so far apart
+# (V) that they charge and discharge a cell. Assumed, 60-180 s (20-60 C); 0.3-1 V.
+SHORTEST_HALF_CYCLE_S: Final = 120.0
+CHARGED_SWING_V: Final = 0.5
 # Cell voltages beyond this are not in V. Assumed; stacks of more than 10 cells are not read.
 LARGEST_VOLTAGE_V: Final = 50.0
+# No cell gives readings beyond this; up to this share of them are spikes. Assumed, 60-200 V;
+# 0.2-2 %.
+NO_CELLS_VOLTAGE_V: Final = 100.0
+SPIKES_SHARE: Final = 0.01
 # A half cycle of at least this share of its cycle's largest is no test on the way. Assumed,
 # 0.3-0.7.
 WHOLE_HALF_SHARE: Final = 0.5
@@ -112,6 +120,15 @@ def prepare(table: Table) -> Series:
     """Drop rows that hold no number, mend the time, say what was found."""
     findings = list(table.findings)
     # Comparisons with NaN are false: neither a missing nor an absurd value is usable.
+    beyond = np.isfinite(table.voltage_V) & (np.abs(table.voltage_V) > NO_CELLS_VOLTAGE_V)
+    single = bool(beyond.any()) and float(np.mean(beyond)) <= SPIKES_SHARE
+    if single:
+        first = int(np.flatnonzero(beyond)[0])
+        findings.append(
+            f"voltage-implausible: {int(beyond.sum())} readings beyond {NO_CELLS_VOLTAGE_V:g} V "
+            f"(first: row {first + table.first_row}, {table.voltage_V[first]:.6g} V): taken as "
+            "missing"
+        )
     usable = (np.abs(table.t_s) < LARGEST_TIME_S) & (np.abs(table.current_A) < LARGEST_VALUE)
     has_voltage = np.abs(table.voltage_V) < LARGEST_VALUE
     bad = ~(usable & has_voltage)
@@ -127,6 +144,8 @@ def prepare(table: Table) -> Series:
     t_s, broken, words = _mended_time(table.t_s[usable], table, usable)
     findings += words
     current_A = table.current_A[usable]
+    if single:
+        has_voltage &= ~beyond
     voltage_V = np.where(has_voltage, table.voltage_V, np.nan)[usable]
     if table.step is not None:
         step = table.step[usable]
@@ -137,9 +156,8 @@ def prepare(table: Table) -> Series:
     findings += words
     dt_s = np.diff(t_s)
     typical_s = float(np.median(dt_s[dt_s > 0.0])) if np.any(dt_s > 0.0) else 0.0
-    unobserved_As = np.where(
-        broken, typical_s * np.maximum(np.abs(current_A[1:]), np.abs(current_A[:-1])), 0.0
-    )
+    around_s = _usual_around(dt_s, broken, typical_s)
+    unobserved_As = around_s * np.maximum(np.abs(current_A[1:]), np.abs(current_A[:-1]))
     gap = _gaps(dt_s, current_A) & ~broken
     if gap.any():
         first = int(np.flatnonzero(gap)[0])
@@ -187,14 +205,28 @@ def _gaps(dt_s: FloatArray, current_A: FloatArray) -> BoolArray:
     return found
 
 
+def _usual_around(dt_s: FloatArray, broken: BoolArray, typical_s: float) -> FloatArray:
+    """Return for each broken interval the median of those around it (s), 0 for all others.
+
+    A log may be fast in one step and slow in the next: the file's own median says nothing of it.
+    """
+    out = np.zeros_like(dt_s)
+    for k in np.flatnonzero(broken).tolist():
+        near_s = dt_s[max(k - _GAP_NEIGHBOURS, 0) : k + _GAP_NEIGHBOURS + 1]
+        near_s = near_s[near_s > 0.0]
+        out[k] = float(np.median(near_s)) if near_s.size else typical_s
+    return out
+
+
 def _mended_time(
     t_s: FloatArray, table: Table, usable: BoolArray
 ) -> tuple[FloatArray, BoolArray, list[str]]:
     """Return times that never fall, where the series is broken, and what was found.
 
     A single row whose time fell back while the next goes on from where it was is set to the time
-    before it: it lies between its neighbours. After any other fall the series goes on from there
-    with the time that passed unknown.
+    before it: it lies between its neighbours. So is one whose time ran ahead while the next goes on
+    from before it. After any other fall the series goes on from there with the time that passed
+    unknown.
     """
     mended = t_s.copy()
     rows = np.flatnonzero(usable) + table.first_row
@@ -205,6 +237,9 @@ def _mended_time(
         if k + 1 < t_s.size and t_s[k + 1] >= t_s[k - 1]:
             mended[k] = t_s[k - 1]
             single.append(int(rows[k]))
+        elif k > 1 and t_s[k] >= t_s[k - 2]:
+            mended[k - 1] = t_s[k - 2]
+            single.append(int(rows[k - 1]))
         else:
             lasting.append(k)
     broken = np.zeros(max(t_s.size - 1, 0), dtype=np.bool_)
@@ -486,17 +521,57 @@ def unit_findings(series: Series, intervals: Intervals) -> list[str]:
         findings.append(
             f"units-implausible: the voltage is {float(np.median(finite_V)):.6g} V; mV taken for V?"
         )
+    beyond = np.abs(finite_V) > NO_CELLS_VOLTAGE_V
+    if not findings and finite_V.size and float(np.mean(beyond)) > SPIKES_SHARE:
+        findings.append(
+            f"units-implausible: {int(beyond.sum())} readings lie beyond {NO_CELLS_VOLTAGE_V:g} V; "
+            "mV taken for V?"
+        )
+    shortest_s = _usual_half_cycle_s(series, intervals)
+    if shortest_s < SHORTEST_HALF_CYCLE_S:
+        findings.append(
+            f"units-implausible: charges and discharges of {shortest_s:.3g} s would take the cell "
+            "from one end of its voltage to the other; the time is too small, minutes or hours "
+            "taken for s?"
+        )
     longest_s = _longest_half_cycle_s(intervals)
     if longest_s > LONGEST_HALF_CYCLE_S:
         typical_s = float(np.median(intervals.dt_s[intervals.dt_s > 0.0]))
+        # Loggers read every whole number of seconds: hours as s, or s as ms.
+        whole = [f for f in (3600.0, 1000.0) if abs(typical_s / f - round(typical_s / f)) < 1e-6]
+        factor = whole[0] if whole else 3600.0
         charge_Ah = float(np.sum(np.abs(intervals.charge_As))) / _SECONDS_PER_HOUR
         findings.append(
             f"units-implausible: one half cycle would last {longest_s / 3600.0:.0f} h and "
             f"{charge_Ah:.3g} Ah would have flowed at {float(np.max(np.abs(series.current_A))):.3g}"
-            f" A; the time is too large, probably by 3600 (a reading every {typical_s:.0f} s would "
-            f"be one every {typical_s / 3600.0:.3g} s)"
+            f" A; the time is too large, probably by {factor:g} (a reading every {typical_s:.0f} s "
+            f"would be one every {typical_s / factor:.3g} s)"
         )
     return findings
+
+
+def _usual_half_cycle_s(series: Series, intervals: Intervals) -> float:
+    """Median time (s) of half cycles that charge and discharge a cell; infinite without any."""
+    least_A = rest_A(intervals.charge_As, intervals.dt_s)
+    halves = large(half_rows(intervals.charge_As, series.current_A, least_A), WHOLE_HALF_SHARE)
+    ends_V = {
+        direction: [series.voltage_V[half.last] for half in halves if half.direction == direction]
+        for direction in (1, -1)
+    }
+    if not (ends_V[1] and ends_V[-1]):
+        return math.inf
+    swing_V = abs(float(np.median(ends_V[1]) - np.median(ends_V[-1])))
+    if not swing_V >= CHARGED_SWING_V:
+        return math.inf
+    carries = np.abs(series.current_A[1:]) > least_A
+    return float(
+        np.median(
+            [
+                np.sum(intervals.dt_s[half.start : half.last][carries[half.start : half.last]])
+                for half in halves
+            ]
+        )
+    )
 
 
 def _longest_half_cycle_s(intervals: Intervals) -> float:

@@ -21,6 +21,8 @@ EDGE_SHARE: Final = 0.05
 MOST_SINGLE: Final = 4
 # Relative standard uncertainty of V / I from the cycler's own gains. Assumed, 0.1-0.5 %.
 _RATIO_U: Final = 2e-3
+# Negative by more than so many u is no noise. Assumed, 2-4.
+_NEGATIVE_BY_U: Final = 3.0
 # Rounding, of the difference of two readings.
 _OF_TWO_ROUNDED: Final = 0.4082482904638631
 
@@ -60,7 +62,7 @@ def step_resistances(
     single = list(_followed(s, series, numbers, statuses))
     if s.out_of_step:
         return single[-1:], [_refusal(s)], []
-    return _summarised(single), [], _missing(list(statuses.values()))
+    return _summarised(single), _negative(single), _missing(list(statuses.values()))
 
 
 def _followed(
@@ -106,6 +108,20 @@ def _missing(statuses: list[int]) -> list[str]:
         f"{word} ({count} of {len(statuses)} changes of current)"
         for word, count in counts.most_common()
     ]
+
+
+def _negative(found: list[Resistance]) -> list[str]:
+    """Say when resistances are negative by more than their uncertainty."""
+    negative = [one for one in found if one.value_Ohm < -_NEGATIVE_BY_U * one.u_Ohm]
+    if not negative:
+        return []
+    first = negative[0]
+    words = (
+        f"resistance-implausible: {len(negative)} of {len(found)} resistances are negative (first: "
+        f"cycle {first.cycle}, {first.value_Ohm:.3g} Ohm) and none: a sign, a time or a reading "
+        "beside them is wrong, or the change was too small to be seen"
+    )
+    return [words]
 
 
 def _refusal(s: Steps) -> str:

@@ -175,6 +175,52 @@ def test_time_that_begins_again_is_flagged_and_widens():
     assert broken.cycles[0].u_charge_Ah >= 10e-3 / H / math.sqrt(3.0)
 
 
+def test_a_single_row_ahead_of_time_is_mended():
+    series = table(CYCLE)
+    t_s = series.t_s.copy()
+    t_s[50] += 7200.0
+    analysis = full(replace(series, t_s=t_s))
+    assert analysis.cycles[0].charge_Ah * H == pytest.approx(1.0)
+    assert analysis.cycles[0].flags == ()
+    assert any("1 single rows" in w and "(first: row 52)" in w for w in analysis.findings)
+
+
+def test_what_a_reset_leaves_open_is_told_by_the_intervals_around_it():
+    slow = table([(1e-3, 3000.0, 3.5, 4.0)], dt_s=30.0)
+    fast = table([(0.0, 2000.0, 3.9, 3.9), (-1e-3, 2990.0, 3.9, 3.0)], dt_s=2.0)
+    t_s = np.concatenate((slow.t_s, slow.t_s[-1] + fast.t_s))
+    t_s[50:] -= t_s[50]
+    both = {
+        name: np.concatenate((getattr(slow, name), getattr(fast, name)))
+        for name in ("current_A", "voltage_V")
+    }
+    cycle = full(Table(source="made", layout="made", t_s=t_s, **both)).cycles[0]
+    assert cycle.u_charge_Ah >= 30e-3 / H / math.sqrt(3.0)
+
+
+def gapped(rows: slice, blocks=None) -> Table:
+    """Return three cycles without the readings of `rows`."""
+    series = table(blocks or CYCLE * 3)
+    kept = np.ones(series.t_s.size, bool)
+    kept[rows] = False
+    return replace(rows_of(series, kept), step=None)
+
+
+def test_a_cycle_with_a_gap_is_left_out_of_averages():
+    analysis = full(gapped(slice(230, 280)))
+    assert "gap" in analysis.cycles[1].flags
+    assert analysis.cycles[1].coulombic_efficiency is not None
+    assert [c.cycle for c in analysis.averaged] == [1, 3]
+
+
+def test_a_gap_that_may_hide_a_discharge_gives_no_efficiency():
+    analysis = full(gapped(slice(290, 450)))
+    (cycle,) = [c for c in analysis.cycles if "gap" in c.flags]
+    assert cycle.coulombic_efficiency is None
+    assert cycle.coulombic_efficiency_reason == "a gap in the log may hide a half cycle"
+    assert any("may hide a whole half cycle" in w for w in analysis.findings)
+
+
 def test_counters_are_used_unless_ignored_and_compared():
     series = table(CYCLE)
     dt_s = np.diff(series.t_s, prepend=0.0)
@@ -223,6 +269,9 @@ def test_first_cycle_that_gives_more_than_it_got(discharge_s, flags):
     [
         (lambda s: {"voltage_V": s.voltage_V * 1e3}, "units-implausible: the voltage"),
         (lambda s: {"t_s": s.t_s * 36000.0}, "units-implausible: one half cycle"),
+        (lambda s: {"t_s": s.t_s * 3000.0}, "units-implausible: one half cycle"),
+        (lambda s: {"t_s": s.t_s / 60.0}, "units-implausible: charges and discharges of"),
+        (lambda s: {"t_s": s.t_s / 3600.0}, "units-implausible: charges and discharges of"),
         (lambda s: {"current_A": -s.current_A}, "sign-implausible"),
     ],
 )
@@ -420,6 +469,36 @@ def test_a_current_without_sign_is_named(sign):
 )
 def test_one_direction_alone_is_no_current_without_sign(blocks):
     assert not any("sign-implausible" in w for w in full(table(blocks)).findings)
+
+
+def test_a_factor_of_time_is_told_by_whole_seconds():
+    series = table([(1e-3, 4000.0, 3.5, 4.0), (-1e-3, 3990.0, 3.9, 3.0)])
+    for factor in (3600.0, 1000.0):
+        words = full(replace(series, t_s=series.t_s * factor)).findings
+        assert any(f"probably by {factor:g} (a reading every" in w for w in words)
+
+
+def test_li_cu_in_mV_is_named():
+    blocks = [(-1e-3, 1000.0, -5.0, -5.0), (1e-3, 980.0, 5.0, 60.0), (1e-5, 60.0, 1e3, 1e3)]
+    analysis = full(table(blocks * 3), CellFormat.LI_CU)
+    assert any("readings lie beyond 100 V; mV taken for V?" in w for w in analysis.findings)
+    assert analysis.averaged == ()
+
+
+def test_a_single_reading_beyond_100_V_is_taken_as_missing():
+    series = table(CYCLE * 3)
+    voltage_V = series.voltage_V.copy()
+    voltage_V[50] = 999.0
+    analysis = full(replace(series, voltage_V=voltage_V))
+    assert any(w.startswith("voltage-implausible: 1 readings beyond") for w in analysis.findings)
+    assert len(analysis.averaged) == 3
+
+
+def test_negative_resistances_are_named():
+    blocks = [(0.0, 60.0, 3.6, 3.6), (1e-3, 60.0, 3.55, 3.56), (0.0, 60.0, 3.61, 3.61)]
+    findings = full(table(blocks, dt_s=0.5)).findings
+    assert any(w.startswith("resistance-implausible: ") for w in findings)
+    assert not any(w.startswith("resistance-impl") for w in full(table(CYCLE)).findings)
 
 
 # Li||Cu as usually logged: Cu against Li, so plating is negative and near 0 V.
