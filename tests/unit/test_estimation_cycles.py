@@ -494,6 +494,30 @@ def test_a_single_reading_beyond_100_V_is_taken_as_missing():
     assert len(analysis.averaged) == 3
 
 
+@pytest.mark.parametrize("stale", [True, False])
+def test_readings_that_a_logger_repeats_are_named(stale):
+    series = table(CYCLE * 3)
+    current_A, voltage_V = series.current_A.copy(), series.voltage_V.copy()
+    # From the second charge's last 20 readings into its discharge.
+    rows = slice(293, 345)
+    if stale:
+        current_A[rows], voltage_V[rows] = current_A[292], voltage_V[292]
+    analysis = full(replace(series, current_A=current_A, voltage_V=voltage_V, step=None))
+    assert any(w.startswith("stale-readings: 1 times") for w in analysis.findings) is stale
+    assert ("stale-readings" in analysis.cycles[1].flags) is stale
+    assert len(analysis.averaged) == (2 if stale else 3)
+
+
+def test_a_voltage_logged_in_steps_leaves_a_median_resistance_as_open_as_one():
+    edges = [(1e-3, 2.0, 3.637, 3.6372), (0.0, 2.0, 3.6, 3.6)] * 10
+    blocks = [(0.0, 60.0, 3.6, 3.6), *edges, (1e-3, 60.0, 3.637, 3.75), (0.0, 60.0, 3.7, 3.7)]
+    series = table(blocks, dt_s=0.5)
+    rounded = replace(series, voltage_V=np.round(series.voltage_V / 5e-3) * 5e-3)
+    (found,) = [r for r in full(rounded).resistances if "start of charge, median of" in r.kind][:1]
+    assert found.u_Ohm == pytest.approx(5e-3 / math.sqrt(6.0) / 1e-3, rel=0.05)
+    assert abs(found.value_Ohm - 37.0) < 3.0 * found.u_Ohm
+
+
 def test_negative_resistances_are_named():
     blocks = [(0.0, 60.0, 3.6, 3.6), (1e-3, 60.0, 3.55, 3.56), (0.0, 60.0, 3.61, 3.61)]
     findings = full(table(blocks, dt_s=0.5)).findings
