@@ -138,9 +138,12 @@ def prepare(table: Table) -> Series:
             f"rows without a usable number for time, current or voltage: {int(bad.sum())} (first: "
             f"row {first}); those without time or current were left out"
         )
-    twice, block = repeated_rows(table.t_s, table.current_A, table.voltage_V)
-    findings += repeat_findings(twice, block, table.first_row)
-    usable &= ~(twice | block)
+    usable_rows = np.flatnonzero(usable)
+    twice, block = repeated_rows(
+        table.t_s[usable], table.current_A[usable], table.voltage_V[usable]
+    )
+    findings += repeat_findings(twice, block, usable_rows + table.first_row)
+    usable[usable_rows[twice | block]] = False
     t_s, broken, words = _mended_time(table.t_s[usable], table, usable)
     findings += words
     current_A = table.current_A[usable]

@@ -6,7 +6,7 @@ from typing import Final
 
 import numpy as np
 
-from controller.estimation.intervals import BoolArray
+from controller.estimation.intervals import BoolArray, IntArray
 from controller.estimation.table import FloatArray
 
 # A block is repeated from this many rows on that hold so many pairs of current and voltage; fewer
@@ -29,6 +29,8 @@ def repeated_rows(
     ----------
     t_s, current_A, voltage_V : array, shape (n,)
     """
+    if t_s.size == 0:
+        return np.zeros(0, dtype=np.bool_), np.zeros(0, dtype=np.bool_)
     rows = np.column_stack((t_s, current_A, voltage_V)) + 0.0  # one zero, not two
     twice = np.zeros(t_s.size, dtype=np.bool_)
     if not np.any(np.diff(t_s) > 0.0):
@@ -54,18 +56,18 @@ def repeated_rows(
     return twice, block
 
 
-def repeat_findings(twice: BoolArray, block: BoolArray, first_row: int) -> list[str]:
-    """Say how many rows were left out because they stand in the file before."""
+def repeat_findings(twice: BoolArray, block: BoolArray, row: IntArray) -> list[str]:
+    """Say how many rows were left out because they stand in the file before; `row` in the file."""
     findings = []
     if block.any():
-        first = int(np.flatnonzero(block)[0]) + first_row
+        first = int(row[block][0])
         findings.append(
             f"repeated-rows: {int(block.sum())} rows (first: row {first}) repeat time, current and "
             "voltage of a block before them exactly: they were left out"
         )
     single = twice & ~block
     if single.any():
-        first = int(np.flatnonzero(single)[0]) + first_row
+        first = int(row[single][0])
         findings.append(
             f"repeated-rows: {int(single.sum())} rows (first: row {first}) repeat the row before "
             "them exactly: they were left out"

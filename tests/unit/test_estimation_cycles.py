@@ -311,6 +311,13 @@ def test_rows_that_stand_in_the_file_twice_are_counted_once(overlap):
     assert not any(w.startswith("repeated-rows: ") for w in full(series).findings)
 
 
+def test_times_that_are_no_number_do_not_disturb_the_search_for_repeated_rows():
+    series = table(CYCLE * 2)
+    t_s = series.t_s.copy()
+    t_s[10:13] = math.inf
+    assert len(full(replace(series, t_s=t_s)).cycles) == 2
+
+
 def test_a_rest_alike_after_a_clock_began_again_is_no_repeated_block():
     rest = [(0.0, 100.0, 3.5, 3.5)]
     series = table([*rest, *CYCLE, *rest, *CYCLE])
