@@ -56,11 +56,13 @@ def find_cut(series: Series, intervals: Intervals) -> Cut:
     first = last = False
     direction = _direction(series.current_A[0], least_A)
     if direction:
-        first = _begins_late(series, large(halves), direction, least_A)
+        first = _misses_charge(halves, direction) and _begins_late(
+            series, large(halves), direction, least_A
+        )
         if first:
             findings.append(
-                f"incomplete: the file begins within a {_name(direction)}: the first reading lies "
-                "beyond the voltage at which the others begin"
+                f"incomplete: the file begins within a {_name(direction)}, or the cell came partly "
+                "charged: the first reading lies beyond the voltage at which the others begin"
             )
     direction = _direction(series.current_A[-1], least_A)
     if direction:
@@ -126,6 +128,20 @@ def _direction(current_A: float, least_A: float) -> int:
 
 def _name(direction: int) -> str:
     return "charge" if direction > 0 else "discharge"
+
+
+def _misses_charge(halves: list[Half], direction: int) -> bool:
+    """Whether the first half cycle is smaller than the next like it, or a charge than what it gave.
+
+    A new cell's first charge also begins at another voltage than those after a discharge, yet it
+    takes the more.
+    """
+    if not halves or halves[0].direction != direction:
+        return True  # too small to count as a half cycle
+    first, others = halves[0], halves[1:]
+    like = [half.charge_As for half in others if half.direction == direction]
+    given = [half.charge_As for half in others[:1] if direction > 0]
+    return any(first.charge_As < charge_As for charge_As in like[:1] + given)
 
 
 def _begins_late(series: Series, halves: list[Half], direction: int, least_A: float) -> bool:

@@ -404,6 +404,12 @@ def test_a_strip_whose_limit_carries_nothing_is_held_against_that_limit():
     assert ["incomplete" in c.flags for c in cycles] == [False, False, False, True]
 
 
+def test_a_new_cells_first_charge_may_begin_elsewhere():
+    new = [(1e-3, 1100.0, 3.6, 4.0), *CYCLE[1:]]
+    series = table([*new, *CYCLE * 2])
+    assert "incomplete" not in full(series).cycles[0].flags
+
+
 def test_a_pulse_far_above_does_not_make_a_cut_discharge_rest():
     blocks = [(-0.9, 1.0, 3.5, 3.4), *CYCLE * 3]
     series = table(blocks)
