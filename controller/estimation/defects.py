@@ -325,6 +325,22 @@ def _counters(
     return added[0], added[1], resolution_Ah
 
 
+class _Vote(NamedTuple):
+    """What most of the weight says: 1 or -1, and its share of all weight."""
+
+    winner: float
+    share: float
+
+
+def _vote(cast: list[tuple[float, float]]) -> _Vote:
+    """Count what was cast: what each says (its sign) and its weight."""
+    in_favour = sum(weight for says, weight in cast if says > 0.0)
+    against = sum(weight for says, weight in cast if says < 0.0)
+    both = in_favour + against
+    winner = 1.0 if in_favour >= against else -1.0
+    return _Vote(winner, max(in_favour, against) / both if both > 0.0 else 0.0)
+
+
 class Orientation(NamedTuple):
     """A Li||Cu series with plating as charge; how that was told, and whether it could be."""
 
@@ -348,21 +364,21 @@ def orient_li_cu(series: Series, intervals: Intervals) -> Orientation:
     votes = [_strip_of(before, after) for before, after in strips]
     cast = [vote for vote in votes if vote is not None]
     if cast:
-        direction = Vote(*[(half.direction, weight_As) for half, _, weight_As in cast])
-        side = Vote(*[(math.copysign(1.0, volts), weight_As) for _, volts, weight_As in cast])
+        direction = _vote([(half.direction, weight_As) for half, _, weight_As in cast])
+        side = _vote([(math.copysign(1.0, volts), weight_As) for _, volts, weight_As in cast])
         reaches_V = side.winner * float(np.median([abs(volts) for _, volts, _ in cast]))
         told = f"stripping is where the voltage reaches {reaches_V:.2f} V"
     else:
         # Positive voltage is stripping, then: the direction that flows there strips.
         medians_V = [_median_V(series, half) for half in halves]
-        direction = Vote(
-            *[
+        direction = _vote(
+            [
                 (half.direction * math.copysign(1.0, volts), half.charge_As)
                 for half, volts in zip(halves, medians_V, strict=True)
                 if volts != 0.0 and math.isfinite(volts)
             ]
         )
-        side = Vote((1.0, 1.0))
+        side = _Vote(1.0, 1.0)
         told = "no cut-off to be seen: Cu against Li assumed, so plating is at V < 0"
     sign = -1.0 if direction.winner > 0.0 else 1.0
     turned = replace(
@@ -386,19 +402,6 @@ def orient_li_cu(series: Series, intervals: Intervals) -> Orientation:
         "efficiency is stated",
         told=False,
     )
-
-
-class Vote:
-    """What most of the weight says: `winner` is 1 or -1, `share` its part of all weight."""
-
-    __slots__ = ("share", "winner")
-
-    def __init__(self, *cast: tuple[float, float]) -> None:
-        for_it = sum(weight for says, weight in cast if says > 0.0)
-        against = sum(weight for says, weight in cast if says < 0.0)
-        self.winner = 1.0 if for_it >= against else -1.0
-        both = for_it + against
-        self.share = max(for_it, against) / both if both > 0.0 else 0.0
 
 
 def _strip_of(

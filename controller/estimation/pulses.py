@@ -129,8 +129,8 @@ def _negative(found: list[Resistance]) -> list[str]:
     first = negative[0]
     words = (
         f"resistance-implausible: {len(negative)} of {len(found)} resistances are negative (first: "
-        f"cycle {first.cycle}, {first.value_Ohm:.3g} Ohm) and none: a sign, a time or a reading "
-        "beside them is wrong, or the change was too small to be seen"
+        f"cycle {first.cycle}, {first.value_Ohm:.3g} Ohm): these are none; a sign, a time or a "
+        "reading beside them is wrong, or the change was too small to be seen"
     )
     return [words]
 
