@@ -22,13 +22,14 @@ from controller.estimation.charge import (
     uniform_u,
 )
 from controller.estimation.course import Course, course_of
+from controller.estimation.cuts import Cut, find_cut, hiding_gaps
 from controller.estimation.defects import (
     Series,
     counter_findings,
     cycle_numbers,
     orient_li_cu,
     prepare,
-    sign_findings,
+    several_cycles,
     unit_findings,
 )
 from controller.estimation.ending import (
@@ -58,6 +59,8 @@ from controller.estimation.intervals import (
 )
 from controller.estimation.pulses import step_resistances
 from controller.estimation.reservoir import find_reservoirs, half_cycles, reservoir_efficiency
+from controller.estimation.signs import sign_findings
+from controller.estimation.stale import stale_readings
 from controller.estimation.table import FloatArray, Table
 
 _SECONDS_PER_HOUR: Final = 3600.0
@@ -81,8 +84,11 @@ CAME_FULLER: Final = frozenset({"starts-charged", "ce-above-one"})
 # Flags that keep a cycle out of averages.
 EXCLUDING: Final = frozenset(
     {
+        "gap",
         "starts-charged",
         "incomplete",
+        "several-cycles",
+        "stale-readings",
         "time-reset",
         "units-implausible",
         "sign-implausible",
@@ -199,17 +205,19 @@ def analyse(
             resistances=(),
             findings=(*findings, "fewer than two usable rows: nothing can be integrated"),
         )
-    if cell_format is CellFormat.LI_CU:
-        series, words = orient_li_cu(series)
-        findings.append(words)
     intervals = _integrated(series)
+    told = True
+    if cell_format is CellFormat.LI_CU:
+        series, words, told = orient_li_cu(series, intervals)
+        findings.append(words)
+        intervals = _integrated(series)
     numbers, words_of_cycles = cycle_numbers(series, intervals)
     findings += words_of_cycles
-    implausible = [
-        *unit_findings(series, intervals),
-        *sign_findings(series, intervals, numbers, cell_format),
-    ]
-    findings += implausible
+    several, words_of_several = several_cycles(series, intervals, numbers)
+    findings += words_of_several
+    signs = sign_findings(series, intervals, numbers, cell_format)
+    implausible = [*unit_findings(series, intervals), *signs.of_file]
+    findings += [*implausible, *signs.of_cycles]
     findings += counter_findings(series, intervals)
     resistances, words_of_steps, missing = step_resistances(series, numbers)
     findings += words_of_steps
@@ -223,6 +231,26 @@ def analyse(
         for number in np.unique(numbers)
     ]
     cycles = [c for c in cycles if c.charge_Ah > 0.0 or c.discharge_Ah > 0.0]
+    if not told:
+        cycles = [_without_efficiency(c, "which current plates could not be told") for c in cycles]
+    cycles = [_with_flag(c, "several-cycles") if c.cycle in several else c for c in cycles]
+    cycles = [_with_flag(c, "sign-implausible") if c.cycle in signs.cycles else c for c in cycles]
+    stale = stale_readings(series, intervals)
+    findings += stale.findings
+    of_stale = {int(number) for number in np.unique(numbers[stale.intervals])}
+    cycles = [_with_flag(c, "stale-readings") if c.cycle in of_stale else c for c in cycles]
+    hiding = hiding_gaps(series, intervals)
+    findings += hiding.findings
+    hidden = {int(number) for number in np.unique(numbers[hiding.gaps])}
+    cycles = [
+        _with_flag(_without_efficiency(c, "a gap in the log may hide a half cycle"), "gap")
+        if c.cycle in hidden
+        else c
+        for c in cycles
+    ]
+    cut = find_cut(series, intervals)
+    findings += cut.findings
+    cycles = _with_cuts(cut, numbers, cycles)
     cycles = _with_ends(series, intervals, numbers, cycles, cell_format)
     cycles = _with_resistances(cycles, resistances)
     cycles = _with_flags_between(cycles, [words.split(":")[0] for words in implausible])
@@ -456,6 +484,38 @@ def _efficiency(
     if charge_As <= 0.0 or discharge_As <= 0.0:
         return None, None, "no charge" if charge_As <= 0.0 else "no discharge"
     return discharge_As / charge_As, u, ""
+
+
+def _without_efficiency(cycle: CycleResult, reason: str) -> CycleResult:
+    """Return a cycle whose efficiency is not stated, and why; one that had none keeps its why."""
+    if cycle.coulombic_efficiency is None:
+        return cycle
+    return replace(
+        cycle,
+        coulombic_efficiency=None,
+        u_coulombic_efficiency=None,
+        coulombic_efficiency_reason=reason,
+    )
+
+
+def _with_flag(cycle: CycleResult, flag: str) -> CycleResult:
+    """Return a cycle with a flag, once."""
+    return replace(cycle, flags=tuple(dict.fromkeys((*cycle.flags, flag))))
+
+
+def _with_cuts(cut: Cut, numbers: FloatArray, cycles: list[CycleResult]) -> list[CycleResult]:
+    """Flag the cycles in which the file begins or ends with a part of a half cycle missing."""
+    out = []
+    for cycle in cycles:
+        begins = cut.first and cycle.cycle == int(numbers[0])
+        ends = cut.last and cycle.cycle == int(numbers[-1])
+        if begins or ends:
+            words = "begins" if begins else "ends"
+            cut_off = _without_efficiency(cycle, f"the file {words} within a half cycle")
+            out.append(_with_flag(cut_off, "incomplete"))
+        else:
+            out.append(cycle)
+    return out
 
 
 def _with_ends(

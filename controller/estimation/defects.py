@@ -2,29 +2,50 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass, replace
-from typing import Final
+from itertools import pairwise
+from typing import Final, NamedTuple
 
 import numpy as np
 
-from controller.domain.cell import CellFormat
 from controller.estimation.clock import clock_slips
-from controller.estimation.intervals import BoolArray, Intervals, counter_increments
+from controller.estimation.intervals import BoolArray, IntArray, Intervals, counter_increments
+from controller.estimation.repeats import repeat_findings, repeated_rows
 from controller.estimation.table import FloatArray, Table, resolution
+from controller.estimation.turns import (
+    REVERSAL_OF_LARGEST,
+    Half,
+    end_V,
+    half_rows,
+    large,
+    rest_A,
+    turns,
+)
 
 _SECONDS_PER_HOUR: Final = 3600.0
-# Currents below this share of the largest count as rest. Assumed, 0.1-1 %.
-REST_SHARE: Final = 2e-3
-# A reversal counts as a new half cycle once this share of the half cycle before has flowed back.
-REVERSAL_SHARE: Final = 0.05
-# ... and this share of the largest excursion of charge in the file. Both assumed.
-REVERSAL_OF_LARGEST: Final = 2e-4
-# ... or this share, where a cycle column that never counts says there is one cycle. Assumed.
+# A reversal counts from this share of the largest excursion on where a cycle column that never
+# counts says there is one cycle. Assumed.
 REVERSAL_AGAINST_COLUMN: Final = 0.2
-# A half cycle longer than this cannot be meant (s): 2000 h, C/2000. Assumed.
-LONGEST_HALF_CYCLE_S: Final = 2000.0 * 3600.0
+# A half cycle longer than this cannot be meant (s): 400 h, C/400. Assumed, 300-2000 h.
+LONGEST_HALF_CYCLE_S: Final = 400.0 * 3600.0
+# ... nor half cycles both ways, shorter than this in the median (s), whose ends lie so far apart
+# (V) that they charge and discharge a cell. Assumed, 60-180 s (20-60 C); 0.3-1 V.
+SHORTEST_HALF_CYCLE_S: Final = 120.0
+CHARGED_SWING_V: Final = 0.5
 # Cell voltages beyond this are not in V. Assumed; stacks of more than 10 cells are not read.
 LARGEST_VOLTAGE_V: Final = 50.0
+# No cell gives readings beyond this; up to this share of them are spikes. Assumed, 60-200 V;
+# 0.2-2 %.
+NO_CELLS_VOLTAGE_V: Final = 100.0
+SPIKES_SHARE: Final = 0.01
+# A half cycle of at least this share of its cycle's largest is no test on the way. Assumed,
+# 0.3-0.7.
+WHOLE_HALF_SHARE: Final = 0.5
+# A Li||Cu half cycle that ends farther from 0 V than this came to a cut-off. Assumed, 0.05-0.3 V.
+CUT_OFF_SEEN_V: Final = 0.1
+# Half cycles with this share of the charge must agree on which current plates. Assumed, 0.7-0.95.
+AGREEING_SHARE: Final = 0.8
 # Beyond these a number is no measurement: 30,000 years; a million ampere or volt.
 LARGEST_TIME_S: Final = 1e12
 LARGEST_VALUE: Final = 1e6
@@ -99,6 +120,15 @@ def prepare(table: Table) -> Series:
     """Drop rows that hold no number, mend the time, say what was found."""
     findings = list(table.findings)
     # Comparisons with NaN are false: neither a missing nor an absurd value is usable.
+    beyond = np.isfinite(table.voltage_V) & (np.abs(table.voltage_V) > NO_CELLS_VOLTAGE_V)
+    single = bool(beyond.any()) and float(np.mean(beyond)) <= SPIKES_SHARE
+    if single:
+        first = int(np.flatnonzero(beyond)[0])
+        findings.append(
+            f"voltage-implausible: {int(beyond.sum())} readings beyond {NO_CELLS_VOLTAGE_V:g} V "
+            f"(first: row {first + table.first_row}, {table.voltage_V[first]:.6g} V): taken as "
+            "missing"
+        )
     usable = (np.abs(table.t_s) < LARGEST_TIME_S) & (np.abs(table.current_A) < LARGEST_VALUE)
     has_voltage = np.abs(table.voltage_V) < LARGEST_VALUE
     bad = ~(usable & has_voltage)
@@ -108,9 +138,17 @@ def prepare(table: Table) -> Series:
             f"rows without a usable number for time, current or voltage: {int(bad.sum())} (first: "
             f"row {first}); those without time or current were left out"
         )
+    usable_rows = np.flatnonzero(usable)
+    twice, block = repeated_rows(
+        table.t_s[usable], table.current_A[usable], table.voltage_V[usable]
+    )
+    findings += repeat_findings(twice, block, usable_rows + table.first_row)
+    usable[usable_rows[twice | block]] = False
     t_s, broken, words = _mended_time(table.t_s[usable], table, usable)
     findings += words
     current_A = table.current_A[usable]
+    if single:
+        has_voltage &= ~beyond
     voltage_V = np.where(has_voltage, table.voltage_V, np.nan)[usable]
     if table.step is not None:
         step = table.step[usable]
@@ -121,9 +159,8 @@ def prepare(table: Table) -> Series:
     findings += words
     dt_s = np.diff(t_s)
     typical_s = float(np.median(dt_s[dt_s > 0.0])) if np.any(dt_s > 0.0) else 0.0
-    unobserved_As = np.where(
-        broken, typical_s * np.maximum(np.abs(current_A[1:]), np.abs(current_A[:-1])), 0.0
-    )
+    around_s = _usual_around(dt_s, broken, typical_s)
+    unobserved_As = around_s * np.maximum(np.abs(current_A[1:]), np.abs(current_A[:-1]))
     gap = _gaps(dt_s, current_A) & ~broken
     if gap.any():
         first = int(np.flatnonzero(gap)[0])
@@ -171,14 +208,28 @@ def _gaps(dt_s: FloatArray, current_A: FloatArray) -> BoolArray:
     return found
 
 
+def _usual_around(dt_s: FloatArray, broken: BoolArray, typical_s: float) -> FloatArray:
+    """Return for each broken interval the median of those around it (s), 0 for all others.
+
+    A log may be fast in one step and slow in the next: the file's own median says nothing of it.
+    """
+    out = np.zeros_like(dt_s)
+    for k in np.flatnonzero(broken).tolist():
+        near_s = dt_s[max(k - _GAP_NEIGHBOURS, 0) : k + _GAP_NEIGHBOURS + 1]
+        near_s = near_s[near_s > 0.0]
+        out[k] = float(np.median(near_s)) if near_s.size else typical_s
+    return out
+
+
 def _mended_time(
     t_s: FloatArray, table: Table, usable: BoolArray
 ) -> tuple[FloatArray, BoolArray, list[str]]:
     """Return times that never fall, where the series is broken, and what was found.
 
     A single row whose time fell back while the next goes on from where it was is set to the time
-    before it: it lies between its neighbours. After any other fall the series goes on from there
-    with the time that passed unknown.
+    before it: it lies between its neighbours. So is one whose time ran ahead while the next goes on
+    from before it. After any other fall the series goes on from there with the time that passed
+    unknown.
     """
     mended = t_s.copy()
     rows = np.flatnonzero(usable) + table.first_row
@@ -189,6 +240,9 @@ def _mended_time(
         if k + 1 < t_s.size and t_s[k + 1] >= t_s[k - 1]:
             mended[k] = t_s[k - 1]
             single.append(int(rows[k]))
+        elif k > 1 and t_s[k] >= t_s[k - 2]:
+            mended[k - 1] = t_s[k - 2]
+            single.append(int(rows[k - 1]))
         else:
             lasting.append(k)
     broken = np.zeros(max(t_s.size - 1, 0), dtype=np.bool_)
@@ -271,35 +325,103 @@ def _counters(
     return added[0], added[1], resolution_Ah
 
 
-def orient_li_cu(series: Series) -> tuple[Series, str]:
+class _Vote(NamedTuple):
+    """What most of the weight says: 1 or -1, and its share of all weight."""
+
+    winner: float
+    share: float
+
+
+def _vote(cast: list[tuple[float, float]]) -> _Vote:
+    """Count what was cast: what each says (its sign) and its weight."""
+    in_favour = sum(weight for says, weight in cast if says > 0.0)
+    against = sum(weight for says, weight in cast if says < 0.0)
+    both = in_favour + against
+    winner = 1.0 if in_favour >= against else -1.0
+    return _Vote(winner, max(in_favour, against) / both if both > 0.0 else 0.0)
+
+
+class Orientation(NamedTuple):
+    """A Li||Cu series with plating as charge; how that was told, and whether it could be."""
+
+    series: Series
+    words: str
+    told: bool
+
+
+def orient_li_cu(series: Series, intervals: Intervals) -> Orientation:
     """Turn a Li||Cu series so that plating on Cu is charge; say how it was told.
 
-    Stripping ends at its cut-off, far from 0 V; plating stays close to it. So the side of 0 V with
-    the larger excursion is stripping, and the sign of the current there is that of stripping.
+    Stripping ends at its cut-off, far from 0 V; plating stays close to it. So of two half cycles
+    that follow each other the one whose end lies farther from 0 V is stripping; each such pair has
+    a vote of its charge. One pulse or reading decides nothing, nor does whether the limit that
+    ended a strip still carried current.
     """
-    flows = np.abs(series.current_A) > REST_SHARE * float(np.max(np.abs(series.current_A)))
-    voltage_V = np.where(flows & np.isfinite(series.voltage_V), series.voltage_V, 0.0)
-    up_V, down_V = float(np.max(voltage_V)), -float(np.min(voltage_V))
-    if max(up_V, down_V) >= 2.0 * min(up_V, down_V) and max(up_V, down_V) > 0.1:
-        strips_up = up_V > down_V
-        told = f"stripping is where the voltage reaches {up_V if strips_up else -down_V:.2f} V"
+    least_A = rest_A(intervals.charge_As, intervals.dt_s)
+    halves = large(half_rows(intervals.charge_As, series.current_A, least_A))
+    ends_V = [end_V(half, intervals.charge_As, series.voltage_V) for half in halves]
+    strips = list(pairwise(zip(halves, ends_V, strict=True)))
+    votes = [_strip_of(before, after) for before, after in strips]
+    cast = [vote for vote in votes if vote is not None]
+    if cast:
+        direction = _vote([(half.direction, weight_As) for half, _, weight_As in cast])
+        side = _vote([(math.copysign(1.0, volts), weight_As) for _, volts, weight_As in cast])
+        reaches_V = side.winner * float(np.median([abs(volts) for _, volts, _ in cast]))
+        told = f"stripping is where the voltage reaches {reaches_V:.2f} V"
     else:
-        strips_up = True
+        # Positive voltage is stripping, then: the direction that flows there strips.
+        medians_V = [_median_V(series, half) for half in halves]
+        direction = _vote(
+            [
+                (half.direction * math.copysign(1.0, volts), half.charge_As)
+                for half, volts in zip(halves, medians_V, strict=True)
+                if volts != 0.0 and math.isfinite(volts)
+            ]
+        )
+        side = _Vote(1.0, 1.0)
         told = "no cut-off to be seen: Cu against Li assumed, so plating is at V < 0"
-    side = voltage_V > 0.0 if strips_up else voltage_V < 0.0
-    strip_A = float(np.sum(np.where(side, series.current_A, 0.0)))
-    sign = -1.0 if strip_A > 0.0 else 1.0
+    sign = -1.0 if direction.winner > 0.0 else 1.0
     turned = replace(
         series,
         current_A=sign * series.current_A,
-        voltage_V=-series.voltage_V if strips_up else series.voltage_V,
+        voltage_V=-series.voltage_V if side.winner > 0.0 else series.voltage_V,
         counted_charge_As=(series.counted_discharge_As if sign < 0.0 else series.counted_charge_As),
         counted_discharge_As=(
             series.counted_charge_As if sign < 0.0 else series.counted_discharge_As
         ),
     )
-    direction = "negative" if sign < 0.0 else "positive"
-    return turned, f"Li||Cu: plating is the {direction} current of the file ({told})"
+    plating = "negative" if sign < 0.0 else "positive"
+    if min(direction.share, side.share) >= AGREEING_SHARE or not halves:
+        return Orientation(
+            turned, f"Li||Cu: plating is the {plating} current of the file ({told})", told=True
+        )
+    return Orientation(
+        turned,
+        "Li||Cu: which current plates could not be told: the ends of the half cycles contradict "
+        f"each other ({direction.share:.0%} of their charge says the {plating} one); no Coulombic "
+        "efficiency is stated",
+        told=False,
+    )
+
+
+def _strip_of(
+    before: tuple[Half, float], after: tuple[Half, float]
+) -> tuple[Half, float, float] | None:
+    """Return which of two half cycles strips, its end (V) and the charge of the smaller one.
+
+    None where neither comes to a cut-off, or both do.
+    """
+    strip, plate = (before, after) if abs(before[1]) > abs(after[1]) else (after, before)
+    if not (abs(strip[1]) > CUT_OFF_SEEN_V and abs(strip[1]) >= 2.0 * abs(plate[1])):
+        return None
+    return strip[0], strip[1], min(strip[0].charge_As, plate[0].charge_As)
+
+
+def _median_V(series: Series, half: Half) -> float:
+    """Return the median voltage while a half cycle's current flows; NaN where none was read."""
+    values_V = series.voltage_V[half.start + 1 : half.last + 1]
+    values_V = values_V[np.isfinite(values_V)]
+    return float(np.median(values_V)) if values_V.size else math.nan
 
 
 def cycle_numbers(series: Series, intervals: Intervals) -> tuple[FloatArray, list[str]]:
@@ -323,6 +445,15 @@ def cycle_numbers(series: Series, intervals: Intervals) -> tuple[FloatArray, lis
         return _cycles_from_current(series, intervals), [
             "the cycle column runs backwards: cycles were told from the sign of the current"
         ]
+    falls = np.flatnonzero(np.diff(cycle) < 0.0) + 1
+    # Without charge or without discharge the column counts something else, cells or levels.
+    if falls.size and np.any(intervals.charge_As > 0.0) and np.any(intervals.charge_As < 0.0):
+        words = (
+            f"the cycle column begins again at {cycle[falls[0]]:g} after {cycle[falls[0] - 1]:g}, "
+            f"where time begins again, too (first: row {int(series.row[falls[0]])}): its numbers "
+            "were counted on from there"
+        )
+        return _counted_on(cycle, falls)[1:], [words]
     if cycle[0] == cycle[-1]:
         told = _cycles_from_current(series, intervals, REVERSAL_AGAINST_COLUMN)
         if told.size and told[-1] > 1.0:
@@ -334,6 +465,41 @@ def cycle_numbers(series: Series, intervals: Intervals) -> tuple[FloatArray, lis
     return cycle[1:], []
 
 
+def _counted_on(cycle: FloatArray, falls: IntArray) -> FloatArray:
+    """Return cycle numbers that go on after each fall with the number after the last one."""
+    out = cycle.copy()
+    for row in falls.tolist():
+        out[row:] += out[row - 1] + 1.0 - out[row]
+    return out
+
+
+def several_cycles(
+    series: Series, intervals: Intervals, numbers: FloatArray
+) -> tuple[frozenset[int], list[str]]:
+    """Return the cycle numbers under which more than one charge and discharge stand, and words."""
+    if numbers.size == 0 or numbers[0] == numbers[-1]:
+        return frozenset(), []  # one number for the whole file: `cycle_numbers` has asked already
+    halves = half_rows(
+        intervals.charge_As, series.current_A, rest_A(intervals.charge_As, intervals.dt_s)
+    )
+    by_number: dict[int, list[Half]] = {}
+    for half in halves:
+        by_number.setdefault(int(numbers[half.last - 1]), []).append(half)
+    found = []
+    for number, inside in by_number.items():
+        directions = [half.direction for half in large(inside, WHOLE_HALF_SHARE)]
+        if min(directions.count(1), directions.count(-1)) > 1:
+            found.append(number)
+    if not found:
+        return frozenset(), []
+    named = ", ".join(str(number) for number in found[:8]) + (" ..." if len(found) > 8 else "")
+    words = (
+        f"several-cycles: more than one charge and discharge stand under one cycle number ({named})"
+        ": the figures are of all of them together and are left out of averages"
+    )
+    return frozenset(found), [words]
+
+
 def _cycles_from_current(
     series: Series, intervals: Intervals, of_largest: float = REVERSAL_OF_LARGEST
 ) -> FloatArray:
@@ -341,28 +507,12 @@ def _cycles_from_current(
 
     A reversal counts only once enough has flowed back, so that pulses make no cycles.
     """
-    total_As = np.concatenate(([0.0], np.cumsum(intervals.charge_As)))
-    span_As = float(np.max(total_As) - np.min(total_As)) if total_As.size else 0.0
-    least_As = of_largest * span_As
     starts: list[int] = []
-    direction = 0
     discharged = False
-    extreme_at = 0
-    turned_As = 0.0
-    for k, value_As in enumerate(total_As.tolist()):
-        extreme_As = float(total_As[extreme_at])
-        if direction * (value_As - extreme_As) > 0.0:
-            extreme_at = k
-            continue
-        back_As = abs(value_As - extreme_As)
-        half_As = abs(extreme_As - turned_As)
-        if back_As > max(REVERSAL_SHARE * half_As, least_As):
-            direction = 1 if value_As > extreme_As else -1
-            turned_As = extreme_As
-            if direction > 0 and discharged:
-                starts.append(extreme_at)
-            discharged = discharged or direction < 0
-            extreme_at = k
+    for turn in turns(intervals.charge_As, of_largest):
+        if turn.direction > 0 and discharged:
+            starts.append(turn.row)
+        discharged = discharged or turn.direction < 0
     numbers = np.ones(max(series.t_s.size - 1, 0))
     for start in starts:
         numbers[start:] += 1.0
@@ -377,17 +527,57 @@ def unit_findings(series: Series, intervals: Intervals) -> list[str]:
         findings.append(
             f"units-implausible: the voltage is {float(np.median(finite_V)):.6g} V; mV taken for V?"
         )
+    beyond = np.abs(finite_V) > NO_CELLS_VOLTAGE_V
+    if not findings and finite_V.size and float(np.mean(beyond)) > SPIKES_SHARE:
+        findings.append(
+            f"units-implausible: {int(beyond.sum())} readings lie beyond {NO_CELLS_VOLTAGE_V:g} V; "
+            "mV taken for V?"
+        )
+    shortest_s = _usual_half_cycle_s(series, intervals)
+    if shortest_s < SHORTEST_HALF_CYCLE_S:
+        findings.append(
+            f"units-implausible: charges and discharges of {shortest_s:.3g} s would take the cell "
+            "from one end of its voltage to the other; the time is too small, minutes or hours "
+            "taken for s?"
+        )
     longest_s = _longest_half_cycle_s(intervals)
     if longest_s > LONGEST_HALF_CYCLE_S:
         typical_s = float(np.median(intervals.dt_s[intervals.dt_s > 0.0]))
+        # Loggers read every whole number of seconds: hours as s, or s as ms.
+        whole = [f for f in (3600.0, 1000.0) if abs(typical_s / f - round(typical_s / f)) < 1e-6]
+        factor = whole[0] if whole else 3600.0
         charge_Ah = float(np.sum(np.abs(intervals.charge_As))) / _SECONDS_PER_HOUR
         findings.append(
             f"units-implausible: one half cycle would last {longest_s / 3600.0:.0f} h and "
             f"{charge_Ah:.3g} Ah would have flowed at {float(np.max(np.abs(series.current_A))):.3g}"
-            f" A; the time is too large, probably by 3600 (a reading every {typical_s:.0f} s would "
-            f"be one every {typical_s / 3600.0:.3g} s)"
+            f" A; the time is too large, probably by {factor:g} (a reading every {typical_s:.0f} s "
+            f"would be one every {typical_s / factor:.3g} s)"
         )
     return findings
+
+
+def _usual_half_cycle_s(series: Series, intervals: Intervals) -> float:
+    """Median time (s) of half cycles that charge and discharge a cell; infinite without any."""
+    least_A = rest_A(intervals.charge_As, intervals.dt_s)
+    halves = large(half_rows(intervals.charge_As, series.current_A, least_A), WHOLE_HALF_SHARE)
+    ends_V = {
+        direction: [series.voltage_V[half.last] for half in halves if half.direction == direction]
+        for direction in (1, -1)
+    }
+    if not (ends_V[1] and ends_V[-1]):
+        return math.inf
+    swing_V = abs(float(np.median(ends_V[1]) - np.median(ends_V[-1])))
+    if not swing_V >= CHARGED_SWING_V:
+        return math.inf
+    carries = np.abs(series.current_A[1:]) > least_A
+    return float(
+        np.median(
+            [
+                np.sum(intervals.dt_s[half.start : half.last][carries[half.start : half.last]])
+                for half in halves
+            ]
+        )
+    )
 
 
 def _longest_half_cycle_s(intervals: Intervals) -> float:
@@ -398,42 +588,6 @@ def _longest_half_cycle_s(intervals: Intervals) -> float:
     run = np.concatenate(([0], np.cumsum(direction[1:] != direction[:-1])))
     lasting_s = np.bincount(run, weights=np.where(direction != 0.0, intervals.dt_s, 0.0))
     return float(np.max(lasting_s))
-
-
-def sign_findings(
-    series: Series,
-    intervals: Intervals,
-    numbers: FloatArray,
-    cell_format: CellFormat | None,
-) -> list[str]:
-    """Say when the voltage falls while the file says the cell is charged."""
-    if cell_format in {CellFormat.LI_LI, CellFormat.LI_CU} or intervals.charge_As.size == 0:
-        return []
-    if np.nanmin(series.voltage_V) < 0.5:
-        return []  # a half or symmetric cell: the voltage's direction proves nothing
-    direction = np.sign(intervals.charge_As)
-    begins = np.concatenate(
-        ([True], (direction[1:] != direction[:-1]) | (numbers[1:] != numbers[:-1]))
-    )
-    starts = np.flatnonzero(begins)
-    with_As = against_As = 0.0
-    for start, stop in zip(starts, np.append(starts[1:], direction.size), strict=True):
-        if direction[start] == 0.0:
-            continue
-        # From the second reading on: the first holds the step, not the charge.
-        change_V = series.voltage_V[stop] - series.voltage_V[min(start + 1, stop)]
-        moved_As = abs(float(np.sum(intervals.charge_As[start:stop])))
-        if change_V * direction[start] > 0.0:
-            with_As += moved_As
-        elif change_V * direction[start] < 0.0:
-            against_As += moved_As
-    if against_As > 4.0 * with_As:
-        words = (
-            "sign-implausible: the voltage falls while the current is positive (or rises while it "
-            "is negative); positive current should be charge"
-        )
-        return [words]
-    return []
 
 
 def counter_findings(series: Series, intervals: Intervals) -> list[str]:

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import math
 from collections import Counter
 from collections.abc import Iterator
-from typing import Final
+from typing import Final, NamedTuple
 
 import numpy as np
 
@@ -13,7 +14,7 @@ from controller.estimation.defects import Series
 from controller.estimation.impedance import steps
 from controller.estimation.impedance.steps import Steps
 from controller.estimation.impedance.words import completed
-from controller.estimation.table import FloatArray, resolution
+from controller.estimation.table import FloatArray, quantum
 
 # A change of current counts from this share of the largest current on. Assumed, 2-20 %.
 EDGE_SHARE: Final = 0.05
@@ -21,8 +22,17 @@ EDGE_SHARE: Final = 0.05
 MOST_SINGLE: Final = 4
 # Relative standard uncertainty of V / I from the cycler's own gains. Assumed, 0.1-0.5 %.
 _RATIO_U: Final = 2e-3
+# Negative by more than so many u is no noise. Assumed, 2-4.
+_NEGATIVE_BY_U: Final = 3.0
 # Rounding, of the difference of two readings.
 _OF_TWO_ROUNDED: Final = 0.4082482904638631
+
+
+class _Found(NamedTuple):
+    """A resistance, and what rounded voltages leave open of it (Ohm, standard uncertainty)."""
+
+    resistance: Resistance
+    rounded_u_Ohm: float
 
 
 def step_resistances(
@@ -54,18 +64,19 @@ def step_resistances(
     s = Steps(
         min_step_A=EDGE_SHARE * largest_A,
         ratio_u=_RATIO_U,
-        floor_u_V=resolution(finite_V) * _OF_TWO_ROUNDED,
+        floor_u_V=quantum(finite_V) * _OF_TWO_ROUNDED,
     )
     statuses: dict[float, int] = {}
-    single = list(_followed(s, series, numbers, statuses))
+    found = list(_followed(s, series, numbers, statuses))
+    single = [one.resistance for one in found]
     if s.out_of_step:
         return single[-1:], [_refusal(s)], []
-    return _summarised(single), [], _missing(list(statuses.values()))
+    return _summarised(found), _negative(single), _missing(list(statuses.values()))
 
 
 def _followed(
     s: Steps, series: Series, numbers: FloatArray, statuses: dict[float, int]
-) -> Iterator[Resistance]:
+) -> Iterator[_Found]:
     """Yield what each reading completes; of series out of step only what a window gives.
 
     `statuses` takes the status of each edge by its time.
@@ -91,11 +102,13 @@ def _followed(
         done = steps.observe(s, t_s, since_s, current_A, voltage_V, flag)
         if done:
             statuses[s.of_t_s] = s.status
-            yield from completed(s, done, cycle, series.time_resolution_s)
+            for resistance in completed(s, done, cycle, series.time_resolution_s):
+                yield _Found(resistance, _rounded_u_Ohm(s))
         cycle = int(number)
     done = steps.finish_edge(s)
     if done and not s.out_of_step:
-        yield from completed(s, done, cycle, series.time_resolution_s)
+        for resistance in completed(s, done, cycle, series.time_resolution_s):
+            yield _Found(resistance, _rounded_u_Ohm(s))
 
 
 def _missing(statuses: list[int]) -> list[str]:
@@ -108,6 +121,20 @@ def _missing(statuses: list[int]) -> list[str]:
     ]
 
 
+def _negative(found: list[Resistance]) -> list[str]:
+    """Say when resistances are negative by more than their uncertainty."""
+    negative = [one for one in found if one.value_Ohm < -_NEGATIVE_BY_U * one.u_Ohm]
+    if not negative:
+        return []
+    first = negative[0]
+    words = (
+        f"resistance-implausible: {len(negative)} of {len(found)} resistances are negative (first: "
+        f"cycle {first.cycle}, {first.value_Ohm:.3g} Ohm): these are none; a sign, a time or a "
+        "reading beside them is wrong, or the change was too small to be seen"
+    )
+    return [words]
+
+
 def _refusal(s: Steps) -> str:
     window_ms = 1e3 * s.at_s[steps.I_WINDOW]
     one_mOhm = 1e3 * s.one_AV / s.energy_A2
@@ -118,13 +145,23 @@ def _refusal(s: Steps) -> str:
     )
 
 
-def _summarised(single: list[Resistance]) -> list[Resistance]:
-    """Replace many resistances of one kind in one cycle by their median and scatter."""
-    groups: dict[tuple[int, str], list[Resistance]] = {}
-    for resistance in single:
-        groups.setdefault((resistance.cycle, resistance.kind), []).append(resistance)
+def _rounded_u_Ohm(s: Steps) -> float:
+    """Return what the rounding of two voltages leaves open of the last edge's resistance."""
+    return s.floor_u_V / max(abs(s.of_after_A - s.of_before_A), s.min_step_A)
+
+
+def _summarised(found: list[_Found]) -> list[Resistance]:
+    """Replace many resistances of one kind in one cycle by their median and scatter.
+
+    Rounding is no scatter: the same step rounds the same way at every edge.
+    """
+    groups: dict[tuple[int, str], list[_Found]] = {}
+    for one in found:
+        groups.setdefault((one.resistance.cycle, one.resistance.kind), []).append(one)
     out: list[Resistance] = []
-    for (cycle, kind), group in groups.items():
+    for (cycle, kind), of_kind in groups.items():
+        group = [one.resistance for one in of_kind]
+        rounded_Ohm = float(np.median([one.rounded_u_Ohm for one in of_kind]))
         if len(group) <= MOST_SINGLE:
             out += group
             continue
@@ -137,7 +174,7 @@ def _summarised(single: list[Resistance]) -> list[Resistance]:
                 cycle=cycle,
                 kind=f"{kind}, median of {len(group)}",
                 value_Ohm=median,
-                u_Ohm=float(np.hypot(scatter, _RATIO_U * median)),
+                u_Ohm=math.hypot(scatter, _RATIO_U * median, rounded_Ohm),
             )
         )
     return sorted(out, key=lambda r: (r.cycle, r.t_s))

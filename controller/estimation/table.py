@@ -15,6 +15,8 @@ TextArray = NDArray[np.object_]
 
 # Fewer values than this say nothing about how they were rounded.
 _VARIOUS = 20
+# Fewer values may have a common divisor by chance.
+_VARIOUS_STEPS = 10
 # Beyond this a logged number is no measurement.
 _LARGEST = 1e12
 # Decimal quanta tried when the resolution of a logged column is inferred.
@@ -84,6 +86,21 @@ class Table:
         if np.unique(self.current_A).size < _VARIOUS:
             return 0.0
         return resolution(self.current_A)
+
+
+def quantum(values: FloatArray) -> float:
+    """Return the step of which all `values` are multiples, not only a decimal one: 5 mV, 20 mA.
+
+    A tenth of it is what `resolution` shows where the step is written with a digit more.
+    """
+    decimal = resolution(values)
+    finite = values[np.abs(values) < _LARGEST]
+    if decimal == 0.0:
+        return 0.0
+    units = np.unique(np.round(finite / decimal).astype(np.int64))
+    if units.size < _VARIOUS_STEPS:
+        return decimal
+    return decimal * float(np.gcd.reduce(np.diff(units)))
 
 
 def resolution(values: FloatArray) -> float:

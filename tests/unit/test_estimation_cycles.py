@@ -175,6 +175,52 @@ def test_time_that_begins_again_is_flagged_and_widens():
     assert broken.cycles[0].u_charge_Ah >= 10e-3 / H / math.sqrt(3.0)
 
 
+def test_a_single_row_ahead_of_time_is_mended():
+    series = table(CYCLE)
+    t_s = series.t_s.copy()
+    t_s[50] += 7200.0
+    analysis = full(replace(series, t_s=t_s))
+    assert analysis.cycles[0].charge_Ah * H == pytest.approx(1.0)
+    assert analysis.cycles[0].flags == ()
+    assert any("1 single rows" in w and "(first: row 52)" in w for w in analysis.findings)
+
+
+def test_what_a_reset_leaves_open_is_told_by_the_intervals_around_it():
+    slow = table([(1e-3, 3000.0, 3.5, 4.0)], dt_s=30.0)
+    fast = table([(0.0, 2000.0, 3.9, 3.9), (-1e-3, 2990.0, 3.9, 3.0)], dt_s=2.0)
+    t_s = np.concatenate((slow.t_s, slow.t_s[-1] + fast.t_s))
+    t_s[50:] -= t_s[50]
+    both = {
+        name: np.concatenate((getattr(slow, name), getattr(fast, name)))
+        for name in ("current_A", "voltage_V")
+    }
+    cycle = full(Table(source="made", layout="made", t_s=t_s, **both)).cycles[0]
+    assert cycle.u_charge_Ah >= 30e-3 / H / math.sqrt(3.0)
+
+
+def gapped(rows: slice, blocks=None) -> Table:
+    """Return three cycles without the readings of `rows`."""
+    series = table(blocks or CYCLE * 3)
+    kept = np.ones(series.t_s.size, bool)
+    kept[rows] = False
+    return replace(rows_of(series, kept), step=None)
+
+
+def test_a_cycle_with_a_gap_is_left_out_of_averages():
+    analysis = full(gapped(slice(230, 280)))
+    assert "gap" in analysis.cycles[1].flags
+    assert analysis.cycles[1].coulombic_efficiency is not None
+    assert [c.cycle for c in analysis.averaged] == [1, 3]
+
+
+def test_a_gap_that_may_hide_a_discharge_gives_no_efficiency():
+    analysis = full(gapped(slice(290, 450)))
+    (cycle,) = [c for c in analysis.cycles if "gap" in c.flags]
+    assert cycle.coulombic_efficiency is None
+    assert cycle.coulombic_efficiency_reason == "a gap in the log may hide a half cycle"
+    assert any("may hide a whole half cycle" in w for w in analysis.findings)
+
+
 def test_counters_are_used_unless_ignored_and_compared():
     series = table(CYCLE)
     dt_s = np.diff(series.t_s, prepend=0.0)
@@ -223,6 +269,9 @@ def test_first_cycle_that_gives_more_than_it_got(discharge_s, flags):
     [
         (lambda s: {"voltage_V": s.voltage_V * 1e3}, "units-implausible: the voltage"),
         (lambda s: {"t_s": s.t_s * 36000.0}, "units-implausible: one half cycle"),
+        (lambda s: {"t_s": s.t_s * 3000.0}, "units-implausible: one half cycle"),
+        (lambda s: {"t_s": s.t_s / 60.0}, "units-implausible: charges and discharges of"),
+        (lambda s: {"t_s": s.t_s / 3600.0}, "units-implausible: charges and discharges of"),
         (lambda s: {"current_A": -s.current_A}, "sign-implausible"),
     ],
 )
@@ -233,6 +282,260 @@ def test_implausible_units_and_signs(change, word):
     assert any(words.startswith(word) for words in analysis.findings)
     assert any(word.split(":")[0] in c.flags for c in analysis.cycles)
     assert analysis.averaged == ()
+
+
+def rows_of(series: Table, rows) -> Table:
+    return replace(
+        series,
+        t_s=series.t_s[rows],
+        current_A=series.current_A[rows],
+        voltage_V=series.voltage_V[rows],
+        step=series.step[rows],
+        cycle=None if series.cycle is None else series.cycle[rows],
+    )
+
+
+@pytest.mark.parametrize("overlap", ["the whole file", "some rows", "each row"])
+def test_rows_that_stand_in_the_file_twice_are_counted_once(overlap):
+    series = table(CYCLE * 3, cycles=[1] * 3 + [2] * 3 + [3] * 3)
+    n = series.t_s.size
+    rows = {
+        "the whole file": [*range(n), *range(n)],
+        "some rows": [*range(300), *range(250, n)],
+        "each row": np.repeat(np.arange(n), 2).tolist(),
+    }[overlap]
+    analysis = full(rows_of(series, np.array(rows)))
+    assert [c.charge_Ah for c in analysis.cycles] == pytest.approx([1.0 / H] * 3, rel=1e-9)
+    assert [c.flags for c in analysis.cycles] == [()] * 3
+    assert any(w.startswith("repeated-rows: ") for w in analysis.findings)
+    assert not any(w.startswith("repeated-rows: ") for w in full(series).findings)
+
+
+def test_times_that_are_no_number_do_not_disturb_the_search_for_repeated_rows():
+    series = table(CYCLE * 2)
+    t_s = series.t_s.copy()
+    t_s[10:13] = math.inf
+    assert len(full(replace(series, t_s=t_s)).cycles) == 2
+
+
+def test_a_rest_alike_after_a_clock_began_again_is_no_repeated_block():
+    rest = [(0.0, 100.0, 3.5, 3.5)]
+    series = table([*rest, *CYCLE, *rest, *CYCLE])
+    t_s = np.where(np.arange(series.t_s.size) < series.t_s.size // 2, 0.0, series.t_s[-1] / 2.0)
+    analysis = full(replace(series, t_s=series.t_s - t_s, voltage_V=series.voltage_V + 1e-5 * t_s))
+    assert not any("repeated-rows" in w for w in analysis.findings)
+    assert len(analysis.cycles) == 2
+
+
+def test_numbers_that_begin_again_with_the_time_are_counted_on():
+    series = table(CYCLE * 2, cycles=[1] * 3 + [2] * 3)
+    blocks = [(2e-3, 1000.0, 3.4, 4.1), (0.0, 100.0, 4.0, 4.0), (-2e-3, 990.0, 3.9, 3.1)]
+    other = table(blocks * 2, cycles=[1] * 3 + [2] * 3)
+    both = Table(
+        source="made",
+        layout="made",
+        **{
+            name: np.concatenate((getattr(series, name), getattr(other, name)))
+            for name in ("t_s", "current_A", "voltage_V", "step", "cycle")
+        },
+    )
+    analysis = full(both)
+    assert [c.cycle for c in analysis.cycles] == [1, 2, 3, 4]
+    charges_Ah = [c.charge_Ah * H for c in analysis.cycles]
+    assert charges_Ah == pytest.approx([1.0, 1.0, 2.0, 2.0], rel=2e-2)
+    assert "time-reset" in analysis.cycles[2].flags
+    assert any("begins again at 1 after 2" in w for w in analysis.findings)
+
+
+def test_two_cycles_under_one_number_are_named_and_left_out():
+    analysis = full(table(CYCLE * 4, cycles=[1] * 3 + [2] * 6 + [4] * 3))
+    assert [c.cycle for c in analysis.cycles] == [1, 2, 4]
+    assert analysis.cycles[1].flags == ("several-cycles",)
+    assert [c.cycle for c in analysis.averaged] == [1, 4]
+    assert any(w.startswith("several-cycles: ") and "(2)" in w for w in analysis.findings)
+
+
+def first_rows(series: Table, rows: slice) -> Table:
+    return replace(
+        series,
+        t_s=series.t_s[rows],
+        current_A=series.current_A[rows],
+        voltage_V=series.voltage_V[rows],
+        step=None,
+        cycle=None,
+    )
+
+
+@pytest.mark.parametrize(
+    ("rows_missing", "incomplete"), [(0, False), (2, True), (50, True), (97, True)]
+)
+def test_a_file_that_ends_within_a_discharge_has_an_incomplete_cycle(rows_missing, incomplete):
+    series = table(CYCLE * 3)
+    analysis = full(first_rows(series, slice(series.t_s.size - rows_missing)))
+    last = analysis.cycles[-1]
+    assert [c.cycle for c in analysis.cycles] == [1, 2, 3]
+    assert ("incomplete" in last.flags) is incomplete
+    assert (last.coulombic_efficiency is None) is incomplete
+    assert len(analysis.averaged) == (2 if incomplete else 3)
+    if incomplete:
+        assert last.coulombic_efficiency_reason == "the file ends within a half cycle"
+        assert any(
+            w.startswith("incomplete: the file ends within a dis") for w in analysis.findings
+        )
+
+
+def test_a_file_that_begins_within_a_charge_has_an_incomplete_cycle():
+    analysis = full(first_rows(table(CYCLE * 3), slice(6, None)))
+    assert "incomplete" in analysis.cycles[0].flags
+    assert analysis.cycles[0].coulombic_efficiency is None
+    assert [c.cycle for c in analysis.averaged] == [2, 3]
+    assert any(w.startswith("incomplete: the file begins within a ch") for w in analysis.findings)
+
+
+def test_a_strip_whose_limit_carries_nothing_is_held_against_that_limit():
+    """Its last reading with current lies near 0 V, scattered; the one after at the limit."""
+    strips = [(-1e-3, 980.0, -0.01, last_V) for last_V in (-0.02, -0.09, -0.04)]
+    blocks = []
+    for strip in strips:
+        blocks += [(1e-3, 1000.0, 0.01, 0.01), strip, (0.0, 60.0, -1.0, -1.0)]
+    series = table([*blocks, (1e-3, 1000.0, 0.01, 0.01), (-1e-3, 200.0, -0.01, -0.01)])
+    series = replace(series, step=None, cycle=None)
+    cycles = full(series, CellFormat.LI_CU).cycles
+    assert ["incomplete" in c.flags for c in cycles] == [False, False, False, True]
+
+
+def test_a_new_cells_first_charge_may_begin_elsewhere():
+    new = [(1e-3, 1100.0, 3.6, 4.0), *CYCLE[1:]]
+    series = table([*new, *CYCLE * 2])
+    assert "incomplete" not in full(series).cycles[0].flags
+
+
+def test_a_pulse_far_above_does_not_make_a_cut_discharge_rest():
+    blocks = [(-0.9, 1.0, 3.5, 3.4), *CYCLE * 3]
+    series = table(blocks)
+    analysis = full(first_rows(series, slice(series.t_s.size - 50)))
+    assert "incomplete" in analysis.cycles[-1].flags
+
+
+def test_of_an_only_discharge_it_is_said_what_cannot_be_told():
+    words = [w for w in full(table(CYCLE)).findings if "cannot be told" in w]
+    assert len(words) == 1
+    assert words[0].startswith("the file ends while its only discharge still carries current")
+    assert not any("cannot be told" in w for w in full(table(CYCLE * 2)).findings)
+
+
+def test_discharges_of_one_charge_end_by_it():
+    limited = [(1e-3, 1000.0, 3.5, 4.0), (-1e-3, 900.0, 3.9, 3.5)]
+    blocks = [*limited, *limited, limited[0], (-1e-3, 900.0, 3.9, 3.6)]
+    assert all("incomplete" not in c.flags for c in full(table(blocks)).cycles)
+
+
+def test_one_row_at_0_V_does_not_hide_a_turned_sign():
+    series = table(CYCLE * 3)
+    voltage_V = series.voltage_V.copy()
+    voltage_V[-1] = 0.0
+    analysis = full(replace(series, current_A=-series.current_A, voltage_V=voltage_V))
+    assert any(w.startswith("sign-implausible") for w in analysis.findings)
+    assert analysis.averaged == ()
+
+
+@pytest.mark.parametrize("rows", [slice(50, 56), slice(212, 424)])
+def test_a_cycle_or_some_rows_with_their_sign_turned_are_flagged(rows):
+    series = table(CYCLE * 3, cycles=[1] * 3 + [2] * 3 + [3] * 3)
+    current_A = series.current_A.copy()
+    current_A[rows] *= -1.0
+    analysis = full(replace(series, current_A=current_A))
+    turned = int(series.cycle[rows.start])
+    for cycle in analysis.cycles:
+        assert ("sign-implausible" in cycle.flags) is (cycle.cycle == turned)
+    assert turned not in [c.cycle for c in analysis.averaged]
+    assert any(w.startswith("sign-implausible") for w in analysis.findings)
+
+
+def test_rows_of_a_turned_sign_do_not_let_half_a_charge_into_the_average():
+    series = table(CYCLE * 3)
+    current_A = series.current_A.copy()
+    current_A[262:270] *= -1.0
+    analysis = full(replace(series, current_A=current_A))
+    assert [c.coulombic_efficiency for c in analysis.averaged] == pytest.approx([0.99, 0.99])
+
+
+def test_a_pulse_that_the_voltage_answers_is_no_turned_sign():
+    pulse = [(1e-3, 500.0, 3.5, 3.75), (-1e-3, 40.0, 3.6, 3.59), (1e-3, 540.0, 3.75, 4.0)]
+    analysis = full(table([*pulse, *CYCLE[1:]] * 3))
+    assert not any(w.startswith("sign-implausible") for w in analysis.findings)
+
+
+@pytest.mark.parametrize("sign", [1.0, -1.0])
+def test_a_current_without_sign_is_named(sign):
+    series = table(CYCLE * 3, cycles=[1] * 3 + [2] * 3 + [3] * 3)
+    analysis = full(replace(series, current_A=sign * np.abs(series.current_A)))
+    assert any("written without its sign?" in w for w in analysis.findings)
+    assert all("sign-implausible" in c.flags for c in analysis.cycles)
+    foils = table(LI_CU * 3)
+    analysis = full(replace(foils, current_A=sign * np.abs(foils.current_A)), CellFormat.LI_CU)
+    assert any("written without its sign?" in w for w in analysis.findings)
+
+
+@pytest.mark.parametrize(
+    "blocks", [CYCLE[:1], CYCLE[2:], [CYCLE[2], *[(-1e-3, 10.0, 3.5, 3.4)] * 9]]
+)
+def test_one_direction_alone_is_no_current_without_sign(blocks):
+    assert not any("sign-implausible" in w for w in full(table(blocks)).findings)
+
+
+def test_a_factor_of_time_is_told_by_whole_seconds():
+    series = table([(1e-3, 4000.0, 3.5, 4.0), (-1e-3, 3990.0, 3.9, 3.0)])
+    for factor in (3600.0, 1000.0):
+        words = full(replace(series, t_s=series.t_s * factor)).findings
+        assert any(f"probably by {factor:g} (a reading every" in w for w in words)
+
+
+def test_li_cu_in_mV_is_named():
+    blocks = [(-1e-3, 1000.0, -5.0, -5.0), (1e-3, 980.0, 5.0, 60.0), (1e-5, 60.0, 1e3, 1e3)]
+    analysis = full(table(blocks * 3), CellFormat.LI_CU)
+    assert any("readings lie beyond 100 V; mV taken for V?" in w for w in analysis.findings)
+    assert analysis.averaged == ()
+
+
+def test_a_single_reading_beyond_100_V_is_taken_as_missing():
+    series = table(CYCLE * 3)
+    voltage_V = series.voltage_V.copy()
+    voltage_V[50] = 999.0
+    analysis = full(replace(series, voltage_V=voltage_V))
+    assert any(w.startswith("voltage-implausible: 1 readings beyond") for w in analysis.findings)
+    assert len(analysis.averaged) == 3
+
+
+@pytest.mark.parametrize("stale", [True, False])
+def test_readings_that_a_logger_repeats_are_named(stale):
+    series = table(CYCLE * 3)
+    current_A, voltage_V = series.current_A.copy(), series.voltage_V.copy()
+    # From the second charge's last 20 readings into its discharge.
+    rows = slice(293, 345)
+    if stale:
+        current_A[rows], voltage_V[rows] = current_A[292], voltage_V[292]
+    analysis = full(replace(series, current_A=current_A, voltage_V=voltage_V, step=None))
+    assert any(w.startswith("stale-readings: 1 times") for w in analysis.findings) is stale
+    assert ("stale-readings" in analysis.cycles[1].flags) is stale
+    assert len(analysis.averaged) == (2 if stale else 3)
+
+
+def test_a_voltage_logged_in_steps_leaves_a_median_resistance_as_open_as_one():
+    edges = [(1e-3, 2.0, 3.637, 3.6372), (0.0, 2.0, 3.6, 3.6)] * 10
+    blocks = [(0.0, 60.0, 3.6, 3.6), *edges, (1e-3, 60.0, 3.637, 3.75), (0.0, 60.0, 3.7, 3.7)]
+    series = table(blocks, dt_s=0.5)
+    rounded = replace(series, voltage_V=np.round(series.voltage_V / 5e-3) * 5e-3)
+    (found,) = [r for r in full(rounded).resistances if "start of charge, median of" in r.kind][:1]
+    assert found.u_Ohm == pytest.approx(5e-3 / math.sqrt(6.0) / 1e-3, rel=0.05)
+    assert abs(found.value_Ohm - 37.0) < 3.0 * found.u_Ohm
+
+
+def test_negative_resistances_are_named():
+    blocks = [(0.0, 60.0, 3.6, 3.6), (1e-3, 60.0, 3.55, 3.56), (0.0, 60.0, 3.61, 3.61)]
+    findings = full(table(blocks, dt_s=0.5)).findings
+    assert any(w.startswith("resistance-implausible: ") for w in findings)
+    assert not any(w.startswith("resistance-impl") for w in full(table(CYCLE)).findings)
 
 
 # Li||Cu as usually logged: Cu against Li, so plating is negative and near 0 V.
@@ -258,6 +561,34 @@ def test_without_a_cut_off_the_convention_is_said():
     analysis = full(table(blocks), CellFormat.LI_CU)
     assert analysis.cycles[0].charge_Ah * H == pytest.approx(1.0)
     assert any("no cut-off to be seen" in words for words in analysis.findings)
+
+
+def test_no_pulse_nor_row_turns_li_cu_and_a_held_limit_counts():
+    """A bench's strips end at their limit with next to no current left, a test's pulse does not."""
+    blocks = [
+        (1e-3, 1000.0, 0.004, 0.004),
+        (-1e-3, 980.0, -0.004, -0.02),
+        (-1e-7, 600.0, -1.0, -1.0),
+        (0.0, 60.0, -0.01, 0.0),
+    ] * 3
+    series = table([(0.08, 1.0, 4.0, 4.0), *blocks], dt_s=10.0)
+    series.voltage_V[50] = 4.0
+    analysis = full(series, CellFormat.LI_CU)
+    assert len(analysis.cycles) == 3
+    for cycle in analysis.cycles[1:]:
+        assert cycle.coulombic_efficiency == pytest.approx(0.98, abs=1e-3)
+    assert any("plating is the positive current" in words for words in analysis.findings)
+
+
+def test_li_cu_ends_that_contradict_each_other_give_no_efficiency():
+    strips_up = [(-1e-3, 1000.0, -0.05, -0.05), (1e-3, 980.0, 0.05, 1.0)]
+    strips_down = [(-1e-3, 1000.0, -0.05, -1.0), (1e-3, 980.0, 0.05, 0.06)]
+    analysis = full(table([*strips_up * 2, *strips_down * 2]), CellFormat.LI_CU)
+    assert analysis.cycles
+    for cycle in analysis.cycles:
+        assert cycle.coulombic_efficiency is None
+        assert "could not be told" in cycle.coulombic_efficiency_reason
+    assert any("which current plates could not be told" in words for words in analysis.findings)
 
 
 @pytest.mark.parametrize(
