@@ -45,6 +45,9 @@ class Mode(StrEnum):
 LEAST_CYCLES: Final = 6
 FIRST_CYCLES: Final = slice(1, 5)  # what the cell was like; the very first is formation
 RECENT: Final = 5  # cycles over which a present fade is taken
+# Steps to another current than the last cycles' answer otherwise: they are not compared. Assumed,
+# 10-30 %.
+SAME_RATE: Final = 0.2
 # A symptom further than this from what a mode expects counts no more (in spreads). Assumed, 3-5.
 FARTHEST: Final = 4.0
 TEMPER: Final = 2.0  # symptoms tell partly the same. Assumed, 1.5 to 3
@@ -128,8 +131,13 @@ def symptoms(
     lost = before[0] - before[-1] if len(before) > 1 else 0.0
     earlier = max(lost, 0.0) / max(len(before) - 1, 1)
     last = [one.discharge_Ah / one.charge_Ah for one in cycles[-3:] if one.charge_Ah > 0.0]
-    ohmic = [one.first_Ohm for one in cycles]
-    slow = [one.late_Ohm - one.first_Ohm for one in cycles]
+    rate_A = median(one.discharge_A for one in cycles[-RECENT:])
+    alike = [abs(one.discharge_A - rate_A) <= SAME_RATE * rate_A for one in cycles]
+    ohmic = [one.first_Ohm if same else NAN for one, same in zip(cycles, alike, strict=True)]
+    slow = [
+        one.late_Ohm - one.first_Ohm if same else NAN
+        for one, same in zip(cycles, alike, strict=True)
+    ]
     step = _largest_step(ohmic)
     growth = _growth(ohmic)
     return Symptoms(
@@ -164,10 +172,11 @@ def _largest_step(values: Sequence[float]) -> float:
     """Return the largest lasting change of the logarithm between two pairs of cycles, signed."""
     logs = [math.log(one) if one > 0.0 else NAN for one in values[1:]]
     steps = [
-        min(logs[k], logs[k + 1]) - max(logs[k - 1], logs[k - 2]) for k in range(2, len(logs) - 1)
+        min(logs[k], logs[k + 1]) - max(logs[k - 1], logs[k - 2])
+        for k in range(2, len(logs) - 1)
+        if all(map(math.isfinite, logs[k - 2 : k + 2]))  # a pair of which one is missing is none
     ]
-    known = [one for one in steps if one == one]
-    return max(*known, 0.0) if known else NAN
+    return max(*steps, 0.0) if steps else NAN
 
 
 def diagnose(

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import math
+from dataclasses import replace
+
 import pytest
 
 from controller.domain.cell import CellFormat
@@ -101,3 +104,14 @@ def test_the_table_is_whole():
     for row in TABLE.values():
         assert tuple(row) == Symptoms._fields
         assert all(one.spread > 0.0 for one in row.values())
+
+
+def test_a_step_at_another_rate_or_from_a_single_cycle_is_no_loss_of_contact():
+    """A slow check in front answers otherwise, and so does whatever stood before the first pair."""
+    slow = replace(cycle(ohm=6.0), discharge_A=1.5e-4)
+    once = [replace(cycle(), first_Ohm=math.nan), cycle(ohm=7.0)]
+    for before in ([slow] * 3, once):
+        found = diagnose([*before, *[cycle()] * 10], CellFormat.ANODE_FREE, NOMINAL_AH)
+        assert found.symptoms is not None
+        assert found.symptoms.ohmic_step == 0.0
+        assert found.mode is not Mode.CONTACT
