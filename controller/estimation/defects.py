@@ -9,8 +9,9 @@ import numpy as np
 
 from controller.domain.cell import CellFormat
 from controller.estimation.clock import clock_slips
-from controller.estimation.intervals import BoolArray, Intervals, counter_increments
-from controller.estimation.table import FloatArray, Table, resolution
+from controller.estimation.counters import counted
+from controller.estimation.intervals import BoolArray, Intervals
+from controller.estimation.table import FloatArray, Table
 
 _SECONDS_PER_HOUR: Final = 3600.0
 # Currents below this share of the largest count as rest. Assumed, 0.1-1 %.
@@ -57,7 +58,7 @@ class Series:
     cycle : array or None, shape (n,)
         As in the file.
     counted_charge_As, counted_discharge_As : array or None, shape (n - 1,)
-        What the cycler's counters added, magnitudes.
+        What the cycler's counters added, magnitudes; NaN where they tell nothing.
     counter_resolution_Ah, time_resolution_s, current_resolution_A : float
     findings : tuple of str
     """
@@ -90,8 +91,8 @@ class Series:
         if self.counted_charge_As is None or self.counted_discharge_As is None:
             return 0.0, 0.0
         return (
-            float(np.sum(self.counted_charge_As[chosen])),
-            float(np.sum(self.counted_discharge_As[chosen])),
+            float(np.nansum(self.counted_charge_As[chosen])),
+            float(np.nansum(self.counted_discharge_As[chosen])),
         )
 
 
@@ -132,7 +133,8 @@ def prepare(table: Table) -> Series:
             f"gap: {int(gap.sum())} of the log (first: {dt_s[first]:.6g} s after row {row}); what "
             "flowed meanwhile is taken for anything from nothing to the larger current"
         )
-    charge_As, discharge_As, counter_resolution_Ah = _counters(table, usable, current_A)
+    counters = counted(table, usable)
+    findings += counters.findings if counters is not None else ()
     if dt_s.size and typical_s == 0.0:
         findings.append("time never advances: nothing can be integrated")
     return Series(
@@ -147,9 +149,9 @@ def prepare(table: Table) -> Series:
         gap=gap,
         unobserved_As=unobserved_As,
         cycle=None if table.cycle is None else table.cycle[usable],
-        counted_charge_As=charge_As,
-        counted_discharge_As=discharge_As,
-        counter_resolution_Ah=counter_resolution_Ah,
+        counted_charge_As=None if counters is None else counters.charge_As,
+        counted_discharge_As=None if counters is None else counters.discharge_As,
+        counter_resolution_Ah=0.0 if counters is None else counters.resolution_Ah,
         time_resolution_s=table.time_resolution_s,
         current_resolution_A=table.current_resolution_A,
         findings=tuple(findings),
@@ -243,32 +245,6 @@ def _held(current_A: FloatArray, voltage_V: FloatArray, same_step: BoolArray) ->
     steady = np.abs(np.diff(voltage_V)) <= HELD_WITHIN_V
     falling = np.abs(current_A[1:]) < 0.999 * np.abs(current_A[:-1])
     return same_step & steady & falling & (np.abs(current_A[1:]) > 0.0)
-
-
-def _counters(
-    table: Table, usable: BoolArray, current_A: FloatArray
-) -> tuple[FloatArray | None, FloatArray | None, float]:
-    """Return what the cycler's counters added per interval (A s), and their resolution (Ah)."""
-    h = _SECONDS_PER_HOUR
-    if table.charging_Ah is not None and table.discharging_Ah is not None:
-        charging_Ah = table.charging_Ah[usable]
-        discharging_Ah = table.discharging_Ah[usable]
-        added = (
-            counter_increments(charging_Ah) * h,
-            counter_increments(np.abs(discharging_Ah)) * h,
-        )
-        resolution_Ah = max(resolution(charging_Ah), resolution(discharging_Ah))
-    elif table.step_capacity_Ah is not None:
-        counter_Ah = np.abs(table.step_capacity_Ah[usable])
-        both = counter_increments(counter_Ah) * h
-        positive = current_A[1:] + current_A[:-1] >= 0.0
-        added = (np.where(positive, both, 0.0), np.where(positive, 0.0, both))
-        resolution_Ah = resolution(counter_Ah)
-    else:
-        return None, None, 0.0
-    if float(np.sum(added[0]) + np.sum(added[1])) <= 0.0:
-        return None, None, 0.0
-    return added[0], added[1], resolution_Ah
 
 
 def orient_li_cu(series: Series) -> tuple[Series, str]:
