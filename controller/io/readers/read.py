@@ -14,6 +14,7 @@ import pyarrow.parquet as pa_parquet
 from controller.domain.errors import ConfigurationError, refuse
 from controller.domain.sample import NAN
 from controller.estimation.table import FloatArray, Table, TextArray
+from controller.io.bdf import INTEGRATED, written_here
 from controller.io.readers.columns import CURRENT, TEXT_FIELDS, build, recognise
 from controller.io.readers.neware import is_neware, read_neware
 from controller.io.readers.packages import read_binary
@@ -22,6 +23,10 @@ from controller.io.readers.vendors import read_vendor_text, text_layout
 # Rows looked at for the number of decimals.
 _ROWS_FOR_DECIMALS: Final = 500
 _PARQUET_MAGIC: Final = b"PAR1"
+_OWN_COUNTERS: Final = (
+    "written by this program: its charge columns are the current integrated over time, no counter "
+    "of a cycler's, and were not used"
+)
 _EMPTY_CELLS: Final = ("", "NaN", "nan", "NAN", "NA", "null")
 
 
@@ -78,11 +83,13 @@ def _read_parquet(source: str, data: bytes) -> Table:
     except (pa.ArrowException, OSError) as error:
         raise refuse(source, "", f"damaged or truncated Parquet file: {error}") from None
     layout, fields = recognise(source, names)
+    fields, findings = _without_own_counters(source, names, fields)
     try:
         table = pa_parquet.read_table(pa.BufferReader(data), columns=list(fields.values()))
     except (pa.ArrowException, OSError) as error:
         raise refuse(source, "", f"damaged or truncated Parquet file: {error}") from None
-    return _from_arrow(source, f"Parquet, {layout}", fields, table, first_row=1)
+    read = _from_arrow(source, f"Parquet, {layout}", fields, table, first_row=1)
+    return replace(read, findings=(*read.findings, *findings))
 
 
 def _read_csv(source: str, text: str, lines: list[str]) -> Table:
@@ -91,6 +98,7 @@ def _read_csv(source: str, text: str, lines: list[str]) -> Table:
         if len(header) == 1 and separator in lines[0]:
             raise refuse(source, "row 1", f"columns are separated by {name}", "use commas")
     layout, fields = recognise(source, header)
+    fields, findings = _without_own_counters(source, header, fields)
     if len(lines) < 2:
         raise refuse(source, "row 2", "no data rows: the file is empty or truncated")
     numeric = {column: pa.float64() for f, column in fields.items() if f not in TEXT_FIELDS}
@@ -109,7 +117,25 @@ def _read_csv(source: str, text: str, lines: list[str]) -> Table:
         raise _located(source, lines, header, fields, error) from None
     read = _from_arrow(source, f"CSV, {layout}", fields, table, first_row=2)
     at = header.index(fields[CURRENT])
-    return replace(read, written_current_resolution_A=_written_resolution(lines, at))
+    return replace(
+        read,
+        written_current_resolution_A=_written_resolution(lines, at),
+        findings=(*read.findings, *findings),
+    )
+
+
+def _without_own_counters(
+    source: str, names: list[str], fields: dict[str, str]
+) -> tuple[dict[str, str], tuple[str, ...]]:
+    """Return the fields without charge that this program integrated, and what to say of it.
+
+    Read back as an independent counter it would be given the small uncertainty of one.
+    """
+    own = {field: column for field, column in fields.items() if column in INTEGRATED}
+    if not own or not written_here(Path(source), names):
+        return fields, ()
+    kept = {field: column for field, column in fields.items() if field not in own}
+    return kept, (_OWN_COUNTERS,)
 
 
 def _written_resolution(lines: list[str], at: int) -> float:
