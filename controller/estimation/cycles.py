@@ -8,7 +8,7 @@ from typing import Final, NamedTuple
 
 import numpy as np
 
-from controller.domain.cell import CellFormat
+from controller.domain.cell import ZERO_CELSIUS_K, CellFormat
 from controller.domain.figures import DischargeEnd, Resistance
 from controller.domain.sample import NAN
 from controller.estimation.charge import (
@@ -80,6 +80,10 @@ OTHER_RATE_FACTOR: Final = 1.5
 CUT_OFF_WITHIN_V: Final = 0.02
 # Without current for longer than this, a discharge is two (s). Assumed, 2-30 s.
 PAUSE_S: Final = 10.0
+
+# Beyond these a thermometer does not read a cell (K). Assumed, 150-200 and 400-700.
+COLDEST_K: Final = 173.15
+HOTTEST_K: Final = 473.15
 
 # Flags that keep a cycle out of averages.
 EXCLUDING: Final = frozenset(
@@ -216,7 +220,8 @@ def analyse(
     counted = series.has_counters and not ignore_counters
     if ignore_counters and series.has_counters:
         findings.append("the cycler's own charge counters are in the file and were ignored")
-    temperature_K = _temperatures_K(table, series)
+    temperature_K, words_of_temperature = _temperatures_K(table, series)
+    findings += words_of_temperature
     cycles = [
         _cycle(series, intervals, numbers, int(number), cell_format, temperature_K, counted=counted)
         for number in np.unique(numbers)
@@ -271,12 +276,24 @@ def _integrated(series: Series) -> Intervals:
     )
 
 
-def _temperatures_K(table: Table, series: Series) -> FloatArray:
-    """Return the temperature at the end of each interval, NaN without a thermometer."""
+def _temperatures_K(table: Table, series: Series) -> tuple[FloatArray, list[str]]:
+    """Return the temperature at the end of each interval, NaN without a thermometer, and words."""
     if table.temperature_K is None:
-        return np.full(series.t_s.size - 1, NAN)
+        return np.full(series.t_s.size - 1, NAN), []
     rows = series.row.astype(np.intp) - table.first_row
-    return np.asarray(table.temperature_K[rows][1:], dtype=np.float64)
+    read_K = table.temperature_K[rows]
+    absurd = np.isfinite(read_K) & ~((read_K > COLDEST_K) & (read_K < HOTTEST_K))
+    absurd |= np.isinf(read_K)
+    words = []
+    if absurd.any():
+        first = int(np.flatnonzero(absurd)[0])
+        words.append(
+            f"temperature: {int(absurd.sum())} readings are none of a cell (first: row "
+            f"{series.row[first]:.0f}, {read_K[first] - ZERO_CELSIUS_K:.6g} degC) and were not used"
+        )
+        if bool(absurd.all()):
+            words[-1] += "; K written as degC?"
+    return np.where(absurd, NAN, read_K)[1:], words
 
 
 def _mean(values: FloatArray) -> float:

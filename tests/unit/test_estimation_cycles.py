@@ -330,6 +330,32 @@ def test_next_to_nothing_is_no_crash(rows):
     assert full(series).cycles == ()
 
 
+@pytest.mark.parametrize("absurd_C", [1.7e308, 1e200, -8000.0, math.inf])
+def test_an_absurd_temperature_is_named_and_not_used(absurd_C):
+    series = table(CYCLE)
+    temperature_K = np.full(series.t_s.size, 298.15)
+    sound = full(table(CYCLE, temperature_K=temperature_K.copy()))
+    temperature_K[5] = absurd_C + 273.15
+    analysis = full(table(CYCLE, temperature_K=temperature_K))
+    assert analysis.cycles == sound.cycles
+    (words,) = [words for words in analysis.findings if words.startswith("temperature:")]
+    assert "1 readings" in words
+    assert "row 7," in words
+
+
+def test_kelvin_written_as_celsius_is_asked_about():
+    kelvin = np.full(table(CYCLE).t_s.size, 298.15 + 273.15)
+    (words,) = [w for w in full(table(CYCLE, temperature_K=kelvin)).findings if "temperature" in w]
+    assert "K written as degC?" in words
+
+
+def test_a_current_far_below_any_instrument_gives_no_resistance():
+    series = table(CYCLE)
+    analysis = full(table(CYCLE, current_A=1e-297 * series.current_A))
+    assert analysis.resistances == ()
+    assert any("never exceeds 1e-300 A" in words for words in analysis.findings)
+
+
 def test_rows_that_never_hold_time_and_current_together():
     series = Table(
         source="made",
