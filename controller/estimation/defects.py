@@ -26,6 +26,8 @@ REVERSAL_AGAINST_COLUMN: Final = 0.2
 LONGEST_HALF_CYCLE_S: Final = 2000.0 * 3600.0
 # Cell voltages beyond this are not in V. Assumed; stacks of more than 10 cells are not read.
 LARGEST_VOLTAGE_V: Final = 50.0
+# Times that move in steps longer than this are said to (s). Assumed, 1-10 s.
+COARSE_TIME_S: Final = 1.0
 # Beyond these a number is no measurement: 30,000 years; a million ampere or volt.
 LARGEST_TIME_S: Final = 1e12
 LARGEST_VALUE: Final = 1e6
@@ -99,6 +101,11 @@ class Series:
 def prepare(table: Table) -> Series:
     """Drop rows that hold no number, mend the time, say what was found."""
     findings = list(table.findings)
+    if table.time_quantum_s > COARSE_TIME_S:
+        findings.append(
+            f"time-quantum: time moves in steps of {table.time_quantum_s:g} s, so that edges are "
+            "not known better; write it with more digits (float64), or from the start of the test"
+        )
     # Comparisons with NaN are false: neither a missing nor an absurd value is usable.
     usable = (np.abs(table.t_s) < LARGEST_TIME_S) & (np.abs(table.current_A) < LARGEST_VALUE)
     has_voltage = np.abs(table.voltage_V) < LARGEST_VALUE

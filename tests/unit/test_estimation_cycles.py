@@ -370,6 +370,29 @@ def test_rows_that_never_hold_time_and_current_together():
         assert any("fewer than two usable rows" in words for words in analysis.findings)
 
 
+@pytest.mark.parametrize("how", ["float32 Unix time", "whole minutes"])
+def test_times_that_move_in_long_steps_give_the_uncertainty_of_that(how):
+    slow = [(1e-3, 10000.0, 3.5, 4.0), (0.0, 1000.0, 3.9, 3.9), (-1e-3, 9900.0, 3.9, 3.0)]
+    exact = table(slow)
+    if how == "whole minutes":
+        t_s, step_s = 60.0 * np.floor(exact.t_s / 60.0), 60.0
+    else:
+        t_s, step_s = (exact.t_s + 1.7e9).astype(np.float32).astype(float), 128.0
+    coarse = replace(exact, t_s=t_s)
+    assert coarse.time_resolution_s == step_s
+    analysis = full(coarse)
+    assert any(words.startswith("time-quantum: time moves in") for words in analysis.findings)
+    (cycle,) = analysis.cycles
+    assert abs(cycle.charge_Ah * H - 10.0) < 2.0 * cycle.u_charge_Ah * H < 0.3
+    assert abs(cycle.coulombic_efficiency - 0.99) < 2.0 * cycle.u_coulombic_efficiency
+
+
+@pytest.mark.parametrize("dt_s", [10.0, 60.0])
+def test_readings_at_a_long_period_are_no_rounded_times(dt_s):
+    series = table([(1e-3, 12000.0, 3.5, 4.0), (-1e-3, 12000.0, 3.9, 3.0)], dt_s=dt_s)
+    assert series.time_resolution_s == 1.0
+
+
 def test_time_that_never_advances_is_said():
     series = Table(
         source="made",
