@@ -132,7 +132,7 @@ def counted(table: Table, usable: BoolArray) -> Counted | None:
     findings = [
         words
         for name, c_Ah in zip(names, counters, strict=False)
-        for words in _findings(name, c_Ah, together, most_Ah, table.first_row)
+        for words in _findings(name, c_Ah, together, most_Ah, table)
     ]
     between = [_SECONDS_PER_HOUR * _between(one, usable) for one in added]
     resolution_Ah = max(resolution(c_Ah[usable]) for c_Ah in counters)
@@ -173,14 +173,14 @@ def _between(added_Ah: FloatArray, usable: BoolArray) -> FloatArray:
 
 
 def _findings(
-    name: str, counter_Ah: FloatArray, together: BoolArray, most_Ah: FloatArray, first_row: int
+    name: str, counter_Ah: FloatArray, together: BoolArray, most_Ah: FloatArray, table: Table
 ) -> list[str]:
     odd = _odd(counter_Ah, together, most_Ah) | np.isnan(counter_Ah)
     if not odd.any():
         return []
     words = (
         f"counter-readings: {int(odd.sum())} of the file's {name} counter are missing, absurd or "
-        f"off both their neighbours (first: row {int(np.flatnonzero(odd)[0]) + first_row}) and "
+        f"off both their neighbours (first: row {table.row(int(np.flatnonzero(odd)[0]))}) and "
         "were not used"
     )
     return [words]

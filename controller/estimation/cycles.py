@@ -289,7 +289,8 @@ def _temperatures_K(table: Table, series: Series) -> tuple[FloatArray, list[str]
         first = int(np.flatnonzero(absurd)[0])
         words.append(
             f"temperature: {int(absurd.sum())} readings are none of a cell (first: row "
-            f"{series.row[first]:.0f}, {read_K[first] - ZERO_CELSIUS_K:.6g} degC) and were not used"
+            f"{table.row(int(rows[first]))}, {read_K[first] - ZERO_CELSIUS_K:.6g} degC) and were "
+            "not used"
         )
         if bool(absurd.all()):
             words[-1] += "; K written as degC?"

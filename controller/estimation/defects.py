@@ -111,7 +111,7 @@ def prepare(table: Table) -> Series:
     has_voltage = np.abs(table.voltage_V) < LARGEST_VALUE
     bad = ~(usable & has_voltage)
     if bad.any():
-        first = int(np.flatnonzero(bad)[0]) + table.first_row
+        first = table.row(int(np.flatnonzero(bad)[0]))
         findings.append(
             f"rows without a usable number for time, current or voltage: {int(bad.sum())} (first: "
             f"row {first}); those without time or current were left out"
@@ -135,7 +135,7 @@ def prepare(table: Table) -> Series:
     gap = _gaps(dt_s, current_A) & ~broken
     if gap.any():
         first = int(np.flatnonzero(gap)[0])
-        row = int(np.flatnonzero(usable)[first]) + table.first_row
+        row = table.row(int(np.flatnonzero(usable)[first]))
         findings.append(
             f"gap: {int(gap.sum())} of the log (first: {dt_s[first]:.6g} s after row {row}); what "
             "flowed meanwhile is taken for anything from nothing to the larger current"
@@ -237,7 +237,7 @@ def _unslipped(
     for row, gained_s in slips:
         mended[row:] -= gained_s
         slipped[row - 1] = True
-    first = slips[0].row + table.first_row
+    first = table.row(slips[0].row)
     total_s = sum(slip.gained_s for slip in slips)
     words = (
         f"clock-slip: the logged clock moved {len(slips)} times against the regular period of the "

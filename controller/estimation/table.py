@@ -49,6 +49,8 @@ class Table:
         The cycler's own counter within a step, magnitude, direction from the current's sign.
     first_row : int
         Line (CSV) or row (Parquet) in the file of the first element, for messages.
+    line : array or None
+        Line in the file of each element, where lines that are none lie between them.
     written_current_resolution_A : float
         Last decimal written in a text file (A); NaN where the file does not show it.
     findings : tuple of str
@@ -68,8 +70,13 @@ class Table:
     discharging_Ah: FloatArray | None = None
     step_capacity_Ah: FloatArray | None = None
     first_row: int = 2
+    line: FloatArray | None = None
     findings: tuple[str, ...] = ()
     written_current_resolution_A: float = NAN
+
+    def row(self, index: int) -> int:
+        """Return where in the file an element stands, for messages."""
+        return index + self.first_row if self.line is None else int(self.line[index])
 
     @property
     def time_resolution_s(self) -> float:

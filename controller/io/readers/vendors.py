@@ -19,7 +19,7 @@ import pyarrow.csv as pa_csv
 
 from controller.domain.errors import refuse
 from controller.estimation.table import FloatArray, Table
-from controller.io.readers.columns import CURRENT, VOLTAGE, T, build
+from controller.io.readers.columns import CURRENT, VOLTAGE, T, build, refuse_twice
 
 ARBIN: Final = "Arbin"
 BIOLOGIC: Final = "BioLogic"
@@ -152,6 +152,8 @@ def read_vendor_text(source: str, lines: list[str], layout: TextLayout) -> Table
         raise refuse(source, f"row {first_row}", "no data rows: the file is empty or truncated")
     comma = layout.separator == "\t" and "," in body[0] and "." not in body[0].split("\t")[-2]
     table = _parsed(source, body, layout, "," if comma else ".", first_row)
+    for column in layout.fields.values():
+        refuse_twice(source, layout.names, column.name)
     findings: list[str] = []
     columns = {
         field: column.scale * _numbers(source, column.name, table[column.name], findings)
