@@ -9,7 +9,14 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table as RichTable
 
-from controller.estimation.capacities import NOTHING_MORE, CapacityTable, Fade, fades, quartiles
+from controller.estimation.capacities import (
+    NOTHING_MORE,
+    CapacityTable,
+    Fade,
+    capacity_findings,
+    fades,
+    quartiles,
+)
 
 SCHEMA: Final = 1
 _SHOWN: Final = 12
@@ -28,7 +35,9 @@ def capacities_shown(console: Console, table: CapacityTable) -> None:
     for one in cells[:_SHOWN]:
         of = quartiles(list(one.ratios))
         middle = "-" if of is None else f"{of[1]:.3f}"
-        shown.add_row(one.cell, str(one.cycles), f"{one.first:.4g}", f"{one.last:.4g}", middle)
+        shown.add_row(
+            escape(one.cell), str(one.cycles), f"{one.first:.4g}", f"{one.last:.4g}", middle
+        )
     console.print(shown)
     if len(cells) > _SHOWN:
         console.print(f"... and {len(cells) - _SHOWN} cells more (--json has all)", markup=False)
@@ -36,7 +45,8 @@ def capacities_shown(console: Console, table: CapacityTable) -> None:
     if of_all is not None:
         words = " / ".join(f"{one:.3f}" for one in of_all)
         console.print(f"Q(n+1)/Q(n) from cycle 2 on, quartiles: {words}", markup=False)
-    console.print(f"Finding: {NOTHING_MORE}", markup=False)
+    for words in (*capacity_findings(table), NOTHING_MORE):
+        console.print(f"Finding: {words}", markup=False)
     console.print()
 
 
@@ -60,7 +70,7 @@ def capacities_json(table: CapacityTable) -> dict[str, Any]:
             for one in cells
         ],
         "ratio_quartiles": None if of_all is None else list(of_all),
-        "findings": [NOTHING_MORE],
+        "findings": [*capacity_findings(table), NOTHING_MORE],
     }
 
 

@@ -5,11 +5,11 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass, field, replace
 from itertools import dropwhile
-from typing import Final
+from typing import Final, NamedTuple
 
 import numpy as np
 
-from controller.domain.cell import CellFormat
+from controller.domain.cell import ZERO_CELSIUS_K, CellFormat
 from controller.domain.figures import DischargeEnd, Resistance
 from controller.domain.sample import NAN
 from controller.estimation.charge import (
@@ -68,8 +68,14 @@ _SECONDS_PER_HOUR: Final = 3600.0
 STARTS_CHARGED_ABOVE: Final = 1.05
 # Sampling uncertainty of a cycle's charge above this share is said. Assumed, 0.2-1 %.
 COARSE_ABOVE: Final = 0.005
-# Counter and integral further apart than this share and 3 u are said. Assumed, 1-3 %.
+# Counter and integral further apart than this share and 3 u are said. Assumed, 0.5-3 %.
 MISMATCH_ABOVE: Final = 0.02
+# An interval is sampled closely where its charge can be off by no more than this share of it.
+# Assumed, 0.5-2 %.
+CLOSE_WITHIN: Final = 0.01
+# A cycle's charge is the counter's where the integral fills in no more than this share of it.
+# Assumed, 0.1-0.5.
+FILLED_AT_MOST: Final = 0.5
 # Mean currents of charge and discharge further apart than this factor: two ranges. Assumed.
 OTHER_RANGE_FACTOR: Final = 10.0
 # Discharge current lower than the cycle's before by this factor: another rate. Assumed.
@@ -78,6 +84,10 @@ OTHER_RATE_FACTOR: Final = 1.5
 CUT_OFF_WITHIN_V: Final = 0.02
 # Without current for longer than this, a discharge is two (s). Assumed, 2-30 s.
 PAUSE_S: Final = 10.0
+
+# Beyond these a thermometer does not read a cell (K). Assumed, 150-200 and 400-700.
+COLDEST_K: Final = 173.15
+HOTTEST_K: Final = 473.15
 
 # Flags of first cycles that give back what the cell came with.
 CAME_FULLER: Final = frozenset({"starts-charged", "ce-above-one"})
@@ -92,6 +102,7 @@ EXCLUDING: Final = frozenset(
         "time-reset",
         "units-implausible",
         "sign-implausible",
+        "counter-mismatch",
     }
 )
 
@@ -225,7 +236,8 @@ def analyse(
     counted = series.has_counters and not ignore_counters
     if ignore_counters and series.has_counters:
         findings.append("the cycler's own charge counters are in the file and were ignored")
-    temperature_K = _temperatures_K(table, series)
+    temperature_K, words_of_temperature = _temperatures_K(table, series)
+    findings += words_of_temperature
     cycles = [
         _cycle(series, intervals, numbers, int(number), cell_format, temperature_K, counted=counted)
         for number in np.unique(numbers)
@@ -299,12 +311,25 @@ def _integrated(series: Series) -> Intervals:
     return intervals._replace(half_width_As=np.where(series.gap, open_As, half_As))
 
 
-def _temperatures_K(table: Table, series: Series) -> FloatArray:
-    """Return the temperature at the end of each interval, NaN without a thermometer."""
+def _temperatures_K(table: Table, series: Series) -> tuple[FloatArray, list[str]]:
+    """Return the temperature at the end of each interval, NaN without a thermometer, and words."""
     if table.temperature_K is None:
-        return np.full(series.t_s.size - 1, NAN)
+        return np.full(series.t_s.size - 1, NAN), []
     rows = series.row.astype(np.intp) - table.first_row
-    return np.asarray(table.temperature_K[rows][1:], dtype=np.float64)
+    read_K = table.temperature_K[rows]
+    absurd = np.isfinite(read_K) & ~((read_K > COLDEST_K) & (read_K < HOTTEST_K))
+    absurd |= np.isinf(read_K)
+    words = []
+    if absurd.any():
+        first = int(np.flatnonzero(absurd)[0])
+        words.append(
+            f"temperature: {int(absurd.sum())} readings are none of a cell (first: row "
+            f"{table.row(int(rows[first]))}, {read_K[first] - ZERO_CELSIUS_K:.6g} degC) and were "
+            "not used"
+        )
+        if bool(absurd.all()):
+            words[-1] += "; K written as degC?"
+    return np.where(absurd, NAN, read_K)[1:], words
 
 
 def _mean(values: FloatArray) -> float:
@@ -351,31 +376,26 @@ def _cycle(
     u_discharge_As = _own_u_As(series, intervals, discharging, rounded.discharge)
     cut_off_As = _cut_off_u_As(series, intervals, discharging)
     flags = []
-    if (
-        max(
+    if series.counted_charge_As is not None and series.counted_discharge_As is not None:
+        into = _counter(series, intervals, inside, charging, series.counted_charge_As)
+        out = _counter(series, intervals, inside, discharging, series.counted_discharge_As)
+        if into.mismatch or out.mismatch:
+            flags.append("counter-mismatch")
+        counted = counted and into.tells and out.tells
+        if counted:
+            charge_As, u_charge_As = into.charge_As, into.u_As
+            discharge_As, u_discharge_As = out.charge_As, out.u_As
+    if not counted:
+        coarse = max(
             _share(sampling_u_As(intervals, charging), charge_As),
             _share(sampling_u_As(intervals, discharging), discharge_As),
         )
-        > COARSE_ABOVE
-        and not counted
-    ):
-        flags.append(_coarse_word(series, intervals, inside))
+        if coarse > COARSE_ABOVE:
+            flags.append(_coarse_word(series, intervals, inside))
+        if bool(np.any(series.gap[inside])):
+            flags.append("gap")
     if bool(np.any(series.broken[inside])):
         flags.append("time-reset")
-    if bool(np.any(series.gap[inside])) and not counted:
-        flags.append("gap")
-    if series.has_counters:
-        counter_charge_As, counter_discharge_As = series.counted_As(inside)
-        if _mismatch(charge_As, counter_charge_As, u_charge_As) or _mismatch(
-            discharge_As, counter_discharge_As, u_discharge_As
-        ):
-            flags.append("counter-mismatch")
-        if counted:
-            charge_As, discharge_As = counter_charge_As, counter_discharge_As
-            # A counter is read at two records per half cycle.
-            u_charge_As = u_discharge_As = uniform_u(
-                0.5 * series.counter_resolution_Ah * _SECONDS_PER_HOUR
-            ) * np.sqrt(2.0)
     u_discharge_As = math.hypot(u_discharge_As, cut_off_As)
     unobserved_As = float(np.sum(series.unobserved_As[inside]))
     u = propagate(
@@ -439,11 +459,61 @@ def _share(part: float, whole: float) -> float:
     return part / whole if whole > 0.0 else 0.0
 
 
-def _mismatch(integral_As: float, counter_As: float, u_As: float) -> bool:
-    difference_As = abs(integral_As - counter_As)
-    return difference_As > 3.0 * u_As and difference_As > MISMATCH_ABOVE * max(
-        integral_As, counter_As
+class _Counter(NamedTuple):
+    """Charge of one direction by the cycler's counter (A s), and whether that is to be used."""
+
+    charge_As: float
+    u_As: float
+    tells: bool
+    mismatch: bool
+
+
+def _counter(
+    series: Series,
+    intervals: Intervals,
+    inside: BoolArray,
+    chosen: BoolArray,
+    counted_As: FloatArray,
+) -> _Counter:
+    """Return what the counter says of a cycle's `chosen` intervals, held against the integral.
+
+    Where the counter tells nothing the integral stands in for it. Where the two lie further apart
+    than the integral can be off, u is what they are apart. Both the whole is compared and what was
+    sampled closely: a gap in the log leaves the integral open, but not that of the rest.
+    """
+    known = np.isfinite(counted_As)
+    flowed_As = np.where(chosen, np.abs(intervals.charge_As), 0.0)
+    integral_As = float(np.sum(flowed_As))
+    filled = chosen & ~known
+    filled_As = float(np.sum(flowed_As[filled]))
+    charge_As = float(np.sum(counted_As[inside & known])) + filled_As
+    # Across a reset of the clock the integral knows nothing that could contradict.
+    timed = inside & ~series.broken
+    close = timed & known & (intervals.half_width_As <= CLOSE_WITHIN * np.abs(intervals.charge_As))
+    # A counter may be a reading late: of a part it tells only to what one interval brings.
+    late_As = float(np.max(flowed_As[close], initial=0.0))
+    apart_As = 0.0
+    for compared, open_As in ((timed, 0.0), (close, late_As)):
+        counter_As = float(np.sum(np.where(known, counted_As, flowed_As)[compared]))
+        off_As = abs(counter_As - float(np.sum(flowed_As[compared])))
+        if off_As > 3.0 * _integral_u_As(series, intervals, chosen & compared) + open_As:
+            apart_As = max(apart_As, off_As)
+    # A counter is read at two records per half cycle.
+    read_u_As = uniform_u(0.5 * series.counter_resolution_Ah * _SECONDS_PER_HOUR) * math.sqrt(2.0)
+    return _Counter(
+        charge_As=charge_As,
+        u_As=math.hypot(read_u_As, _integral_u_As(series, intervals, filled), apart_As),
+        tells=filled_As <= FILLED_AT_MOST * integral_As,
+        mismatch=apart_As > MISMATCH_ABOVE * max(integral_As, charge_As),
     )
+
+
+def _integral_u_As(series: Series, intervals: Intervals, chosen: BoolArray) -> float:
+    """Return the standard uncertainty of the integral over `chosen` intervals alone (A s)."""
+    if not chosen.any():
+        return 0.0
+    rounded = rounding(intervals, chosen, np.zeros_like(chosen), series.time_resolution_s)
+    return _own_u_As(series, intervals, chosen, rounded.charge)
 
 
 def _ranges(

@@ -10,9 +10,10 @@ from typing import Final, NamedTuple
 import numpy as np
 
 from controller.estimation.clock import clock_slips
-from controller.estimation.intervals import BoolArray, IntArray, Intervals, counter_increments
+from controller.estimation.counters import counted
+from controller.estimation.intervals import BoolArray, IntArray, Intervals
 from controller.estimation.repeats import repeat_findings, repeated_rows
-from controller.estimation.table import FloatArray, Table, resolution
+from controller.estimation.table import FloatArray, Table
 from controller.estimation.turns import (
     REVERSAL_OF_LARGEST,
     Half,
@@ -46,6 +47,8 @@ WHOLE_HALF_SHARE: Final = 0.5
 CUT_OFF_SEEN_V: Final = 0.1
 # Half cycles with this share of the charge must agree on which current plates. Assumed, 0.7-0.95.
 AGREEING_SHARE: Final = 0.8
+# Times that move in steps longer than this are said to (s). Assumed, 1-10 s.
+COARSE_TIME_S: Final = 1.0
 # Beyond these a number is no measurement: 30,000 years; a million ampere or volt.
 LARGEST_TIME_S: Final = 1e12
 LARGEST_VALUE: Final = 1e6
@@ -78,7 +81,7 @@ class Series:
     cycle : array or None, shape (n,)
         As in the file.
     counted_charge_As, counted_discharge_As : array or None, shape (n - 1,)
-        What the cycler's counters added, magnitudes.
+        What the cycler's counters added, magnitudes; NaN where they tell nothing.
     counter_resolution_Ah, time_resolution_s, current_resolution_A : float
     findings : tuple of str
     """
@@ -111,14 +114,19 @@ class Series:
         if self.counted_charge_As is None or self.counted_discharge_As is None:
             return 0.0, 0.0
         return (
-            float(np.sum(self.counted_charge_As[chosen])),
-            float(np.sum(self.counted_discharge_As[chosen])),
+            float(np.nansum(self.counted_charge_As[chosen])),
+            float(np.nansum(self.counted_discharge_As[chosen])),
         )
 
 
 def prepare(table: Table) -> Series:
     """Drop rows that hold no number, mend the time, say what was found."""
     findings = list(table.findings)
+    if table.time_quantum_s > COARSE_TIME_S:
+        findings.append(
+            f"time-quantum: time moves in steps of {table.time_quantum_s:g} s, so that edges are "
+            "not known better; write it with more digits (float64), or from the start of the test"
+        )
     # Comparisons with NaN are false: neither a missing nor an absurd value is usable.
     beyond = np.isfinite(table.voltage_V) & (np.abs(table.voltage_V) > NO_CELLS_VOLTAGE_V)
     single = bool(beyond.any()) and float(np.mean(beyond)) <= SPIKES_SHARE
@@ -133,7 +141,7 @@ def prepare(table: Table) -> Series:
     has_voltage = np.abs(table.voltage_V) < LARGEST_VALUE
     bad = ~(usable & has_voltage)
     if bad.any():
-        first = int(np.flatnonzero(bad)[0]) + table.first_row
+        first = table.row(int(np.flatnonzero(bad)[0]))
         findings.append(
             f"rows without a usable number for time, current or voltage: {int(bad.sum())} (first: "
             f"row {first}); those without time or current were left out"
@@ -164,12 +172,13 @@ def prepare(table: Table) -> Series:
     gap = _gaps(dt_s, current_A) & ~broken
     if gap.any():
         first = int(np.flatnonzero(gap)[0])
-        row = int(np.flatnonzero(usable)[first]) + table.first_row
+        row = table.row(int(np.flatnonzero(usable)[first]))
         findings.append(
             f"gap: {int(gap.sum())} of the log (first: {dt_s[first]:.6g} s after row {row}); what "
             "flowed meanwhile is taken for anything from nothing to the larger current"
         )
-    charge_As, discharge_As, counter_resolution_Ah = _counters(table, usable, current_A)
+    counters = counted(table, usable)
+    findings += counters.findings if counters is not None else ()
     if dt_s.size and typical_s == 0.0:
         findings.append("time never advances: nothing can be integrated")
     return Series(
@@ -184,9 +193,9 @@ def prepare(table: Table) -> Series:
         gap=gap,
         unobserved_As=unobserved_As,
         cycle=None if table.cycle is None else table.cycle[usable],
-        counted_charge_As=charge_As,
-        counted_discharge_As=discharge_As,
-        counter_resolution_Ah=counter_resolution_Ah,
+        counted_charge_As=None if counters is None else counters.charge_As,
+        counted_discharge_As=None if counters is None else counters.discharge_As,
+        counter_resolution_Ah=0.0 if counters is None else counters.resolution_Ah,
         time_resolution_s=table.time_resolution_s,
         current_resolution_A=table.current_resolution_A,
         findings=tuple(findings),
@@ -282,7 +291,7 @@ def _unslipped(
     for row, gained_s in slips:
         mended[row:] -= gained_s
         slipped[row - 1] = True
-    first = slips[0].row + table.first_row
+    first = table.row(slips[0].row)
     total_s = sum(slip.gained_s for slip in slips)
     words = (
         f"clock-slip: the logged clock moved {len(slips)} times against the regular period of the "
@@ -297,32 +306,6 @@ def _held(current_A: FloatArray, voltage_V: FloatArray, same_step: BoolArray) ->
     steady = np.abs(np.diff(voltage_V)) <= HELD_WITHIN_V
     falling = np.abs(current_A[1:]) < 0.999 * np.abs(current_A[:-1])
     return same_step & steady & falling & (np.abs(current_A[1:]) > 0.0)
-
-
-def _counters(
-    table: Table, usable: BoolArray, current_A: FloatArray
-) -> tuple[FloatArray | None, FloatArray | None, float]:
-    """Return what the cycler's counters added per interval (A s), and their resolution (Ah)."""
-    h = _SECONDS_PER_HOUR
-    if table.charging_Ah is not None and table.discharging_Ah is not None:
-        charging_Ah = table.charging_Ah[usable]
-        discharging_Ah = table.discharging_Ah[usable]
-        added = (
-            counter_increments(charging_Ah) * h,
-            counter_increments(np.abs(discharging_Ah)) * h,
-        )
-        resolution_Ah = max(resolution(charging_Ah), resolution(discharging_Ah))
-    elif table.step_capacity_Ah is not None:
-        counter_Ah = np.abs(table.step_capacity_Ah[usable])
-        both = counter_increments(counter_Ah) * h
-        positive = current_A[1:] + current_A[:-1] >= 0.0
-        added = (np.where(positive, both, 0.0), np.where(positive, 0.0, both))
-        resolution_Ah = resolution(counter_Ah)
-    else:
-        return None, None, 0.0
-    if float(np.sum(added[0]) + np.sum(added[1])) <= 0.0:
-        return None, None, 0.0
-    return added[0], added[1], resolution_Ah
 
 
 class _Vote(NamedTuple):

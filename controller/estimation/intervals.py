@@ -207,13 +207,3 @@ def resolution_u_As(intervals: Intervals, chosen: BoolArray, current_resolution_
     """
     time_s = float(np.sum(intervals.dt_s[chosen]))
     return uniform_u(0.5 * current_resolution_A) * time_s
-
-
-def counter_increments(counter_Ah: FloatArray) -> FloatArray:
-    """Return what a counter added in each interval (Ah), over its new beginnings.
-
-    A counter that falls began again at 0; what it shows then has flowed since.
-    """
-    change = np.diff(counter_Ah)
-    added: FloatArray = np.where(change < 0.0, counter_Ah[1:], change)
-    return np.nan_to_num(added, nan=0.0)

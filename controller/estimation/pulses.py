@@ -18,6 +18,9 @@ from controller.estimation.table import FloatArray, quantum
 
 # A change of current counts from this share of the largest current on. Assumed, 2-20 %.
 EDGE_SHARE: Final = 0.05
+# A file whose currents stay below this has none (A). Assumed, 1e-18 to 1e-14: an electrometer's
+# noise.
+NO_CURRENT_A: Final = 1e-15
 # Per cycle and kind more than this are summarised by their median.
 MOST_SINGLE: Final = 4
 # Relative standard uncertainty of V / I from the cycler's own gains. Assumed, 0.1-0.5 %.
@@ -57,9 +60,12 @@ def step_resistances(
     list of str
         What the readings around the changes of current could not give.
     """
-    if series.t_s.size < 3 or not np.any(series.current_A):
+    largest_A = float(np.max(np.abs(series.current_A), initial=0.0))
+    if series.t_s.size < 3 or largest_A == 0.0:
         return [], [], []
-    largest_A = float(np.max(np.abs(series.current_A)))
+    if largest_A < NO_CURRENT_A:
+        words = f"the current never exceeds {largest_A:.3g} A: no resistance is told from that"
+        return [], [words], []
     finite_V = series.voltage_V[np.isfinite(series.voltage_V)]
     s = Steps(
         min_step_A=EDGE_SHARE * largest_A,

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from typing import Final
 
 import numpy as np
 from numpy.typing import NDArray
@@ -19,6 +20,9 @@ _VARIOUS = 20
 _VARIOUS_STEPS = 10
 # Beyond this a logged number is no measurement.
 _LARGEST = 1e12
+# Times are rounded where more than this share of the readings have the time of the one before,
+# though they differ from it. Assumed, 0.1-0.5.
+_SHARE_A_TIME: Final = 0.2
 # Decimal quanta tried when the resolution of a logged column is inferred.
 _QUANTA = tuple(10.0**-k for k in range(10))
 
@@ -47,6 +51,8 @@ class Table:
         The cycler's own counter within a step, magnitude, direction from the current's sign.
     first_row : int
         Line (CSV) or row (Parquet) in the file of the first element, for messages.
+    line : array or None
+        Line in the file of each element, where lines that are none lie between them.
     written_current_resolution_A : float
         Last decimal written in a text file (A); NaN where the file does not show it.
     findings : tuple of str
@@ -66,13 +72,47 @@ class Table:
     discharging_Ah: FloatArray | None = None
     step_capacity_Ah: FloatArray | None = None
     first_row: int = 2
+    line: FloatArray | None = None
     findings: tuple[str, ...] = ()
     written_current_resolution_A: float = NAN
 
+    def row(self, index: int) -> int:
+        """Return where in the file an element stands, for messages."""
+        return index + self.first_row if self.line is None else int(self.line[index])
+
     @property
     def time_resolution_s(self) -> float:
-        """Decimal step to which the times were rounded (s); 0 where none shows."""
-        return resolution(self.t_s)
+        """Step to which the times were rounded (s); 0 where none shows.
+
+        Decimal, unless the times show a coarser one: that of float32, or one in which readings of
+        one step that differ share a time.
+        """
+        return max(resolution(self.t_s), self.time_quantum_s)
+
+    @property
+    def time_quantum_s(self) -> float:
+        """Step of the times that need be no decimal one (s); 0 where none shows."""
+        t_s = self.t_s[np.abs(self.t_s) < _LARGEST]
+        if t_s.size < _VARIOUS:
+            return 0.0
+        quantum_s = float(np.spacing(np.float32(np.max(np.abs(t_s)))))
+        if bool(np.all(t_s == np.round(t_s / quantum_s) * quantum_s)):
+            return max(quantum_s, self._shared_time_s())
+        return self._shared_time_s()
+
+    def _shared_time_s(self) -> float:
+        """Return the smallest step of time if many differing readings of one step share one (s)."""
+        dt_s = np.diff(self.t_s)
+        moves_s = dt_s[dt_s > 0.0]
+        if not moves_s.size:
+            return 0.0
+        differ = (np.diff(self.current_A) != 0.0) | (np.diff(self.voltage_V) != 0.0)
+        within = np.ones_like(differ) if self.step is None else np.diff(self.step) == 0.0
+        shared = int(np.sum((dt_s == 0.0) & differ & within))
+        quantum_s = float(np.min(moves_s))
+        whole = np.abs(moves_s - np.round(moves_s / quantum_s) * quantum_s) <= 1e-6 * quantum_s
+        many = shared > _SHARE_A_TIME * dt_s.size
+        return quantum_s if many and quantum_s > 1.0 and bool(np.all(whole)) else 0.0
 
     @property
     def current_resolution_A(self) -> float:

@@ -7,6 +7,7 @@ at any time. What the format cannot say stands in the metadata file (``<name>.me
 
 from __future__ import annotations
 
+import json
 from contextlib import suppress
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
@@ -52,6 +53,9 @@ _SCHEMA_OF_FILE: Final = pa.schema(
     ]
 )
 
+# Columns that are charge integrated here: no cycler's counter beside the current.
+INTEGRATED: Final = ("Cycle Charging Capacity / Ah", "Cycle Discharging Capacity / Ah")
+
 _OPTIONS: Final = csv.WriteOptions(include_header=False, quoting_style="none")
 
 _SOURCE_COLUMNS: Final = (
@@ -84,7 +88,7 @@ _NOTES: Final = {
         " the instrument did not say which. Not part of every version of the format."
     ),
     "Surface Temperature / degC": "Blank where no sensor is declared or its reading failed.",
-    "Cycle Charging Capacity / Ah": (
+    INTEGRATED[0]: (
         "Integrated here from current and test time: trapezoids within a step, the new step's"
         " current over the interval in which the step changed; nothing across an interruption or"
         " while the output was off. The controller's own figures, with uncertainty, are in"
@@ -198,6 +202,30 @@ class _Progress:
     rows: int = 0
 
 
+def written_here(path: Path, names: list[str]) -> bool:
+    """Return whether `write_bdf` wrote a file: by its metadata beside it, or by its columns.
+
+    Parameters
+    ----------
+    path : Path
+        The file; its metadata may be elsewhere or not be there.
+    names : list of str
+        All its columns, in order.
+    """
+    if names == _SCHEMA_OF_FILE.names:
+        return True
+    try:
+        document = json.loads(_metadata_path(path).read_bytes())
+    except (OSError, ValueError):
+        return False
+    notes = document.get("notes") if isinstance(document, dict) else None
+    return isinstance(notes, dict) and INTEGRATED[0] in notes
+
+
+def _metadata_path(path: Path) -> Path:
+    return path.with_name(path.name + ".metadata.json")
+
+
 def write_bdf(run_dir: Path, path: Path) -> BdfSummary:
     """Write a run's readings as a BDF CSV file and its metadata beside it.
 
@@ -218,7 +246,7 @@ def write_bdf(run_dir: Path, path: Path) -> BdfSummary:
         No readable journal in `run_dir`, or `path` cannot be written.
     """
     part = path.with_name(f".{path.name}.part")
-    metadata_path = path.with_name(path.name + ".metadata.json")
+    metadata_path = _metadata_path(path)
     with JournalReader(run_dir) as reader:
         progress = _Progress(_TestTime([item.first_sequence for item in reader.sessions()]))
         try:

@@ -24,7 +24,6 @@ from controller.estimation.charge import (
 from controller.estimation.clock import clock_slips
 from controller.estimation.ends import EndShape, classify_end
 from controller.estimation.intervals import (
-    counter_increments,
     integrate,
     rounding,
     sampling_u_As,
@@ -267,8 +266,3 @@ def test_irregular_logging_is_not_called_a_slip(t_s):
 def test_times_that_are_not_rounded_show_no_slip():
     t_s = regular_step(slip_at=25, slip_s=-1.0, extra=False)
     assert clock_slips(t_s, [0, t_s.size], 0.0) == []
-
-
-def test_counter_that_begins_again():
-    counter = np.array([0.0, 1.0, 2.0, 0.0, 0.5, 0.2, math.nan, 0.4])
-    assert counter_increments(counter).tolist() == [1.0, 1.0, 0.0, 0.5, 0.2, 0.0, 0.0]

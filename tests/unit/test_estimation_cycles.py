@@ -661,6 +661,32 @@ def test_next_to_nothing_is_no_crash(rows):
     assert full(series).cycles == ()
 
 
+@pytest.mark.parametrize("absurd_C", [1.7e308, 1e200, -8000.0, math.inf])
+def test_an_absurd_temperature_is_named_and_not_used(absurd_C):
+    series = table(CYCLE)
+    temperature_K = np.full(series.t_s.size, 298.15)
+    sound = full(table(CYCLE, temperature_K=temperature_K.copy()))
+    temperature_K[5] = absurd_C + 273.15
+    analysis = full(table(CYCLE, temperature_K=temperature_K))
+    assert analysis.cycles == sound.cycles
+    (words,) = [words for words in analysis.findings if words.startswith("temperature:")]
+    assert "1 readings" in words
+    assert "row 7," in words
+
+
+def test_kelvin_written_as_celsius_is_asked_about():
+    kelvin = np.full(table(CYCLE).t_s.size, 298.15 + 273.15)
+    (words,) = [w for w in full(table(CYCLE, temperature_K=kelvin)).findings if "temperature" in w]
+    assert "K written as degC?" in words
+
+
+def test_a_current_far_below_any_instrument_gives_no_resistance():
+    series = table(CYCLE)
+    analysis = full(table(CYCLE, current_A=1e-297 * series.current_A))
+    assert analysis.resistances == ()
+    assert any("never exceeds 1e-300 A" in words for words in analysis.findings)
+
+
 def test_rows_that_never_hold_time_and_current_together():
     series = Table(
         source="made",
@@ -673,6 +699,29 @@ def test_rows_that_never_hold_time_and_current_together():
         analysis = full(series, cell_format)
         assert analysis.cycles == ()
         assert any("fewer than two usable rows" in words for words in analysis.findings)
+
+
+@pytest.mark.parametrize("how", ["float32 Unix time", "whole minutes"])
+def test_times_that_move_in_long_steps_give_the_uncertainty_of_that(how):
+    slow = [(1e-3, 10000.0, 3.5, 4.0), (0.0, 1000.0, 3.9, 3.9), (-1e-3, 9900.0, 3.9, 3.0)]
+    exact = table(slow)
+    if how == "whole minutes":
+        t_s, step_s = 60.0 * np.floor(exact.t_s / 60.0), 60.0
+    else:
+        t_s, step_s = (exact.t_s + 1.7e9).astype(np.float32).astype(float), 128.0
+    coarse = replace(exact, t_s=t_s)
+    assert coarse.time_resolution_s == step_s
+    analysis = full(coarse)
+    assert any(words.startswith("time-quantum: time moves in") for words in analysis.findings)
+    (cycle,) = analysis.cycles
+    assert abs(cycle.charge_Ah * H - 10.0) < 2.0 * cycle.u_charge_Ah * H < 0.3
+    assert abs(cycle.coulombic_efficiency - 0.99) < 2.0 * cycle.u_coulombic_efficiency
+
+
+@pytest.mark.parametrize("dt_s", [10.0, 60.0])
+def test_readings_at_a_long_period_are_no_rounded_times(dt_s):
+    series = table([(1e-3, 12000.0, 3.5, 4.0), (-1e-3, 12000.0, 3.9, 3.0)], dt_s=dt_s)
+    assert series.time_resolution_s == 1.0
 
 
 def test_time_that_never_advances_is_said():

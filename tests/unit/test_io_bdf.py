@@ -25,6 +25,7 @@ from controller.domain.sample import (
 from controller.io import journal as journal_module
 from controller.io.bdf import write_bdf
 from controller.io.journal import Journal
+from controller.io.readers import read_table
 
 HEADER = {
     "configuration": "x = 1",
@@ -246,3 +247,30 @@ def test_a_file_that_cannot_be_written_is_said_and_leaves_no_part(tmp_path: Path
     assert not (tmp_path / ".x.bdf.csv.part").exists()
     with pytest.raises(RunDirectoryError, match=r"holds no run\.sqlite"):
         write_bdf(tmp_path / "absent", tmp_path / "y.bdf.csv")
+
+
+def test_charge_that_it_integrated_itself_is_not_read_back_as_a_cyclers_counter(
+    tmp_path: Path,
+) -> None:
+    journal = Journal.create(tmp_path, HEADER)
+    for k in range(3):
+        journal.sample(reading(k, 5.0 * k, 1e-3), 1, 0, CHARGE, TAG_BASE)
+    journal.close("completed", utc_s=UTC_ZERO_S + 21)
+    path = tmp_path / "run.bdf.csv"
+    write_bdf(tmp_path, path)
+    alone = tmp_path / "elsewhere" / "copy.csv"
+    alone.parent.mkdir()
+    alone.write_bytes(path.read_bytes())
+    # Fewer columns are still its own while its metadata lie beside them.
+    lines = [line.split(",") for line in path.read_text().splitlines()]
+    fewer = "\n".join(",".join([*cells[:3], *cells[8:]]) for cells in lines) + "\n"
+    path.write_text(fewer)
+    for own in (alone, path):
+        table = read_table(own)
+        assert table.charging_Ah is None
+        assert any("written by this program" in words for words in table.findings)
+    of_another = tmp_path / "another.bdf.csv"
+    of_another.write_text(fewer)
+    table = read_table(of_another)
+    assert table.charging_Ah is not None
+    assert table.findings == ()

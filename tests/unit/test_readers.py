@@ -10,6 +10,7 @@ import pyarrow.parquet as pa_parquet
 import pytest
 
 from controller.domain.errors import ConfigurationError
+from controller.estimation.cycles import analyse
 from controller.io.readers import read_table
 
 PLAIN = "time_s,current_A,voltage_V\n0,0.1,3.5\n1,0.1,3.6\n2,-0.2,3.4\n"
@@ -209,3 +210,46 @@ def test_parquet_column_of_words(tmp_path):
 def test_damaged_neware(tmp_path, found, replaced, words):
     assert found in NEWARE
     assert words in refusal(write(tmp_path / "a.csv", NEWARE.replace(found, replaced)))
+
+
+def test_findings_name_the_line_of_a_neware_record(tmp_path):
+    spoiled = NEWARE.replace("500.0,3700", "500.0,nan")
+    findings = analyse(read_table(write(tmp_path / "a.csv", spoiled)), cell_format=None).findings
+    assert any("(first: row 10)" in words for words in findings)
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ("time_s;current_A;voltage_V\n0,0;0,5;3,6\n", "row 2: numbers have decimal commas ('0,0')"),
+        ("time_s\tcurrent_A\tvoltage_V\n0\t0,5\t3,6\n", "row 2: numbers have decimal commas"),
+        ("0,1;0,5;3,6\n0,2;0,5;3,6\n", "row 1: numbers have decimal commas ('0,1')"),
+        ('time_s,current_A,voltage_V\n"0,0","0,5","3,6"\n', "'0,0' is not a number: a decimal comma"),
+        ("time_s,current_A,voltage_V\n0,0,0,5,3,6\n", "or numbers have decimal commas"),
+        ("0.0,0.5,3.6,1\n1.0,0.5,3.6,1\n", "row 1: numbers where a header belongs"),
+        (
+            "time_s,current_A,voltage_V,current_A\n0,0.5,3.6,500\n",
+            "column 'current_A': stands there 2 times",
+        ),
+    ],
+)  # fmt: skip
+def test_what_is_wrong_with_a_table_is_named(tmp_path, text, said):
+    assert said in refusal(write(tmp_path / "a.csv", text))
+
+
+@pytest.mark.parametrize("encoding", ["utf-16", "utf-16-le"])
+def test_utf_16_is_named(tmp_path, encoding):
+    path = tmp_path / "a.csv"
+    path.write_text("time_s,current_A,voltage_V\n0,0.5,3.6\n" * 9, encoding=encoding)
+    assert "UTF-16 (save it as UTF-8)" in refusal(path)
+
+
+def test_columns_of_parquet_that_are_twice_there_or_german_are_named(tmp_path):
+    path = tmp_path / "a.parquet"
+    numbers = pa.array([0.0, 1.0])
+    names = ["time_s", "current_A", "voltage_V", "current_A"]
+    pa_parquet.write_table(pa.Table.from_arrays([numbers] * 4, names=names), path)
+    assert "column 'current_A': stands there 2 times" in refusal(path)
+    columns = {"time_s": numbers, "current_A": pa.array(["0,5", "0,5"]), "voltage_V": numbers}
+    pa_parquet.write_table(pa.table(columns), path)
+    assert "text with decimal commas ('0,5')" in refusal(path)

@@ -105,6 +105,15 @@ def test_half_an_impedance_is_refused_with_the_part_that_is_missing(tmp_path, he
         read_spectra(written(tmp_path, header + "\n1,2\n"))
 
 
+@pytest.mark.parametrize("first_s", [0.0, 1.0])
+def test_a_series_in_time_without_a_header_is_no_spectrum(tmp_path, first_s):
+    rows = [f"{first_s + 30.0 * k:.1f},0.5,{3.5 + 0.01 * k:.4f}" for k in range(40)]
+    with pytest.raises(ConfigurationError, match="time, current and voltage") as caught:
+        read_spectra(written(tmp_path, "\n".join(rows)))
+    assert "put time_s,current_A,voltage_V above them" in str(caught.value)
+    assert "Hz is" not in str(caught.value)
+
+
 def test_binary_is_left_to_others(tmp_path):
     path = tmp_path / "x"
     path.write_bytes(b"PAR1\0\0\0")

@@ -7,6 +7,7 @@ are opened by the packages that open the real ones.
 from __future__ import annotations
 
 import importlib
+import math
 import struct
 import sys
 import zipfile
@@ -163,6 +164,42 @@ def test_charges_are_those_of_the_counters_and_of_the_current(kind, tmp_path):
         assert cycle.discharge_Ah == pytest.approx(DISCHARGE_AH, rel=2e-4)
         assert cycle.coulombic_efficiency == pytest.approx(0.9, rel=3e-4)
         assert "counter-mismatch" not in cycle.flags
+
+
+def dated(path: Path, cells: list[str]) -> Path:
+    """BioLogic text whose times are `cells`, half a minute apart by intention."""
+    head = ["EC-Lab ASCII FILE", "Nb header lines : 3", "time/s\tEwe/V\t<I>/mA\t"]
+    rows = [f"{cell}\t3.5\t1.0" for cell in cells]
+    path.write_text("\n".join([*head, *rows]) + "\n", encoding="latin-1")
+    return path
+
+
+@pytest.mark.parametrize(
+    ("style", "said"),
+    [
+        ("{day:02d}/05/2024", "day/month/year was taken"),
+        ("05/{day:02d}/2024", "month/day/year was taken"),
+        ("{day:02d}.05.2024", None),
+        ("2024-05-{day:02d}", None),
+    ],
+)
+def test_day_and_month_are_told_by_the_clock_that_goes_plainly(tmp_path, style, said):
+    cells = [
+        style.format(day=day) + f" {clock}"
+        for day, clock in ((11, "23:59:00.25"), (11, "23:59:30.25"), (12, "00:00:00.25"))
+    ]
+    table = read_table(dated(tmp_path / "a.mpt", cells))
+    assert table.t_s.tolist() == pytest.approx([0.0, 30.0, 60.0])
+    found = [words for words in table.findings if words.startswith("dates:")]
+    assert len(found) == (said is not None)
+    assert all(said in words for words in found)
+
+
+def test_a_blank_date_is_no_date_and_the_wrong_one_is_named(tmp_path):
+    cells = ["03/31/2024 00:00:00.0", "", "03/31/2024 00:01:00.0"]
+    table = read_table(dated(tmp_path / "a.mpt", cells))
+    assert table.t_s == pytest.approx([0.0, math.nan, 60.0], nan_ok=True)
+    assert "'soon' is neither" in refusal(dated(tmp_path / "b.mpt", [*cells, "soon"]))
 
 
 def test_biologic_says_what_its_sign_was_taken_for(tmp_path):

@@ -18,7 +18,7 @@ from __future__ import annotations
 
 from typing import Final
 
-from controller.domain.total_math import safe_log, safe_sqrt
+from controller.domain.total_math import safe_divide, safe_log, safe_sqrt
 
 # Values, by place in the record's lists, and their bits in what `observe` returns.
 I_FIRST: Final = 0
@@ -665,7 +665,7 @@ def take(s: Steps, index: int, since_s: float, value_Ohm: float, rest_u_Ohm: flo
     gain_Ohm = s.ratio_u * value_Ohm
     s.value_Ohm[index] = value_Ohm
     s.u_Ohm[index] = safe_sqrt(
-        voltage_V2 / (step_A * step_A) + gain_Ohm * gain_Ohm + rest_u_Ohm * rest_u_Ohm
+        safe_divide(voltage_V2, step_A * step_A) + gain_Ohm * gain_Ohm + rest_u_Ohm * rest_u_Ohm
     )
     s.at_s[index] = since_s
     s.of_t_s = s.edge_t_s

@@ -12,6 +12,7 @@ import pyarrow.parquet as pa_parquet
 
 from controller.domain.errors import refuse
 from controller.estimation.capacities import CapacityTable
+from controller.io.readers.read import decoded
 
 # Spelling of the capacity -> its unit.
 CAPACITIES: Final[dict[str, str]] = {
@@ -31,7 +32,7 @@ def read_capacities(path: Path) -> CapacityTable | None:
     Raises
     ------
     ConfigurationError
-        It is such a table, and a column of it holds no numbers.
+        It is such a table, and it has no rows, or a column of it holds no numbers.
     """
     source = str(path)
     try:
@@ -52,10 +53,15 @@ def read_capacities(path: Path) -> CapacityTable | None:
         if magic == _PARQUET_MAGIC:
             table = pa_parquet.read_table(path, columns=columns)
         else:
-            options = pa_csv.ConvertOptions(include_columns=columns)
-            table = pa_csv.read_csv(path, convert_options=options)
+            body = decoded(source, path.read_bytes())
+            options = pa_csv.ConvertOptions(
+                include_columns=columns, column_types={"cell": pa.string()}
+            )
+            table = pa_csv.read_csv(pa.BufferReader(body.encode()), convert_options=options)
     except (OSError, pa.ArrowException) as error:
         raise refuse(source, "", f"cannot be read: {str(error).splitlines()[0]}") from None
+    if not table.num_rows:
+        raise refuse(source, "row 2", "no data rows: the file is empty or truncated")
     cells = table["cell"].to_pylist() if "cell" in columns else [path.stem] * table.num_rows
     return CapacityTable(
         source=source,

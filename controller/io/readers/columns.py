@@ -92,7 +92,7 @@ def recognise(source: str, names: list[str]) -> tuple[str, dict[str, str]]:
     Raises
     ------
     ConfigurationError
-        A required column is missing; names the nearest spelling.
+        A required column is missing (names the nearest spelling), or one is there twice.
     """
     layout, spelling = max(_LAYOUTS, key=lambda item: sum(name in item[1] for name in names))
     fields: dict[str, str] = {}
@@ -114,7 +114,16 @@ def recognise(source: str, names: list[str]) -> tuple[str, dict[str, str]]:
                 "missing; the file has " + (", ".join(repr(n) for n in names) or "no columns"),
                 remedy if fields else _KNOWN,
             )
+    for column in fields.values():
+        refuse_twice(source, names, column)
     return layout, fields
+
+
+def refuse_twice(source: str, names: list[str], column: str) -> None:
+    """Refuse a file in which a column that is read stands more than once."""
+    if names.count(column) > 1:
+        problem = f"stands there {names.count(column)} times: which one is meant is not known"
+        raise refuse(source, f"column {column!r}", problem, "name the others otherwise")
 
 
 def _in_another_unit(wanted: str, names: list[str]) -> str:
@@ -163,4 +172,5 @@ def build(
         discharging_Ah=columns.get("discharging_Ah"),
         step_capacity_Ah=columns.get("step_capacity_Ah"),
         first_row=first_row,
+        line=columns.get("line"),
     )

@@ -61,7 +61,7 @@ def read_neware(source: str, lines: list[str]) -> Table:
     widest = max(total_at, time_at, current_at, voltage_at, capacity_at, temperature_at)
 
     columns: dict[str, list[float]] = {
-        key: [] for key in (T, CURRENT, VOLTAGE, "cycle", "step", "step_capacity_Ah")
+        key: [] for key in (T, CURRENT, VOLTAGE, "cycle", "step", "step_capacity_Ah", "line")
     }
     temperatures_C: list[float] = []
     types: list[str] = []
@@ -105,8 +105,9 @@ def read_neware(source: str, lines: list[str]) -> Table:
         )
         if temperature_at >= 0:
             temperatures_C.append(_number(source, row, "T1", cells[temperature_at]))
-        columns["cycle"].append(cycle)
-        columns["step"].append(number)
+        # Lines of cycles and steps lie between the records: each keeps its own.
+        for key, value in (("cycle", cycle), ("step", number), ("line", float(row))):
+            columns[key].append(value)
         types.append(step_type)
 
     arrays = {key: np.array(values, dtype=np.float64) for key, values in columns.items()}

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import csv
+import re
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, Final
@@ -14,6 +16,7 @@ import pyarrow.parquet as pa_parquet
 from controller.domain.errors import ConfigurationError, refuse
 from controller.domain.sample import NAN
 from controller.estimation.table import FloatArray, Table, TextArray
+from controller.io.bdf import INTEGRATED, written_here
 from controller.io.readers.columns import CURRENT, TEXT_FIELDS, build, recognise
 from controller.io.readers.neware import is_neware, read_neware
 from controller.io.readers.packages import read_binary
@@ -22,6 +25,13 @@ from controller.io.readers.vendors import read_vendor_text, text_layout
 # Rows looked at for the number of decimals.
 _ROWS_FOR_DECIMALS: Final = 500
 _PARQUET_MAGIC: Final = b"PAR1"
+_UTF16_MARKS: Final = (b"\xff\xfe", b"\xfe\xff")
+_DECIMAL_COMMA: Final = re.compile(r"[+-]?\d+,\d+([eE][+-]?\d+)?")
+_DECIMAL_POINTS: Final = "write decimal points, and commas between columns"
+_OWN_COUNTERS: Final = (
+    "written by this program: its charge columns are the current integrated over time, no counter "
+    "of a cycler's, and were not used"
+)
 _EMPTY_CELLS: Final = ("", "NaN", "nan", "NAN", "NA", "null")
 
 
@@ -64,6 +74,8 @@ def read_table(path: Path) -> Table:
 
 def decoded(source: str, data: bytes) -> str:
     """Return the text of a file, refusing what is none."""
+    if data.startswith(_UTF16_MARKS) or (b"\0" in data[:2] and data[:64].count(b"\0") > 16):
+        raise refuse(source, "", "the text is UTF-16", "save it as UTF-8")
     if b"\0" in data[:4096]:
         raise refuse(source, "", "neither text nor Parquet", "give a CSV or Parquet file")
     try:
@@ -78,19 +90,26 @@ def _read_parquet(source: str, data: bytes) -> Table:
     except (pa.ArrowException, OSError) as error:
         raise refuse(source, "", f"damaged or truncated Parquet file: {error}") from None
     layout, fields = recognise(source, names)
+    fields, findings = _without_own_counters(source, names, fields)
     try:
         table = pa_parquet.read_table(pa.BufferReader(data), columns=list(fields.values()))
     except (pa.ArrowException, OSError) as error:
         raise refuse(source, "", f"damaged or truncated Parquet file: {error}") from None
-    return _from_arrow(source, f"Parquet, {layout}", fields, table, first_row=1)
+    read = _from_arrow(source, f"Parquet, {layout}", fields, table, first_row=1)
+    return replace(read, findings=(*read.findings, *findings))
 
 
 def _read_csv(source: str, text: str, lines: list[str]) -> Table:
+    _refuse_decimal_commas(source, lines)
     header = [name.strip().strip('"') for name in lines[0].split(",")]
+    if all(_readable(name) and name for name in header):
+        expected = "put a line above it that names its columns: time_s,current_A,voltage_V, ..."
+        raise refuse(source, "row 1", "numbers where a header belongs: none is there", expected)
     for separator, name in ((";", "semicolons"), ("\t", "tabs")):
         if len(header) == 1 and separator in lines[0]:
             raise refuse(source, "row 1", f"columns are separated by {name}", "use commas")
     layout, fields = recognise(source, header)
+    fields, findings = _without_own_counters(source, header, fields)
     if len(lines) < 2:
         raise refuse(source, "row 2", "no data rows: the file is empty or truncated")
     numeric = {column: pa.float64() for f, column in fields.items() if f not in TEXT_FIELDS}
@@ -109,7 +128,36 @@ def _read_csv(source: str, text: str, lines: list[str]) -> Table:
         raise _located(source, lines, header, fields, error) from None
     read = _from_arrow(source, f"CSV, {layout}", fields, table, first_row=2)
     at = header.index(fields[CURRENT])
-    return replace(read, written_current_resolution_A=_written_resolution(lines, at))
+    return replace(
+        read,
+        written_current_resolution_A=_written_resolution(lines, at),
+        findings=(*read.findings, *findings),
+    )
+
+
+def _without_own_counters(
+    source: str, names: list[str], fields: dict[str, str]
+) -> tuple[dict[str, str], tuple[str, ...]]:
+    """Return the fields without charge that this program integrated, and what to say of it.
+
+    Read back as an independent counter it would be given the small uncertainty of one.
+    """
+    own = {field: column for field, column in fields.items() if column in INTEGRATED}
+    if not own or not written_here(Path(source), names):
+        return fields, ()
+    kept = {field: column for field, column in fields.items() if field not in own}
+    return kept, (_OWN_COUNTERS,)
+
+
+def _refuse_decimal_commas(source: str, lines: list[str]) -> None:
+    """Refuse rows whose numbers have decimal commas, as in a German or French export."""
+    for separator in (";", "\t"):
+        for row, line in enumerate(lines[:2], start=1):
+            cells = [cell.strip().strip('"') for cell in line.split(separator)]
+            cell = next((one for one in cells if _DECIMAL_COMMA.fullmatch(one)), None)
+            if len(cells) > 1 and cell is not None:
+                problem = f"numbers have decimal commas ({cell!r})"
+                raise refuse(source, f"row {row}", problem, _DECIMAL_POINTS)
 
 
 def _written_resolution(lines: list[str], at: int) -> float:
@@ -139,18 +187,19 @@ def _located(
     for row, line in enumerate(lines[1:], start=2):
         if not line:
             continue
-        cells = line.split(",")
+        cells = next(csv.reader([line]), [])
         if len(cells) != len(header):
-            return refuse(
-                source,
-                f"row {row}",
-                f"{len(cells)} fields where {len(header)} belong: truncated or damaged",
-            )
+            problem = f"{len(cells)} fields where {len(header)} belong: truncated or damaged"
+            if len(cells) > len(header):
+                problem += ", or numbers have decimal commas"
+            return refuse(source, f"row {row}", problem)
         for at in numeric_at:
             if not _readable(cells[at]):
-                return refuse(
-                    source, f"row {row}, column {header[at]!r}", f"{cells[at]!r} is not a number"
-                )
+                where = f"row {row}, column {header[at]!r}"
+                problem = f"{cells[at]!r} is not a number"
+                if _DECIMAL_COMMA.fullmatch(cells[at].strip()):
+                    return refuse(source, where, f"{problem}: a decimal comma", _DECIMAL_POINTS)
+                return refuse(source, where, problem)
     return refuse(source, "", str(error).splitlines()[0])
 
 
@@ -176,6 +225,10 @@ def _from_arrow(
         try:
             values = table[column].cast(pa.float64()).to_numpy()
         except pa.ArrowException:
-            raise refuse(source, f"column {column!r}", "does not hold numbers") from None
+            problem = "does not hold numbers"
+            first = str(next((one for one in table[column].to_pylist() if one is not None), ""))
+            if _DECIMAL_COMMA.fullmatch(first):
+                problem += f" but text with decimal commas ({first!r})"
+            raise refuse(source, f"column {column!r}", problem) from None
         columns[field] = np.asarray(values, dtype=np.float64)
     return build(source, layout, columns, text, first_row)

@@ -25,6 +25,11 @@ _LINES_LOOKED_AT: Final = 200
 _EMPTY: Final = ("", "nan", "na", "null")
 _SEPARATORS: Final = (",", ";", "\t", None)  # None: blanks
 _TOLD: Final = 10
+_HEADERLESS: Final = "three columns without a header: frequency, Re Z, Im Z"
+# A first column is time from this many steps on where more than this share of them are as long as
+# another one; frequencies are spaced by a factor. Assumed, 4-20 and 0.4-0.8.
+_STEPS_OF_TIME: Final = 4
+_EVEN_SHARE: Final = 0.5
 # Names of columns, as `_plain` gives them.
 _FREQUENCY: Final = ("freq", "frequency", "f")
 _REAL: Final = ("zre", "rez", "zreal", "z'", "re")
@@ -96,7 +101,8 @@ def read_spectra(path: Path) -> SpectrumFile | None:
     ------
     ConfigurationError
         It is a spectrum, but a row is cut off, a cell is no number, or a value cannot be (NaN,
-        frequency 0 or twice); names rows and values. Or the file cannot be read.
+        frequency 0 or twice); names rows and values. Or it is a series in time without a header, or
+        cannot be read.
     """
     source = str(path)
     try:
@@ -112,6 +118,14 @@ def read_spectra(path: Path) -> SpectrumFile | None:
         if missing:
             raise refuse(source, f"column {missing}", "missing: an impedance has both parts")
         return None
+    if columns.words == _HEADERLESS and _rises_evenly(lines, columns):
+        raise refuse(
+            source,
+            "row 1",
+            "three columns without a header whose first rises by the same amount again and again: "
+            "time, current and voltage? A header is missing",
+            "put time_s,current_A,voltage_V above them, or freq_Hz,Zre_ohm,Zim_ohm",
+        )
     rows = _rows(source, lines, columns)
     if not rows:
         row = f"row {columns.first_line + 1}"
@@ -146,7 +160,7 @@ def _columns(lines: list[str]) -> _Columns | None:
             return found
         if len(cells) == 3 and all(_is_number(cell) for cell in cells):
             return _Columns(
-                words="three columns without a header: frequency, Re Z, Im Z",
+                words=_HEADERLESS,
                 separator=separator,
                 first_line=first,
                 frequency=0,
@@ -155,6 +169,17 @@ def _columns(lines: list[str]) -> _Columns | None:
                 sign=1.0,
             )
     return None
+
+
+def _rises_evenly(lines: list[str], columns: _Columns) -> bool:
+    """Return whether the first column never falls and rises by the same steps: time, no sweep."""
+    first = [line.split(columns.separator)[0].strip() for line in lines if line.strip()]
+    values = np.array([float(cell) for cell in first if _is_number(cell)])
+    steps = np.diff(values)
+    if np.any(steps < 0.0) or np.count_nonzero(steps) < _STEPS_OF_TIME:
+        return False
+    _, counts = np.unique(np.round(steps[steps > 0.0], 9), return_counts=True)
+    return bool(np.sum(counts[counts > 1]) > _EVEN_SHARE * np.sum(counts))
 
 
 def _missing(lines: list[str]) -> str:

@@ -19,7 +19,7 @@ import pyarrow.csv as pa_csv
 
 from controller.domain.errors import refuse
 from controller.estimation.table import FloatArray, Table
-from controller.io.readers.columns import CURRENT, VOLTAGE, T, build
+from controller.io.readers.columns import CURRENT, VOLTAGE, T, build, refuse_twice
 
 ARBIN: Final = "Arbin"
 BIOLOGIC: Final = "BioLogic"
@@ -73,7 +73,13 @@ _NAMES: Final[dict[str, tuple[tuple[str, str], ...]]] = {
 }
 _REQUIRED: Final = (T, CURRENT, VOLTAGE)
 _HEADER_COUNT: Final = re.compile(r"^Nb header lines\s*:\s*(\d+)")
-_DATES: Final = ("%m/%d/%Y %H:%M:%S.%f", "%m/%d/%Y %H:%M:%S", "%Y-%m-%d %H:%M:%S.%f")
+# Orders in which a date is written; of those that a file fits, the one with the plainest clock.
+_DATES: Final[dict[str, str]] = {
+    "month/day/year": "%m/%d/%Y",
+    "day/month/year": "%d/%m/%Y",
+    "day.month.year": "%d.%m.%Y",
+    "year-month-day": "%Y-%m-%d",
+}
 
 
 class Column(NamedTuple):
@@ -146,11 +152,15 @@ def read_vendor_text(source: str, lines: list[str], layout: TextLayout) -> Table
         raise refuse(source, f"row {first_row}", "no data rows: the file is empty or truncated")
     comma = layout.separator == "\t" and "," in body[0] and "." not in body[0].split("\t")[-2]
     table = _parsed(source, body, layout, "," if comma else ".", first_row)
+    for column in layout.fields.values():
+        refuse_twice(source, layout.names, column.name)
+    findings: list[str] = []
     columns = {
-        field: column.scale * _numbers(source, column.name, table[column.name])
+        field: column.scale * _numbers(source, column.name, table[column.name], findings)
         for field, column in layout.fields.items()
     }
-    return vendor_table(source, layout.vendor, f"{layout.vendor} text export", columns, first_row)
+    read = vendor_table(source, layout.vendor, f"{layout.vendor} text export", columns, first_row)
+    return replace(read, findings=(*read.findings, *findings))
 
 
 def vendor_table(
@@ -187,25 +197,59 @@ def _parsed(
         raise refuse(source, "", str(error).splitlines()[0]) from None
 
 
-def _numbers(source: str, name: str, values: Any) -> FloatArray:
+def _numbers(source: str, name: str, values: Any, findings: list[str]) -> FloatArray:
     """Return a column's numbers; times that were written as dates become seconds."""
     if pa.types.is_string(values.type) or pa.types.is_timestamp(values.type):
-        return _seconds(source, name, values.cast(pa.string()).to_pylist())
+        return _seconds(source, name, values.cast(pa.string()).to_pylist(), findings)
     try:
         return np.asarray(values.cast(pa.float64()).to_numpy(), dtype=np.float64)
     except pa.ArrowException:
         raise refuse(source, f"column {name!r}", "does not hold numbers") from None
 
 
-def _seconds(source: str, name: str, cells: list[str | None]) -> FloatArray:
-    for layout in _DATES:
-        try:
-            dates = [datetime.strptime(cell or "", layout) for cell in cells]  # noqa: DTZ007 -- no zone is written
-        except ValueError:
+def _seconds(source: str, name: str, cells: list[str | None], findings: list[str]) -> FloatArray:
+    """Return dates as seconds from the first, NaN where none is written.
+
+    Where the day may be the month and the other way round, the order is taken in which time falls
+    least often and jumps least; `findings` says so.
+    """
+    read = {order: _dated_s(cells, style) for order, style in _DATES.items()}
+    fits = {order: t_s for order, (t_s, wrong_at) in read.items() if wrong_at is None and t_s.size}
+    if not fits:
+        # the order that goes furthest is what was meant; in a column of numbers a number is right
+        at = max(wrong_at for _, wrong_at in read.values() if wrong_at is not None)
+        if _is_number(cells[at]):
+            at = next((k for k, cell in enumerate(cells) if not _is_number(cell)), at)
+        raise refuse(source, f"column {name!r}", f"{cells[at]!r} is neither a number nor a date")
+    order = min(fits, key=lambda one: _jumps(fits[one]))
+    others = [one for one in fits if _jumps(fits[one]) != _jumps(fits[order])]
+    if others:
+        taken_s, other_s = _jumps(fits[order])[1], _jumps(fits[others[0]])[1]
+        findings.append(
+            f"dates: {name!r} may be {order} or {others[0]}: {order} was taken, in which time "
+            f"jumps by {taken_s:.6g} s at most, not by {other_s:.6g} s"
+        )
+    t_s = fits[order]
+    return t_s - t_s[np.isfinite(t_s)][:1] if np.isfinite(t_s).any() else t_s
+
+
+def _dated_s(cells: list[str | None], style: str) -> tuple[FloatArray, int | None]:
+    """Return seconds from the first date's whole second, or which cell the style does not fit."""
+    t_s = np.full(len(cells), np.nan)
+    first: datetime | None = None
+    for k, cell in enumerate(cells):
+        if not cell or not cell.strip():
             continue
-        return np.array([(date - dates[0]).total_seconds() for date in dates], dtype=np.float64)
-    at = next((k for k, cell in enumerate(cells) if not _is_number(cell)), 0)
-    raise refuse(source, f"column {name!r}", f"{cells[at]!r} is neither a number nor a date")
+        date, _, time = cell.strip().replace("T", " ").partition(" ")
+        clock, _, fraction = time.partition(".")
+        try:
+            at = datetime.strptime(f"{date} {clock}", f"{style} %H:%M:%S")  # noqa: DTZ007 -- no zone is written
+            part_s = float(f"0.{fraction}") if fraction else 0.0
+        except ValueError:
+            return t_s, k
+        first = first or at
+        t_s[k] = (at - first).total_seconds() + part_s
+    return t_s, None
 
 
 def _is_number(cell: str | None) -> bool:
@@ -214,3 +258,9 @@ def _is_number(cell: str | None) -> bool:
     except ValueError:
         return False
     return True
+
+
+def _jumps(t_s: FloatArray) -> tuple[int, float]:
+    """Return how often time falls and how far it goes at most from one date to the next (s)."""
+    steps_s = np.diff(t_s[np.isfinite(t_s)])
+    return int(np.sum(steps_s < 0.0)), float(np.max(np.abs(steps_s), initial=0.0))
