@@ -102,12 +102,15 @@ class Table:
 
     def _shared_time_s(self) -> float:
         """Return the smallest step of time if many differing readings of one step share one (s)."""
-        dt_s = np.diff(self.t_s)
+        dt_s = np.diff(np.where(np.abs(self.t_s) < _LARGEST, self.t_s, np.nan))
         moves_s = dt_s[dt_s > 0.0]
         if not moves_s.size:
             return 0.0
-        differ = (np.diff(self.current_A) != 0.0) | (np.diff(self.voltage_V) != 0.0)
-        within = np.ones_like(differ) if self.step is None else np.diff(self.step) == 0.0
+        moved = [values[1:] != values[:-1] for values in (self.current_A, self.voltage_V)]
+        differ = moved[0] | moved[1]
+        within = np.ones_like(differ)
+        if self.step is not None:
+            within = self.step[1:] == self.step[:-1]
         shared = int(np.sum((dt_s == 0.0) & differ & within))
         quantum_s = float(np.min(moves_s))
         whole = np.abs(moves_s - np.round(moves_s / quantum_s) * quantum_s) <= 1e-6 * quantum_s
