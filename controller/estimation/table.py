@@ -94,18 +94,21 @@ class Table:
         if t_s.size < _VARIOUS:
             return 0.0
         quantum_s = float(np.spacing(np.float32(np.max(np.abs(t_s)))))
-        if bool(np.all(t_s == np.round(t_s / quantum_s) * quantum_s)):
+        # Times that are all whole tens besides (ms taken for s) were not rounded to a power of two.
+        tens = bool(np.all(np.fmod(t_s, 10.0) == 0.0))
+        if not tens and bool(np.all(t_s == np.round(t_s / quantum_s) * quantum_s)):
             return max(quantum_s, self._shared_time_s())
         return self._shared_time_s()
 
     def _shared_time_s(self) -> float:
         """Return the smallest step of time if many differing readings of one step share one (s)."""
-        dt_s = np.diff(self.t_s)
+        dt_s = np.diff(np.where(np.abs(self.t_s) < _LARGEST, self.t_s, np.nan))
         moves_s = dt_s[dt_s > 0.0]
         if not moves_s.size:
             return 0.0
-        differ = (np.diff(self.current_A) != 0.0) | (np.diff(self.voltage_V) != 0.0)
-        within = np.ones_like(differ) if self.step is None else np.diff(self.step) == 0.0
+        differ = self.current_A[1:] != self.current_A[:-1]
+        differ |= self.voltage_V[1:] != self.voltage_V[:-1]
+        within = np.ones_like(differ) if self.step is None else self.step[1:] == self.step[:-1]
         shared = int(np.sum((dt_s == 0.0) & differ & within))
         quantum_s = float(np.min(moves_s))
         whole = np.abs(moves_s - np.round(moves_s / quantum_s) * quantum_s) <= 1e-6 * quantum_s
