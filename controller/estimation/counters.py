@@ -178,9 +178,9 @@ def _findings(
     odd = _odd(counter_Ah, together, most_Ah) | np.isnan(counter_Ah)
     if not odd.any():
         return []
+    first = table.row(int(np.flatnonzero(odd)[0]))
     words = (
         f"counter-readings: {int(odd.sum())} of the file's {name} counter are missing, absurd or "
-        f"off both their neighbours (first: row {table.row(int(np.flatnonzero(odd)[0]))}) and "
-        "were not used"
+        f"far off both their neighbours (first: row {first}) and were not used"
     )
     return [words]

@@ -96,7 +96,9 @@ class Table:
         if t_s.size < _VARIOUS:
             return 0.0
         quantum_s = float(np.spacing(np.float32(np.max(np.abs(t_s)))))
-        if bool(np.all(t_s == np.round(t_s / quantum_s) * quantum_s)):
+        # Times that are all whole tens besides (ms taken for s) were not rounded to a power of two.
+        tens = bool(np.all(np.fmod(t_s, 10.0) == 0.0))
+        if not tens and bool(np.all(t_s == np.round(t_s / quantum_s) * quantum_s)):
             return max(quantum_s, self._shared_time_s())
         return self._shared_time_s()
 
@@ -106,11 +108,9 @@ class Table:
         moves_s = dt_s[dt_s > 0.0]
         if not moves_s.size:
             return 0.0
-        moved = [values[1:] != values[:-1] for values in (self.current_A, self.voltage_V)]
-        differ = moved[0] | moved[1]
-        within = np.ones_like(differ)
-        if self.step is not None:
-            within = self.step[1:] == self.step[:-1]
+        differ = self.current_A[1:] != self.current_A[:-1]
+        differ |= self.voltage_V[1:] != self.voltage_V[:-1]
+        within = np.ones_like(differ) if self.step is None else self.step[1:] == self.step[:-1]
         shared = int(np.sum((dt_s == 0.0) & differ & within))
         quantum_s = float(np.min(moves_s))
         whole = np.abs(moves_s - np.round(moves_s / quantum_s) * quantum_s) <= 1e-6 * quantum_s

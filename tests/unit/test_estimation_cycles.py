@@ -724,6 +724,20 @@ def test_readings_at_a_long_period_are_no_rounded_times(dt_s):
     assert series.time_resolution_s == 1.0
 
 
+def test_infinities_are_left_out_without_a_warning():
+    series = table(CYCLE)
+    columns = {name: getattr(series, name).copy() for name in ("t_s", "current_A", "voltage_V")}
+    columns["step_capacity_Ah"] = np.zeros(series.t_s.size)
+    for values in columns.values():
+        values[[4, 5, 30]] = math.inf
+    assert full(table(CYCLE, **columns)).cycles[0].charge_Ah * H == pytest.approx(1.0)
+
+
+def test_milliseconds_taken_for_seconds_are_no_rounded_times():
+    slow = table([(1e-3, 12000.0, 3.5, 4.0), (-1e-3, 12000.0, 3.9, 3.0)])
+    assert replace(slow, t_s=1000.0 * slow.t_s).time_resolution_s == 1.0
+
+
 def test_time_that_never_advances_is_said():
     series = Table(
         source="made",

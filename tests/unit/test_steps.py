@@ -401,3 +401,11 @@ def test_a_reading_a_little_early_stands_for_its_time() -> None:
     assert len(found) == 1
     assert found[0][steps.I_10S][0] == pytest.approx(answer_Ohm(10.0), rel=1e-6)
     assert not s.status & steps.NO_10S
+
+
+def test_a_step_whose_square_is_nothing_raises_nothing() -> None:
+    s = new(min_step_A=1e-301)
+    for k in range(20):
+        steps.observe(s, float(k), 1.0, 0.0 if k < 10 else 1e-300, 3.5 if k < 10 else 3.6, 0)
+    assert s.value_Ohm[steps.I_FIRST] > 1e298
+    assert math.isnan(s.u_Ohm[steps.I_FIRST])
