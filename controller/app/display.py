@@ -17,6 +17,7 @@ from rich.progress_bar import ProgressBar
 from rich.table import Table
 from rich.text import Text
 
+from controller.app.reporting.charts import SAME_CE
 from controller.app.reporting.facts import capacity_Ah
 from controller.core.state import CoreState
 from controller.core.step import Core, Report
@@ -223,9 +224,13 @@ def _lost_words(live: LiveEstimate | None, last: CycleFigures | None) -> str:
     if not math.isfinite(lost_Ah) and last is not None:
         lost_Ah = last.lithium_lost_Ah
     label = last.lithium_lost_label if last is not None else Label.UNKNOWN
-    words = f"Li lost {_number(lost_Ah * 1e3, '.4f')} mAh"
-    if label is Label.BOUND:
-        words += " (bound)"
+    words = f"Li lost {_number(lost_Ah * 1e3, '.4f')}"
+    u_Ah = math.nan if last is None else last.u_lithium_lost_Ah
+    if math.isfinite(u_Ah):
+        words += f" ± {_number(u_Ah * 1e3, '.4f')}"
+    words += " mAh"
+    if label in (Label.BOUND, Label.PRIOR_DOMINATED):
+        words += f" ({label.value})"
     if live is None or not (math.isfinite(live.inactive_Ah) and live.lithium_lost_Ah > 0.0):
         return words
     return (
@@ -240,14 +245,20 @@ def cycle_line(figures: CycleFigures, done: int, total: int) -> str:
     efficiency = "no CE"
     if ce is not None:
         efficiency = f"CE {ce * 100.0:.3f} ± {_number(None if u is None else u * 100.0, '.3f')} %"
+        base = figures.coulombic_efficiency_base
+        if base is not None and abs(base - ce) > SAME_CE:
+            efficiency += f" ({base * 100.0:.3f} % of base charge alone)"
     resistance = "no R at base rate"  # a reference test's pulses are not in the trend
     if math.isfinite(figures.resistance_Ohm):
-        resistance = f"R {figures.resistance_Ohm:.2f} Ω"
+        resistance = (
+            f"R {figures.resistance_Ohm:.2f} ± {_number(figures.u_resistance_Ohm, '.2f')} Ω"
+        )
     end = figures.discharge_end
     return (
         f"cycle {figures.cycle} ({figures.kind.value}, {done}/{total}): "
         f"capacity {_number(capacity_Ah(figures) * 1e3, '.4f')} mAh, {efficiency}, "
-        f"net {_number(figures.net_charge_Ah * 1e3, '+.4f')} mAh, "
+        f"net {_number(figures.net_charge_Ah * 1e3, '+.4f')}"
+        f" ± {_number(figures.u_net_charge_Ah * 1e3, '.4f')} mAh, "
         f"{resistance}, {'end unknown' if end is DischargeEnd.UNKNOWN else end.value}"
         + (f", {', '.join(figures.flags)}" if figures.flags else "")
     )

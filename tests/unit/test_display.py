@@ -147,7 +147,7 @@ def test_the_terminal_shows_phase_figures_split_and_reason(
         "T 25.0 °C",
         "so far 50.00 %",
         "R 21.40 Ω",
-        "Li lost 0.2000 mAh: inactive 0.1200 + SEI 0.0800 (prior-dominated)",
+        "Li lost 0.2000 ± 0.0160 mAh: inactive 0.1200 + SEI 0.0800 (prior-dominated)",
         "withheld: 0.02 mAh lost [bold]since[/bold] the last opportunity",
     ):
         assert words in text
@@ -235,6 +235,13 @@ def test_what_was_not_measured_is_a_dash() -> None:
     )
     assert "no CE" in line
     assert "no R at base rate, " in line
+
+
+def test_a_closed_cycle_has_its_uncertainties_and_base_charge_apart() -> None:
+    line = cycle_line(a_cycle(coulombic_efficiency=0.99, coulombic_efficiency_base=0.975), 1, 2)
+    assert "(97.500 % of base charge alone)" in line
+    assert "net -0.0116 ± 0.0012 mAh" in line
+    assert "R 23.47 ± 0.10 Ω" in line
 
 
 def test_an_end_that_is_not_known_says_what_is_not() -> None:

@@ -481,6 +481,7 @@ def _cycle_table(facts: RunFacts) -> str:
             with_u(
                 or_nan(one.coulombic_efficiency) * 100, or_nan(one.u_coulombic_efficiency) * 100
             ),
+            number(or_nan(one.coulombic_efficiency_base) * 100, 3),
             one.discharge_end.value
             + (
                 f" ({number(one.discharge_end_probability, 2)})"
@@ -498,13 +499,15 @@ def _cycle_table(facts: RunFacts) -> str:
         for one in facts.cycles
     ]
     head = (
-        "Cycle", "Kind", "Charge / mAh", "Discharge / mAh", "Net / mAh", "CE / %", "Discharge end",
-        "R / Ω", "Li lost / mAh", "which is", "T / °C", "h", "Treatment", "Flags",
+        "Cycle", "Kind", "Charge / mAh", "Discharge / mAh", "Net / mAh", "CE / %",
+        "of base charge / %", "Discharge end", "R / Ω", "Li lost / mAh", "which is", "T / °C", "h",
+        "Treatment", "Flags",
     )  # fmt: skip
     return (
-        "<p>± is one standard uncertainty; the number after a discharge end is its probability.</p>"
+        "<p>± is one standard uncertainty; CE is of all charge, beside it that of base charge,"
+        " without treatments and tests; the number after a discharge end is its probability.</p>"
         '<div class="tight">'
-        + _table(head, rows, numeric=(0, 2, 3, 4, 5, 7, 8, 10, 11), label="Cycles", scroll=True)
+        + _table(head, rows, numeric=(0, 2, 3, 4, 5, 6, 8, 9, 11, 12), label="Cycles", scroll=True)
         + "</div>"
     )
 
