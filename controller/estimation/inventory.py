@@ -849,8 +849,7 @@ def _revived(
     net_Ah = figures.net_charge_Ah - copper.value_Ah
     u_Ah = math.hypot(figures.u_net_charge_Ah, copper.u_Ah)
     if not between or not net_Ah > REVIVED_AT_U * u_Ah:
-        label = Label.MEASURED if between else Label.BOUND
-        return Quantity(value_Ah=0.0, u_Ah=u_Ah, low_Ah=0.0, high_Ah=NAN, label=label)
+        return Quantity(value_Ah=0.0, u_Ah=u_Ah, low_Ah=0.0, high_Ah=NAN, label=Label.BOUND)
     state.revived_Ah += net_Ah
     state.revived_u_Ah += u_Ah
     return Quantity(
@@ -858,7 +857,7 @@ def _revived(
         u_Ah=u_Ah,
         low_Ah=net_Ah - NORMAL_95 * u_Ah,
         high_Ah=NAN,
-        label=Label.MEASURED,
+        label=Label.BOUND,  # what the cycle lost meanwhile is not seen
     )
 
 

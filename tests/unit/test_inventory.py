@@ -161,7 +161,7 @@ def test_net_charge_above_zero_is_revival_and_informs_the_split() -> None:
     before, after = with_return(350.0)
     assert before.revived.value_Ah == 0.0
     assert after.revived.value_Ah == pytest.approx(350 * UAH)
-    assert after.revived.label is Label.MEASURED
+    assert after.revived.label is Label.BOUND
     assert after.lost.value_Ah == pytest.approx(50 * UAH, abs=5 * UAH)
     # 350 of 400 came back: nearly all of what was lost had been isolated metal
     assert after.inactive.label is Label.BOUND
