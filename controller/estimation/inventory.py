@@ -990,9 +990,13 @@ def _lost(state: InventoryState, config: InventoryConfig, *, anode: bool) -> Qua
         return _bound(state)
     mixture = _lost_mixture(state, config)
     mean_Ah, sd_Ah = mixture.moments()
+    missing_Ah = state.missing_Ah + state.copper_Ah
     own_u_Ah = math.hypot(sd_Ah, state.u_missing_Ah)  # what is missing is not known better
-    if mean_Ah > state.missing_Ah + state.copper_Ah + IMPOSSIBLE_AT_U * own_u_Ah:
+    if mean_Ah > missing_Ah + IMPOSSIBLE_AT_U * own_u_Ah:
         return _bound(state)
+    low_Ah = mixture.quantile(0.025)
+    if mean_Ah > missing_Ah + IMPOSSIBLE_AT_U * sd_Ah:  # so the charges say, by the instrument
+        low_Ah = min(low_Ah, missing_Ah - sd_Ah)
     _, prior_sd_Ah, _, _ = _loss_prior_Ah(state)
     dominated = prior_dominated(
         posterior_sd=sd_Ah, prior_sd=prior_sd_Ah, moved_by=_moved_by(mixture, config)
@@ -1002,7 +1006,7 @@ def _lost(state: InventoryState, config: InventoryConfig, *, anode: bool) -> Qua
     return Quantity(
         value_Ah=mean_Ah,
         u_Ah=sd_Ah,
-        low_Ah=max(mixture.quantile(0.025), 0.0),
+        low_Ah=max(low_Ah, 0.0),
         high_Ah=mixture.quantile(0.975),
         label=Label.PRIOR_DOMINATED if dominated else Label.MEASURED,
     )
