@@ -5,8 +5,9 @@ The voltage is ``u + v1 (+ v2) + R0 I + noise``. Each pair answers exactly for a
 part ``u`` follows the charge with a slope of its own, ``u' = u + g I dt``, and wanders. Resistances
 and the logarithms of time constants wander slowly. All are one joint state; the covariance is the
 packed upper triangle `p`, written out so that plain Python does a reading in some microseconds
-(`docs/estimation.md`). The voltage is linear in the resistances, so they are no logarithms but kept
-above 0; what a straight line in the logarithm of tau leaves out counts as noise.
+(`docs/estimation/impedance.md`). The voltage is linear in the resistances, so they are no
+logarithms but kept above 0; what a straight line in the logarithm of tau leaves out counts as
+noise.
 
 - A reading further off than `GATE` allows is not believed; after `REOPEN_AFTER` in a row it is the
   filter that is not: it opens up again instead of locking out.
@@ -173,7 +174,25 @@ WANDER: Final = Wander()
 
 
 class OnePair:
-    """The filter with one RC pair; states ``u v1 g r0 r1 ln_tau1``."""
+    """The filter with one RC pair; states ``u v1 g r0 r1 ln_tau1``.
+
+    Parameters
+    ----------
+    noise_V : float
+        Standard deviation of a voltage reading (V).
+    min_step_A : float
+        Smallest change of current that counts as an edge (A).
+    nominal_capacity_Ah : float
+        Gives the scale of the open-circuit slope (Ah).
+    r0_Ohm : float
+        Where resistances begin (Ohm); the first edge gives their scale.
+    tau1_s : float
+        Where its time constant begins (s).
+    ratio_u : float
+        Relative standard uncertainty of V / I from the instrument's gains.
+    wander : Wander
+        Priors and walks.
+    """
 
     __slots__ = (
         "ahead_A",
@@ -333,7 +352,25 @@ class OnePair:
 
 
 class TwoPairs:
-    """The filter with two RC pairs; states ``u v1 v2 g r0 r1 ln_tau1 r2 ln_tau2``."""
+    """The filter with two RC pairs; states ``u v1 v2 g r0 r1 ln_tau1 r2 ln_tau2``.
+
+    Parameters
+    ----------
+    noise_V : float
+        Standard deviation of a voltage reading (V).
+    min_step_A : float
+        Smallest change of current that counts as an edge (A).
+    nominal_capacity_Ah : float
+        Gives the scale of the open-circuit slope (Ah).
+    r0_Ohm : float
+        Where resistances begin (Ohm); the first edge gives their scale.
+    tau1_s, tau2_s : float
+        Where their time constants begin (s).
+    ratio_u : float
+        Relative standard uncertainty of V / I from the instrument's gains.
+    wander : Wander
+        Priors and walks.
+    """
 
     __slots__ = (
         "ahead_A",
@@ -520,11 +557,20 @@ def observe_one(s: OnePair, dt_s: float, current_A: float, voltage_V: float, fla
 
     Parameters
     ----------
+    s : OnePair
+        Written to.
     dt_s : float
-        Since the reading before; not above 0 is a duplicate.
+        Since the reading before (s); not above 0 is a duplicate.
+    current_A, voltage_V : float
+        Charging current positive.
     flags : int
         ``NEW_SET_POINT``: the current changed right after the reading before; else somewhere in
         between. ``UNKNOWN_BETWEEN``: nothing reaches across.
+
+    Returns
+    -------
+    int
+        `USED`, `SKIPPED`, `ANCHORED` (the series begins at it), `REJECTED` or `REOPENED`.
     """
     if not dt_s > 0.0:
         return SKIPPED
@@ -785,11 +831,20 @@ def observe_two(s: TwoPairs, dt_s: float, current_A: float, voltage_V: float, fl
 
     Parameters
     ----------
+    s : TwoPairs
+        Written to.
     dt_s : float
-        Since the reading before; not above 0 is a duplicate.
+        Since the reading before (s); not above 0 is a duplicate.
+    current_A, voltage_V : float
+        Charging current positive.
     flags : int
         ``NEW_SET_POINT``: the current changed right after the reading before; else somewhere in
         between. ``UNKNOWN_BETWEEN``: nothing reaches across.
+
+    Returns
+    -------
+    int
+        `USED`, `SKIPPED`, `ANCHORED` (the series begins at it), `REJECTED` or `REOPENED`.
     """
     if not dt_s > 0.0:
         return SKIPPED

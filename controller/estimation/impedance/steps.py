@@ -358,14 +358,23 @@ def observe(
 
     Parameters
     ----------
+    s : Steps
+        Written to.
     t_s : float
-        Only carried to `Steps.of_t_s`.
+        Only carried to `Steps.of_t_s` (s).
     dt_s : float
-        Since the reading before. One at the same time is passed over (a duplicate), unless its
+        Since the reading before (s). One at the same time is passed over (a duplicate), unless its
         current is another: many cyclers log the end of a step and the start of the next so. One
         without a number is passed over, and its time counts to the next.
+    current_A, voltage_V : float
+        Charging current positive.
     flags : int
         ``NEW_SET_POINT``, ``VOLTAGE_HELD``, ``UNKNOWN_BETWEEN``.
+
+    Returns
+    -------
+    int
+        Bits of the values in `Steps.value_Ohm` that are complete now; 0 for none.
     """
     step_A = current_A - s.current_A
     least_A = s.min_step_A
