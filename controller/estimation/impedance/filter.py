@@ -356,20 +356,8 @@ class TwoPairs:
 
     Parameters
     ----------
-    noise_V : float
-        Standard deviation of a voltage reading (V).
-    min_step_A : float
-        Smallest change of current that counts as an edge (A).
-    nominal_capacity_Ah : float
-        Gives the scale of the open-circuit slope (Ah).
-    r0_Ohm : float
-        Where resistances begin (Ohm); the first edge gives their scale.
-    tau1_s, tau2_s : float
-        Where their time constants begin (s).
-    ratio_u : float
-        Relative standard uncertainty of V / I from the instrument's gains.
-    wander : Wander
-        Priors and walks.
+    tau2_s : float
+        Where the second time constant begins (s). All others as of `OnePair`.
     """
 
     __slots__ = (

@@ -243,7 +243,8 @@ def _dated_s(cells: list[str | None], style: str) -> tuple[FloatArray, int | Non
         date, _, time = cell.strip().replace("T", " ").partition(" ")
         clock, _, fraction = time.partition(".")
         try:
-            at = datetime.strptime(f"{date} {clock}", f"{style} %H:%M:%S")  # noqa: DTZ007 -- no zone is written
+            # no zone is written, and only differences count: any one will do
+            at = datetime.strptime(f"{date} {clock} +0000", f"{style} %H:%M:%S %z")
             part_s = float(f"0.{fraction}") if fraction else 0.0
         except ValueError:
             return t_s, k
