@@ -269,15 +269,16 @@ def _cannot_tell(words: str, found: Symptoms | None, *more: str) -> Diagnosis:
 
 def _evidence(found: Symptoms, mode: Mode, known: Sequence[str]) -> tuple[str, ...]:
     """Say the symptoms, first those that speak for the mode most against all others."""
+    first_second = "resistance of the first second"
     texts = {
         "fade": f"loses {100 * max(10**found.fade - 1e-4, 0.0):.2g} % of nominal capacity a cycle",
-        "quickened": f"{10**found.quickened:.2g} times as fast as before",
+        "quickened": f"fades {10**found.quickened:.2g} times as fast as before",
         "left": f"{100 * found.left:.3g} % of its first capacity left",
         "short": f"log-odds of a soft short {found.short:+.1f}",
         "efficiency": f"discharge over charge {100 * found.efficiency:.4g} %",
-        "ohmic_step": f"resistance of the first second stepped up by {_percent(found.ohmic_step)}",
-        "ohmic_growth": f"and grew by {_percent(found.ohmic_growth)} besides",
-        "slow_growth": f"slow polarisation grew by {_percent(found.slow_growth)}",
+        "ohmic_step": f"{first_second}, largest step up: {_percent(found.ohmic_step)}",
+        "ohmic_growth": f"{first_second}, without that step: {_percent(found.ohmic_growth)}",
+        "slow_growth": f"slow polarisation: {_percent(found.slow_growth)}",
     }
 
     def speaks(name: str) -> float:
@@ -297,7 +298,7 @@ def _one(found: Symptoms, table: Mapping[str, Expected], name: str) -> float:
 
 
 def _percent(logarithm: float) -> str:
-    return f"{100 * math.expm1(logarithm):.0f} %"
+    return f"{100 * math.expm1(logarithm):+.0f} %"
 
 
 # Rows: mode; columns: symptom, as middle and spread. Set as the module says (20 lives a mode).

@@ -115,3 +115,10 @@ def test_a_step_at_another_rate_or_from_a_single_cycle_is_no_loss_of_contact():
         assert found.symptoms is not None
         assert found.symptoms.ohmic_step == 0.0
         assert found.mode is not Mode.CONTACT
+
+
+def test_the_evidence_reads_alone_whatever_its_order():
+    words = "; ".join(diagnose([cycle()] * 15, CellFormat.ANODE_FREE, NOMINAL_AH).evidence)
+    assert "resistance of the first second, largest step up: +0 %" in words
+    assert "resistance of the first second, without that step: +0 %" in words
+    assert "fades 1 times as fast as before" in words
