@@ -27,6 +27,10 @@ from hil.shorted import (
 
 CELLS: Final = ("anode-free", "excess-lithium")
 CYCLES: Final = 20
+# A decaying cell loses so much a cycle, and is looked at so many cycles after it shows.
+DECAY_PER_CYCLE: Final = (0.004, 0.1)
+DECAY_CYCLES: Final = (4, 20)
+SHOWS: Final = 0.995  # of the first capacity
 WORN_OUT: Final = 0.15
 DEATH_CYCLES: Final = 45
 FALLEN: Final = 0.97  # of the first capacity: the foil is gone
@@ -37,7 +41,8 @@ def _parameters(mode: Mode, name: str, seed: int, random: np.random.Generator) -
     """Return a drawn cell that fails in this mode, or not."""
     p = drawn_cell(name, seed)
     if mode is Mode.GRADUAL_DECAY:
-        lost = float(random.uniform(0.006, 0.02))
+        # from a good electrolyte to a carbonate
+        lost = float(np.exp(random.uniform(*np.log(DECAY_PER_CYCLE))))
         return replace(p, inactive_per_stripped=lost)
     if mode is Mode.SUDDEN_DEATH:
         # a thin foil and poor efficiency: nothing shows until it is gone
@@ -70,7 +75,11 @@ def failing_life(mode: Mode, seed: int) -> tuple[CellFormat, float, list[ShortFi
     begins = int(random.integers(10, CYCLES - 4))
     out: list[ShortFigures] = []
     fallen = 0
-    for number in range(DEATH_CYCLES if mode is Mode.SUDDEN_DEATH else CYCLES):
+    slow = mode in {Mode.SUDDEN_DEATH, Mode.GRADUAL_DECAY}
+    below, enough = FALLEN, AFTER_DEATH
+    if mode is Mode.GRADUAL_DECAY:
+        below, enough = SHOWS, int(random.integers(*DECAY_CYCLES))
+    for number in range(DEATH_CYCLES if slow else CYCLES):
         if number == begins:
             if mode is Mode.SOFT_SHORT:
                 leak_mAh = float(random.uniform(0.02, 0.1)) * p.nominal_capacity_mAh
@@ -96,8 +105,8 @@ def failing_life(mode: Mode, seed: int) -> tuple[CellFormat, float, list[ShortFi
             )
         )
         cell.put(watch)
-        fallen += out[-1].discharge_Ah < FALLEN * out[min(1, number)].discharge_Ah
-        if mode is Mode.SUDDEN_DEATH and fallen > AFTER_DEATH:
+        fallen += out[-1].discharge_Ah < below * out[min(1, number)].discharge_Ah
+        if slow and fallen > enough:
             break
         if not ended or cell.discharge_mAh < WORN_OUT * p.nominal_capacity_mAh:
             break

@@ -15,11 +15,19 @@ from collections.abc import Sequence
 from statistics import median
 from typing import Any, Final
 
-from controller.estimation.diagnosis import LEAST_CYCLES, Mode, Symptoms, diagnose, symptoms
+from controller.estimation.diagnosis import (
+    LEAST_CYCLES,
+    Mode,
+    Symptoms,
+    diagnose,
+    shown_by,
+    symptoms,
+)
 from hil.failing import failing_life
+from scripts.seeds import commit_hash, seed_of
 
 MODES: Final = tuple(mode for mode in Mode if mode is not Mode.CANNOT_TELL)
-FIT_SEED, SCORE_SEED = 1_000, 60_000
+FIT_SEED = 1_000
 # No spread is taken for less than this: cells outside the plant scatter more.
 LEAST_SPREAD: Final = Symptoms(
     fade=0.3,
@@ -41,19 +49,20 @@ def fit(lives: int, seed: int) -> dict[str, dict[str, tuple[float, float]]]:
         for life in range(lives):
             cell_format, nominal_Ah, cycles = failing_life(mode, seed + life)
             if len(cycles) >= LEAST_CYCLES:
-                rows.append(symptoms(cycles, cell_format, nominal_Ah))
+                shown = shown_by(cycles, cell_format, nominal_Ah)
+                rows.append(symptoms(shown, nominal_Ah))
         columns = {}
         for name in Symptoms._fields:
             values = [v for row in rows if math.isfinite(v := getattr(row, name))]
             middle = median(values)
             spread = 1.4826 * median(abs(v - middle) for v in values)
-            far = sorted(abs(v - middle) for v in values)[int(0.9 * len(values))] / 2.0
+            far = sorted(abs(v - middle) for v in values)[int(0.9 * len(values))] / 1.645
             columns[name] = (middle, max(spread, far, getattr(LEAST_SPREAD, name)))
         table[mode.name] = columns
     return table
 
 
-def score(lives: int, seed: int) -> dict[str, Any]:
+def score(lives: int, base: str) -> dict[str, Any]:
     """Return the confusion of modes and the reliability of the probabilities."""
     confusion: dict[str, Counter[str]] = {}
     said: list[tuple[float, bool]] = []
@@ -61,8 +70,9 @@ def score(lives: int, seed: int) -> dict[str, Any]:
     for mode in MODES:
         counts: Counter[str] = Counter()
         for life in range(lives):
-            cell_format, nominal_Ah, cycles = failing_life(mode, seed + life)
-            found = diagnose(cycles, cell_format, nominal_Ah)
+            cell_format, nominal_Ah, cycles = failing_life(mode, seed_of(base, mode.value, life))
+            shown = shown_by(cycles, cell_format, nominal_Ah)
+            found = diagnose(shown, cell_format, nominal_Ah)
             counts[found.mode.value] += 1
             if found.mode is not Mode.CANNOT_TELL:
                 said.append((found.probabilities[found.mode], found.mode is mode))
@@ -97,20 +107,21 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Fit or score, and print."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--lives", type=int, default=60, help="for each mode")
-    parser.add_argument("--seed", type=int)
+    parser.add_argument("--seed", default="", help="in place of the commit's hash")
     parser.add_argument("--fit", action="store_true")
     parser.add_argument("--json", action="store_true")
     given = parser.parse_args(arguments)
     if given.fit:
-        table = fit(given.lives, given.seed or FIT_SEED)
+        table = fit(given.lives, FIT_SEED)
         sys.stdout.write(json.dumps(table, indent=1) + "\n")
         return 0
-    result = score(given.lives, given.seed or SCORE_SEED)
+    base = given.seed or commit_hash()
+    result = score(given.lives, base)
     if given.json:
         sys.stdout.write(json.dumps(result, indent=1) + "\n")
         return 0
     sys.stdout.write(
-        f"{result['lives']} lives: right {result['right']:.0%}, wrong {result['wrong']:.0%}, cannot "
+        f"{result['lives']} lives, seeds from {base[:12]}: right {result['right']:.0%}, wrong {result['wrong']:.0%}, cannot "
         f"tell {result['cannot_tell']:.0%}; Brier score {result['brier']:.3f}\n"
     )
     for mode, counts in result["confusion"].items():

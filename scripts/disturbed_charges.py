@@ -32,11 +32,10 @@ from scripts.estimator_coverage import (
     OFFSET_U_OF_RANGE,
     Group,
     cell_of,
-    commit_hash,
     own_life,
     reading_of,
-    seed_of,
 )
+from scripts.seeds import commit_hash, seed_of
 
 CYCLES = 40
 WANDERS_BACK = 0.9  # of where the room is, from one cycle to the next

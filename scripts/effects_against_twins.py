@@ -48,11 +48,10 @@ from scripts.estimator_coverage import (
     OFFSET_U_OF_RANGE,
     Group,
     cell_of,
-    commit_hash,
     own_life,
     reading_of,
-    seed_of,
 )
+from scripts.seeds import commit_hash, seed_of
 
 CONTROLS = {DISCHARGED_REST: CHARGED_REST, SHORT_STRIP: ""}
 GROUPS = (

@@ -32,6 +32,7 @@ from controller.estimation.ends import (
 from hil.programmes import FORMATS
 from hil.traces import TracedLife, draw_life
 from scripts.forecast_score import CELL_FORMATS, CYCLES, other_life
+from scripts.seeds import commit_hash, seed_of
 
 BINS = (0.0, 0.02, 0.05, 0.2, 0.4, 0.6, 0.8, 0.95, 0.985, 1.0)
 CERTAIN = 0.8
@@ -145,14 +146,13 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--lives", type=int, default=150, help="of each format of our plant")
     parser.add_argument("--others", type=int, default=100, help="of the equivalent circuit")
-    parser.add_argument("--first-seed", type=int, default=200_001)
+    parser.add_argument("--seed", default="", help="in place of the commit's hash")
     parser.add_argument("--processes", type=int, default=2)
     options = parser.parse_args()
     began_s = time.perf_counter()
-    seeds = range(options.first_seed, options.first_seed + options.lives)
-    other = range(options.first_seed, options.first_seed + options.others)
-    jobs = [(name, seed) for name in FORMATS for seed in seeds]
-    jobs += [("equivalent circuit", seed) for seed in other]
+    base = options.seed or commit_hash()
+    lives = {**dict.fromkeys(FORMATS, options.lives), "equivalent circuit": options.others}
+    jobs = [(name, seed_of(base, name, k)) for name, count in lives.items() for k in range(count)]
     with get_context("spawn").Pool(options.processes) as pool:
         judged = [one for life in pool.map(_job, jobs, chunksize=8) for one in life]
     both = [one for one in judged if one.cell in {"anode-free", "anode-free-lfp"}]
@@ -165,7 +165,7 @@ def main() -> None:
     for name, mine in groups.items():
         print(f"\n### {name}\n")
         print("\n".join([*confusion(mine), "", *reliability(mine)]))
-    print(f"\n{len(jobs)} lives, {time.perf_counter() - began_s:.0f} s.")
+    print(f"\n{len(jobs)} lives, seeds from {base[:12]}, {time.perf_counter() - began_s:.0f} s.")
 
 
 if __name__ == "__main__":

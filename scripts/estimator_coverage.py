@@ -12,14 +12,12 @@ groups and columns mean stands in docs/estimation.md.
 from __future__ import annotations
 
 import argparse
-import hashlib
 import json
 import math
 import statistics
-import subprocess
 import sys
 import time
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, replace
 from multiprocessing import get_context
@@ -29,8 +27,10 @@ import numpy as np
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))  # the plants of the tests
 
+from controller.domain.cell import CellFormat
 from controller.domain.figures import Label
 from controller.estimation import inventory
+from controller.estimation.diagnosis import diagnose, shown_in_run
 from controller.estimation.inventory import Quantity
 from hil.cell.library import load_cell
 from hil.cell.parameters import CellParameters
@@ -41,6 +41,7 @@ from hil.port_lives import PortLife, Told
 from hil.programmes import BASE_C, largest_A, programme, programme_of_a_run
 from hil.readings import GAIN_V_U, Reading, keithley_reading, specified_reading
 from hil.scoring import Scored, estimator_config, interval_score, score_life
+from scripts.seeds import commit_hash, seed_of
 from tests.plants import equivalent_circuit, two_foils
 
 CYCLES = 40
@@ -49,6 +50,9 @@ GAIN_U, OFFSET_U_OF_RANGE = 5e-4, 1e-5
 NORMAL_95 = 1.959964
 # The steps of other plants do not foresee where the voltage falls: read often all the way.
 OTHER_SAMPLING = Sampling(period_s=5.0)
+
+
+Labels = dict[str, dict[int, dict[str, int]]]
 
 
 @dataclass(frozen=True)
@@ -111,18 +115,6 @@ class Score:
     last: float  # the value of the cycle before
     oracle_low: float
     oracle_high: float
-
-
-def seed_of(base: str, group: str, number: int) -> int:
-    """Return the seed of a life."""
-    digest = hashlib.sha256(f"{base} {group} {number}".encode()).digest()
-    return int.from_bytes(digest[:4], "big") % 2_000_000_000 + 1
-
-
-def commit_hash() -> str:
-    """Return the hash of the commit that is checked out."""
-    found = subprocess.run(["git", "rev-parse", "HEAD"], capture_output=True, text=True, check=True)
-    return found.stdout.strip()
 
 
 # -- cells --------------------------------------------------------------------------------------
@@ -241,8 +233,8 @@ def _told(truth: dict[str, float]) -> Told:
 # -- scores of one life -------------------------------------------------------------------------
 
 
-def scores(group: Group, seed: int) -> tuple[list[Score], list[tuple[int, str]]]:
-    """Return the scores of one life, and the label of lithium lost of each cycle."""
+def scores(group: Group, seed: int) -> tuple[list[Score], list[tuple[int, str]], str]:
+    """Return a life's scores, the label of lithium lost of each cycle, and the diagnosis."""
     rows, reading, p = lived(group, seed)
     labels = [(n, row.inventory.lost.label.value) for n, row in enumerate(rows, 1)]
     found = []
@@ -250,7 +242,10 @@ def scores(group: Group, seed: int) -> tuple[list[Score], list[tuple[int, str]]]
         found.append(_efficiency(group, name, rows[cycle - 1], rows[cycle - 2], reading))
     found.append(_resistance(group, rows[group.cycle - 1], rows[group.cycle - 2]))
     found += _lithium(group, rows[: group.cycle], reading, p)
-    return [one for one in found if one is not None], labels
+    shown = shown_in_run([row.figures for row in rows[: group.cycle]])
+    nominal_Ah = p.nominal_capacity_mAh * 1e-3
+    diagnosis = diagnose(shown, CellFormat(load_cell(group.cell).format), nominal_Ah)
+    return [one for one in found if one is not None], labels, diagnosis.mode.value
 
 
 def _range_errors(reading: Reading, current_A: float) -> tuple[float, float, float]:
@@ -353,33 +348,33 @@ def _lithium(
 # -- all lives ----------------------------------------------------------------------------------
 
 
-def _one(task: tuple[Group, int]) -> tuple[list[Score], list[tuple[int, str]]]:
+def _one(task: tuple[Group, int]) -> tuple[list[Score], list[tuple[int, str]], str]:
     return scores(*task)
 
 
 def all_scores(
     lives: int, base: str, processes: int, groups: Sequence[Group] = GROUPS
-) -> tuple[list[Score], dict[str, dict[int, dict[str, int]]], int]:
-    """Return scores, counts of labels by group and cycle, and the number of lives."""
+) -> tuple[list[Score], Labels, dict[str, Counter[str]], int]:
+    """Return scores, counts of labels by group and cycle, of modes by group, and of lives."""
     tasks = [
         (group, seed_of(base, group.name, number))
         for group in groups
         for number in range(math.ceil(lives * group.share))
     ]
     found: list[Score] = []
-    labels: dict[str, dict[int, dict[str, int]]] = defaultdict(
-        lambda: defaultdict(lambda: defaultdict(int))
-    )
+    labels: Labels = defaultdict(lambda: defaultdict(lambda: defaultdict(int)))
+    modes: dict[str, Counter[str]] = defaultdict(Counter)
     if processes > 1:
         with get_context("spawn").Pool(processes) as pool:
             results = list(pool.imap(_one, tasks, chunksize=8))
     else:
         results = [_one(task) for task in tasks]
-    for (group, _), (some, of_cycles) in zip(tasks, results, strict=True):
+    for (group, _), (some, of_cycles, mode) in zip(tasks, results, strict=True):
         found += some
+        modes[group.name][mode] += 1
         for cycle, label in of_cycles:
             labels[group.name][cycle][label] += 1
-    return found, labels, len(tasks)
+    return found, labels, modes, len(tasks)
 
 
 def summary(rows: Sequence[Score]) -> dict[str, float]:
@@ -418,8 +413,8 @@ def summary(rows: Sequence[Score]) -> dict[str, float]:
     }
 
 
-def tables(found: Sequence[Score], labels: dict[str, dict[int, dict[str, int]]]) -> list[str]:
-    """Return the tables of docs/estimation.md."""
+def tables(found: Sequence[Score], labels: Labels, modes: dict[str, Counter[str]]) -> list[str]:
+    """Return the tables of docs/estimation/scores.md."""
     out = []
     names = list(dict.fromkeys(one.quantity for one in found))
     for quantity in names:
@@ -459,6 +454,11 @@ def tables(found: Sequence[Score], labels: dict[str, dict[int, dict[str, int]]])
             *(_measured(by_cycle.get(cycle, {})) for cycle in (5, 10, 20, 40)),
         ]
         out.append("| " + " | ".join(cells) + " |")
+    out += ["", "**Diagnosis at the scored cycle**", "", "| lives | named |", "|---|---|"]
+    for group, counts in modes.items():
+        words = ", ".join(f"{mode}: {count}" for mode, count in counts.most_common())
+        name = group.replace("|", "\\|")
+        out.append(f"| {name} | {words} |")
     return out
 
 
@@ -488,18 +488,23 @@ def main() -> None:
         one for one in GROUPS if not given.group or any(word in one.name for word in given.group)
     ]
     start = time.perf_counter()
-    found, labels, count = all_scores(given.lives, base, given.processes, groups)
+    found, labels, modes, count = all_scores(given.lives, base, given.processes, groups)
     lines = [
         f"{count} lives of {CYCLES} cycles, seeds from {base[:12]}, {time.perf_counter() - start:.0f} s in {given.processes} processes.",
         "",
-        *tables(found, labels),
+        *tables(found, labels, modes),
     ]
     print("\n".join(lines))
     if given.markdown:
         given.markdown.write_text("\n".join(lines) + "\n", encoding="utf-8")
     if given.json:
         text = json.dumps(
-            {"seed": base, "scores": [asdict(one) for one in found], "labels": labels}
+            {
+                "seed": base,
+                "scores": [asdict(one) for one in found],
+                "labels": labels,
+                "modes": modes,
+            }
         )
         given.json.write_text(text, encoding="utf-8")
 

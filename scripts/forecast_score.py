@@ -44,6 +44,7 @@ from hil.port_lives import PortLife, Told
 from hil.programmes import FORMATS, drawn_programme, largest_A
 from hil.readings import keithley_reading
 from hil.traces import WORN_OUT, TracedCycle, TracedLife, draw_life, traced
+from scripts.seeds import commit_hash, seed_of
 from tests.plants.equivalent_circuit import EquivalentCircuit
 from tests.plants.two_foils import TwoFoils
 
@@ -367,15 +368,15 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--lives", type=int, default=250, help="of each format of our plant")
     parser.add_argument("--others", type=int, default=100, help="of each other plant")
-    parser.add_argument("--first-seed", type=int, default=100_001)
+    parser.add_argument("--seed", default="", help="in place of the commit's hash")
     parser.add_argument("--processes", type=int, default=2)
     parser.add_argument("--json", type=Path, help="write every score here")
     options = parser.parse_args()
     began_s = time.perf_counter()
-    first = options.first_seed
-    ours = [(name, first + k) for name in FORMATS for k in range(options.lives)]
+    base = options.seed or commit_hash()
+    ours = [(name, seed_of(base, name, k)) for name in FORMATS for k in range(options.lives)]
     others = [
-        (name, first + k)
+        (name, seed_of(base, name, k))
         for name in ("equivalent circuit", "columns on foils")
         for k in range(options.others)
     ]
@@ -402,7 +403,7 @@ def main() -> None:
             print("\n".join(table(f"{name}, {len(lives)} cells, every cycle from the sixth", many)))
     if options.json:
         options.json.write_text(json.dumps([asdict(one) for one in scores]), encoding="utf-8")
-    print(f"\n{len(scored)} lives, {time.perf_counter() - began_s:.0f} s.")
+    print(f"\n{len(scored)} lives, seeds from {base[:12]}, {time.perf_counter() - began_s:.0f} s.")
 
 
 if __name__ == "__main__":

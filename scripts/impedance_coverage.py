@@ -32,7 +32,7 @@ from hil.cell import LithiumMetalCell, load_cell
 from hil.draws import draw_cell
 from hil.instruments.measurement import InstrumentErrors
 from hil.scoring import interval_score
-from scripts.estimator_coverage import commit_hash, seed_of
+from scripts.seeds import commit_hash, seed_of
 from tests.plants.equivalent_circuit import EquivalentCircuit
 
 NORMAL_95 = 1.96

@@ -35,10 +35,9 @@ from scripts.estimator_coverage import (
     OFFSET_U_OF_RANGE,
     Group,
     cell_of,
-    commit_hash,
     reading_of,
-    seed_of,
 )
+from scripts.seeds import commit_hash, seed_of
 
 # Shuttle and oxidation of `told`.
 TOLD_PER_H = ((0.0, 0.0), (1e-4, 0.0), (1e-3, 0.0), (1e-2, 0.0), (0.0, 1e-3), (0.0, 1e-2))

@@ -4,10 +4,9 @@ Lives of drawn cells of the plant (`hil.shorted`), read at 1 Hz with noise: 400 
 definition (leakage of 2 % of nominal capacity in a cycle, or 1 % with telegraph noise, for 10 min
 or more), judged by the end of the cycle after the one in which they begin, and 10,000 sound cycles
 of which half are treated, rested, stepped in temperature or rate. From the first cycle in which an
-electrode is out of salt on a cell is not sound: it fails in another way, and is counted apart. The weights of the detector were
-set on the default seeds among others: a score wants seeds that nobody has looked at
-(docs/estimation/shorts-and-diagnosis.md has those used). Parts run apart (`--part`, other seeds) are
-put together with `--merge`.
+electrode is out of salt on a cell is not sound: it fails in another way, and is counted apart.
+Seeds are the commit's. Parts run apart (`--part 1`, `--part 2`, each with seeds of its own) are put
+together with `--merge`.
 """
 
 from __future__ import annotations
@@ -27,8 +26,8 @@ from scipy.stats import beta
 
 from controller.estimation.shorts import ShortEvidence, ShortMemory, follow
 from hil.shorted import FORMATS, Short, WatchedCycle, drawn_cell, watched_life
+from scripts.seeds import commit_hash, seed_of
 
-SEED: Final = 50_000
 SOUND_CYCLES: Final = 25
 SHORTED_CYCLES: Final = 14
 LEAST_LEAK, LEAST_TELEGRAPH_LEAK = 0.02, 0.01
@@ -237,9 +236,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--faint", type=int, default=100, help="below the definition, of each kind")
     parser.add_argument("--grows-min", type=float, default=0.0, help="over which a leak grows")
     parser.add_argument("--sound-cycles", type=int, default=10_000)
-    parser.add_argument("--seed", type=int, default=SEED)
+    parser.add_argument("--seed", default="", help="in place of the commit's hash")
     parser.add_argument("--json", action="store_true")
-    parser.add_argument("--part", action="store_true", help="print what --merge takes")
+    parser.add_argument("--part", type=int, default=0, help="its number; print what --merge takes")
     parser.add_argument("--merge", type=Path, nargs="*", default=())
     parser.add_argument("--plot", type=Path)
     given = parser.parse_args(arguments)
@@ -247,7 +246,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         parser.error(f"--grows-min {given.grows_min:g}: a time, 0 or longer")
     parts = [json.loads(path.read_text(encoding="utf-8")) for path in given.merge]
     if not parts:
-        seed = given.seed
+        seed = seed_of(given.seed or commit_hash(), "shorts", given.part)
         part: dict[str, Any] = {"sound": [], "telegraph": [], "steady": []}
         if given.sound_cycles:
             part["sound"].append(sound(given.sound_cycles, seed))

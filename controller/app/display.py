@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Final, Self
 
 from rich.console import Console, Group
@@ -18,7 +18,7 @@ from rich.table import Table
 from rich.text import Text
 
 from controller.app.reporting.charts import SAME_CE
-from controller.app.reporting.facts import capacity_Ah
+from controller.app.reporting.facts import capacity_Ah, diagnosis_words
 from controller.core.state import CoreState
 from controller.core.step import Core, Report
 from controller.domain.cell import ZERO_CELSIUS_K
@@ -28,6 +28,7 @@ from controller.domain.events import EventKind
 from controller.domain.figures import CycleFigures, DischargeEnd, Label
 from controller.domain.sample import Sample
 from controller.estimation import online
+from controller.estimation.diagnosis import Diagnosis, Mode, diagnose, shown_in_run
 from controller.estimation.online import LiveEstimate
 from controller.policy.machine import State
 
@@ -66,6 +67,8 @@ class LiveDisplay:
         Knows how the estimator is configured.
     total_cycles : int
         Base cycles the run is to make.
+    before : sequence of CycleFigures
+        Closed in earlier sessions of this run.
     clock : callable
         Wall time (s), monotonic.
     """
@@ -76,6 +79,7 @@ class LiveDisplay:
         core: Core,
         *,
         total_cycles: int,
+        before: Sequence[CycleFigures] = (),
         clock: Callable[[], float] = time.perf_counter,
     ) -> None:
         self._total = max(total_cycles, 1)
@@ -87,7 +91,9 @@ class LiveDisplay:
         self._wait = 1
         self._looked_s = clock()
         self._drawn_s = -math.inf
+        self._cycles = list(before)
         self._last_cycle: CycleFigures | None = None
+        self._told_mode = self._diagnosis().mode
         self._last_decision: Decision | None = None
         self._shown: tuple[CoreState, Sample] | None = None
         if not self._console.is_terminal:
@@ -123,12 +129,26 @@ class LiveDisplay:
                 self._print(f"{event.kind.value}: {event.message}")
         for figures in report.figures:
             self._last_cycle = figures
+            self._cycles.append(figures)
             if self._live is None:
                 self._print(cycle_line(figures, state.base_done, self._total))
+            self._tell_mode(figures.cycle)
         for decision in report.decisions:
             self._last_decision = decision
             if self._live is None:
                 self._print(decision_line(decision))
+
+    def _diagnosis(self) -> Diagnosis:
+        of = self._core.config.estimator
+        return diagnose(shown_in_run(self._cycles), of.cell_format, of.nominal_capacity_Ah)
+
+    def _tell_mode(self, cycle: int) -> None:
+        """Say how the cell fares when that has become another thing than was said last."""
+        found = self._diagnosis()
+        if found.mode in {self._told_mode, Mode.CANNOT_TELL}:
+            return
+        self._told_mode = found.mode
+        self._print(diagnosis_line(found, cycle))
 
     # --- drawing ---
 
@@ -262,6 +282,11 @@ def cycle_line(figures: CycleFigures, done: int, total: int) -> str:
         f"{resistance}, {'end unknown' if end is DischargeEnd.UNKNOWN else end.value}"
         + (f", {', '.join(figures.flags)}" if figures.flags else "")
     )
+
+
+def diagnosis_line(found: Diagnosis, cycle: int) -> str:
+    """Return how the cell fares, and what decided first, in one plain line."""
+    return f"diagnosis in cycle {cycle}: {diagnosis_words(found)}: {'; '.join(found.evidence[:3])}"
 
 
 def decision_line(decision: Decision) -> str:

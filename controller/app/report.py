@@ -10,6 +10,7 @@ from rich.console import Console
 from rich.table import Table
 
 from controller.app.reporting.facts import (
+    diagnosis_words,
     efficiency_trend,
     facts_of,
     read_facts,
@@ -98,6 +99,9 @@ def print_summary(summary: dict[str, Any], run_dir: Path, console: Console) -> N
         head.add_row("CE", "none: two lithium foils")
     else:
         head.add_row("CE", mean if trend is None else f"{mean}, {trend_words(trend)}")
+    if facts.diagnosis is not None:
+        found = facts.diagnosis
+        head.add_row("diagnosis", f"{diagnosis_words(found)}: {found.evidence[0]}")
     head.add_row("lab time", f"{summary['lab_hours']:.1f} h")
     head.add_row("stopped", summary["stopped_because"] or "not stopped")
     console.print(head)

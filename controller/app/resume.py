@@ -13,6 +13,7 @@ from controller.core.step import Core, Report
 from controller.domain.command import Command
 from controller.domain.errors import RunDirectoryError
 from controller.domain.events import Event, EventKind
+from controller.domain.figures import CycleFigures
 from controller.domain.sample import Sample
 from controller.domain.verdict import ALLOW, Verdict
 from controller.estimation import online
@@ -35,6 +36,8 @@ class Restored:
         Number of the next reading.
     last_voltage_V : float or None
         Last good cell voltage, which the open-circuit voltage must agree with.
+    cycles : list of CycleFigures
+        All that are closed, `missing` ones included.
     missing : list of Report
         Figures and decisions whose reading was committed but they were not.
     clean : bool
@@ -51,6 +54,7 @@ class Restored:
     memory: supervisor.Memory
     sequence: int
     last_voltage_V: float | None
+    cycles: list[CycleFigures]
     missing: list[Report]
     clean: bool
     current_A: float
@@ -77,7 +81,7 @@ def restore(run_dir: Path, core: Core, limits: supervisor.LimitsRecord) -> Resto
         memory = supervisor.memory_from_dict(documents["supervisor"], limits)
         columns = (*Sample._fields, "kind", "tag")
         rows = reader.samples(columns, first_sequence=max(sequence - 1, 0))
-        cycles = {figures.cycle for figures in reader.cycles()}
+        cycles = reader.cycles()
         decided = {decision.cycle for decision in reader.decisions()}
         commands = reader.commands()
         sessions = reader.sessions()
@@ -85,6 +89,7 @@ def restore(run_dir: Path, core: Core, limits: supervisor.LimitsRecord) -> Resto
     clean = bool(sessions) and bool(sessions[-1].stopped_because)
     last_voltage_V: float | None = None
     last_utc_s = float("nan")
+    closed = {figures.cycle for figures in cycles}
     command = Command(kind=0)
     missing: list[Report] = []
     verdict = Verdict(ALLOW, 0)
@@ -100,9 +105,10 @@ def restore(run_dir: Path, core: Core, limits: supervisor.LimitsRecord) -> Resto
         verdict = supervisor.review(memory, sample, command, limits)
         sequence = sample.sequence + 1
         if report is not None:
-            report.figures = [one for one in report.figures if one.cycle not in cycles]
+            report.figures = [one for one in report.figures if one.cycle not in closed]
             report.decisions = [one for one in report.decisions if one.cycle not in decided]
             report.events = [one for one in report.events if one.kind is EventKind.TREATMENT]
+            cycles += report.figures
             if report.figures or report.decisions:
                 missing.append(report)
     in_force = commands[-1].command if commands else command
@@ -111,6 +117,7 @@ def restore(run_dir: Path, core: Core, limits: supervisor.LimitsRecord) -> Resto
         memory=memory,
         sequence=sequence,
         last_voltage_V=last_voltage_V,
+        cycles=cycles,
         missing=missing,
         clean=clean,
         current_A=max(abs(in_force.current_A), abs(command.current_A)),
@@ -127,6 +134,7 @@ def _never_started(core: Core, limits: supervisor.LimitsRecord) -> Restored:
         memory=supervisor.new_memory(limits),
         sequence=0,
         last_voltage_V=None,
+        cycles=[],
         missing=[],
         clean=True,
         current_A=0.0,

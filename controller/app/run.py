@@ -310,7 +310,14 @@ def _run_held(
             )
         interrupt = Interrupt()
         listeners: list[Listener] = [
-            stack.enter_context(LiveDisplay(console, core, total_cycles=prepared.core.cycles))
+            stack.enter_context(
+                LiveDisplay(
+                    console,
+                    core,
+                    total_cycles=prepared.core.cycles,
+                    before=restored.cycles if restored else (),
+                )
+            )
         ]
         if config.mqtt is not None:
             listeners.append(stack.enter_context(TelemetryListener(config.mqtt, config.cell.name)))

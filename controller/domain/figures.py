@@ -109,6 +109,11 @@ class CycleFigures:
     discharge_end_probability : float
     resistance_Ohm, u_resistance_Ohm : float
         Last step resistance of the cycle; NaN where there was none.
+    discharge_A : float
+        Largest current of the discharge (mean of a second), a strip's included; 0 without one.
+    first_second_Ohm, slow_Ohm : float
+        Of the step from rest into discharge: in its first second, and what 5 min add; NaN where
+        readings or steps do not tell.
     lithium_lost_Ah, u_lithium_lost_Ah, lithium_lost_low_Ah, lithium_lost_high_Ah : float
         Cumulative since cycle 1, with its 95 % interval, by `lithium_lost_label`.
     lithium_lost_label : Label
@@ -162,6 +167,9 @@ class CycleFigures:
     discharge_end_probability: float
     resistance_Ohm: float = NAN
     u_resistance_Ohm: float = NAN
+    discharge_A: float = NAN
+    first_second_Ohm: float = NAN
+    slow_Ohm: float = NAN
     lithium_lost_Ah: float = NAN
     u_lithium_lost_Ah: float = NAN
     lithium_lost_low_Ah: float = NAN

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping, Sequence, Set
 from dataclasses import dataclass
 from typing import Final
 
@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from controller.domain.cell import CellFormat
 from controller.estimation.defects import Series
-from controller.estimation.diagnosis import Diagnosis, diagnose
+from controller.estimation.diagnosis import Diagnosis, diagnose, shown_by
 from controller.estimation.features import Feature, HalfCycle, cycle_features
 from controller.estimation.intervals import BoolArray, Intervals
 from controller.estimation.short_watch import ShortFigures, ShortWatch, close_cycle, observe
@@ -60,7 +60,11 @@ class Course:
 
 
 def course_of(
-    series: Series, intervals: Intervals, numbers: FloatArray, cell_format: CellFormat | None
+    series: Series,
+    intervals: Intervals,
+    numbers: FloatArray,
+    cell_format: CellFormat | None,
+    left_out: Set[int] = frozenset(),
 ) -> Course:
     """Run the detector over a series and diagnose the cell.
 
@@ -71,6 +75,8 @@ def course_of(
     numbers : array, shape (n - 1,)
         Cycle of each interval.
     cell_format : CellFormat or None
+    left_out : set of int
+        Cycles that say nothing of how the cell fares: cut short, misread.
     """
     watched = _watched(series, intervals, numbers)
     nominal_Ah = max((max(f.charge_Ah, f.discharge_Ah) for _, f in watched), default=0.0)
@@ -92,10 +98,9 @@ def course_of(
         )
     if cell_format is None:
         return Course(cycles=tuple(cycles), reason="no cell format given")
-    return Course(
-        cycles=tuple(cycles),
-        diagnosis=diagnose([figures for _, figures in watched], cell_format, nominal_Ah),
-    )
+    shown = shown_by([figures for _, figures in watched], cell_format, nominal_Ah)
+    whole = [one for one, (number, _) in zip(shown, watched, strict=True) if number not in left_out]
+    return Course(cycles=tuple(cycles), diagnosis=diagnose(whole, cell_format, nominal_Ah))
 
 
 def _watched(

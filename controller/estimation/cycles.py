@@ -279,7 +279,13 @@ def analyse(
         resistances=tuple(resistances),
         resistance_notes=tuple(missing),
         findings=tuple(findings),
-        course=course_of(series, intervals, numbers, cell_format),
+        course=course_of(
+            series,
+            intervals,
+            numbers,
+            cell_format,
+            left_out={c.cycle for c in cycles if EXCLUDING.intersection(c.flags)},
+        ),
     )
 
 

@@ -1,11 +1,11 @@
 """Why a cell fails: modes with probabilities, and the figures that decided.
 
 A table of log-odds (naive Bayes): each symptom has, under each mode, an expected value and a
-spread; the probability of a mode is the product. Symptoms are taken from the cycles' figures
-(`shorts.ShortFigures`), each against the cell's own first cycles. All numbers of the table are
-assumed, within a factor of two in spread; they were set on drawn cells of the plant (seeds below
-10,000) whose failure was put in, and are scored on other seeds and on a plant of other structure
-(`scripts/diagnosis_score.py`).
+spread; the probability of a mode is the product. Symptoms are taken from what the cycles showed
+(`Shown`: of a run by `shown_in_run`, of a watched series by `shown_by`), each against the cell's
+own first cycles. All numbers of the table are assumed, within a factor of two in spread; they were
+set on drawn cells of the plant (seeds below 10,000) whose failure was put in, and are scored on
+other seeds (`scripts/diagnosis_score.py`).
 
 Symptoms are not independent, as the table takes them to be; so the sum of the log-odds is divided
 by `TEMPER`, which is calibrated too. What lies far from every mode, and what has too few cycles, is
@@ -18,11 +18,13 @@ import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
+from itertools import pairwise
 from statistics import median
 from types import MappingProxyType
 from typing import Final, NamedTuple
 
 from controller.domain.cell import CellFormat
+from controller.domain.figures import MISREAD, CycleFigures, CycleKind
 from controller.domain.sample import NAN
 from controller.estimation.short_watch import ShortFigures
 from controller.estimation.shorts import ShortMemory, follow
@@ -44,18 +46,56 @@ class Mode(StrEnum):
 # Fewer cycles than this say nothing of a trend. Assumed, 6 to 10.
 LEAST_CYCLES: Final = 6
 FIRST_CYCLES: Final = slice(1, 5)  # what the cell was like; the very first is formation
+# Fewer cycles before those over which a fade is taken say nothing of how fast it was. Assumed, 3-8.
+LEAST_BEFORE: Final = 3
 RECENT: Final = 5  # cycles over which a present fade is taken
-# Steps to another current than the last cycles' answer otherwise: they are not compared. Assumed,
-# 10-30 %.
+# At another current than the last cycles' a cell gives and answers otherwise: such cycles are not
+# compared. Assumed, 10-30 %.
 SAME_RATE: Final = 0.2
+# Flags of a run's cycles that say nothing of how the cell fares.
+CUT_SHORT: Final = MISREAD | {"incomplete", "treatment-abandoned", "gap", "time-reset"}
+SURE_LOG_ODDS: Final = 10.0  # of a short; more says no more
 # A symptom further than this from what a mode expects counts no more (in spreads). Assumed, 3-5.
 FARTHEST: Final = 4.0
 TEMPER: Final = 2.0  # symptoms tell partly the same. Assumed, 1.5 to 3
-# Below this the most probable mode is not named. Assumed, 0.4-0.6.
-LEAST_PROBABILITY: Final = 0.5
+# Below this the most probable mode is not named. Assumed, 0.5-0.8.
+LEAST_PROBABILITY: Final = 0.7
 # Mean squared distance beyond which no mode explains the symptoms. Assumed, 4-9.
 UNEXPLAINED: Final = 6.0
 LEAST_SYMPTOMS: Final = 3
+
+
+# What a mode is known by: where it is not seen, the mode may be so, but is not named.
+OWN_SIGN: Final = MappingProxyType(
+    {
+        Mode.SOFT_SHORT: "short",
+        Mode.SALT_DEPLETION: "ohmic_growth",
+        Mode.CONTACT: "ohmic_step",
+    }
+)
+
+
+class Shown(NamedTuple):
+    """What one cycle showed; NaN where it showed nothing.
+
+    Attributes
+    ----------
+    charge_Ah, discharge_Ah : float
+        Magnitudes.
+    discharge_A : float
+        Largest mean of a second; 0 where nothing was discharged.
+    first_second_Ohm, slow_Ohm : float
+        Of the step from rest into discharge: in its first second, and what 5 min add.
+    short_log_odds : float
+        That the cycle shows a soft short (`shorts.judge`).
+    """
+
+    charge_Ah: float
+    discharge_Ah: float
+    discharge_A: float
+    first_second_Ohm: float
+    slow_Ohm: float
+    short_log_odds: float
 
 
 class Symptoms(NamedTuple):
@@ -67,7 +107,7 @@ class Symptoms(NamedTuple):
         Capacity lost a cycle over the last `RECENT` cycles, as a share of nominal; logarithm to
         base 10 of 1e-4 plus it.
     quickened : float
-        The same less what was lost a cycle before.
+        The same less what was lost a cycle before; NaN with too few cycles before.
     left : float
         Capacity of the last cycle over that of the first ones.
     short : float
@@ -120,45 +160,100 @@ class Diagnosis:
     symptoms: Symptoms | None
 
 
-def symptoms(
-    cycles: Sequence[ShortFigures], cell_format: CellFormat, nominal_capacity_Ah: float
-) -> Symptoms:
-    """Return what a course of cycles shows, oldest first."""
+def shown_by(
+    figures: Sequence[ShortFigures], cell_format: CellFormat, nominal_capacity_Ah: float
+) -> list[Shown]:
+    """Return what the cycles of a watched series showed, oldest first."""
+    memory = ShortMemory()
+    return [
+        Shown(
+            charge_Ah=one.charge_Ah,
+            discharge_Ah=one.discharge_Ah,
+            discharge_A=one.discharge_A,
+            first_second_Ohm=one.first_Ohm,
+            slow_Ohm=one.late_Ohm - one.first_Ohm,
+            short_log_odds=follow(memory, one, cell_format, nominal_capacity_Ah).log_odds,
+        )
+        for one in figures
+    ]
+
+
+def shown_in_run(cycles: Sequence[CycleFigures]) -> list[Shown]:
+    """Return what the base cycles of a run showed, without those cut short or misread."""
+    return [
+        Shown(
+            charge_Ah=one.charge_Ah,
+            discharge_Ah=one.discharge_Ah,
+            discharge_A=one.discharge_A,
+            first_second_Ohm=one.first_second_Ohm,
+            slow_Ohm=one.slow_Ohm,
+            short_log_odds=_log_odds(one.soft_short_probability),
+        )
+        for one in cycles
+        if one.kind is CycleKind.BASE and not CUT_SHORT & set(one.flags)
+    ]
+
+
+def _log_odds(probability: float) -> float:
+    least = math.exp(-SURE_LOG_ODDS)
+    inside = min(max(probability, least), 1.0 - least)  # NaN stays
+    return math.log(inside / (1.0 - inside))
+
+
+def _at_the_last_rate(cycles: Sequence[Shown]) -> list[Shown]:
+    """Return the cycles that discharged as the last ones did, or not at all."""
+    last_A = [one.discharge_A for one in cycles if one.discharge_A > 0.0][-RECENT:]
+    if not last_A:
+        return list(cycles)
+    rate_A = median(last_A)
+    return [
+        one
+        for one in cycles
+        if one.discharge_A <= 0.0 or abs(one.discharge_A - rate_A) <= SAME_RATE * rate_A
+    ]
+
+
+def symptoms(cycles: Sequence[Shown], nominal_capacity_Ah: float) -> Symptoms:
+    """Return what a course of cycles at one rate shows, oldest first."""
     capacity = [one.discharge_Ah / nominal_capacity_Ah for one in cycles]
     first = median(capacity[FIRST_CYCLES])
-    recent = max((capacity[-1 - RECENT] - capacity[-1]) / RECENT, 0.0)
-    before = capacity[1:-RECENT]
-    lost = before[0] - before[-1] if len(before) > 1 else 0.0
-    earlier = max(lost, 0.0) / max(len(before) - 1, 1)
+    recent = _fade(capacity[-1 - RECENT :])
+    earlier = _fade_before(capacity[1:-RECENT])
     last = [one.discharge_Ah / one.charge_Ah for one in cycles[-3:] if one.charge_Ah > 0.0]
-    rate_A = median(one.discharge_A for one in cycles[-RECENT:])
-    alike = [abs(one.discharge_A - rate_A) <= SAME_RATE * rate_A for one in cycles]
-    ohmic = [one.first_Ohm if same else NAN for one, same in zip(cycles, alike, strict=True)]
-    slow = [
-        one.late_Ohm - one.first_Ohm if same else NAN
-        for one, same in zip(cycles, alike, strict=True)
-    ]
+    ohmic = [one.first_second_Ohm for one in cycles]
     step = _largest_step(ohmic)
     growth = _growth(ohmic)
+    short = [one.short_log_odds for one in cycles[-3:] if one.short_log_odds == one.short_log_odds]
     return Symptoms(
         fade=math.log10(1e-4 + recent),
         quickened=math.log10(1e-4 + recent) - math.log10(1e-4 + earlier),
         left=capacity[-1] / first if first > 0.0 else NAN,
-        short=_short(cycles, cell_format, nominal_capacity_Ah),
+        short=min(max(short), SURE_LOG_ODDS) if short else NAN,
         efficiency=median(last) if last else NAN,
         ohmic_step=step,
         ohmic_growth=growth - step,
-        slow_growth=_growth(slow),
+        slow_growth=_growth([one.slow_Ohm for one in cycles]),
     )
 
 
-def _short(
-    cycles: Sequence[ShortFigures], cell_format: CellFormat, nominal_capacity_Ah: float
-) -> float:
-    memory = ShortMemory()
-    found = [follow(memory, one, cell_format, nominal_capacity_Ah).log_odds for one in cycles]
-    known = [one for one in found[-3:] if one == one]
-    return min(max(known), 10.0) if known else NAN
+def _fade(capacity: Sequence[float]) -> float:
+    """Return what is lost a cycle, at least 0, from the first two cycles to the last two.
+
+    In pairs, because a treatment may give back in every other cycle what the one before had lost.
+    """
+    lost = sum(capacity[:2]) - sum(capacity[-2:])
+    return max(0.5 * lost, 0.0) / (len(capacity) - 2)
+
+
+def _fade_before(capacity: Sequence[float]) -> float:
+    """Return what was lost a cycle, of the cycles that did not gain: after a slow check they do.
+
+    NaN of a course too short to have been any way.
+    """
+    if len(capacity) < LEAST_BEFORE:
+        return NAN
+    lost = [first - then for first, then in pairwise(capacity) if then <= first]
+    return sum(lost) / len(lost) if lost else 0.0
 
 
 def _growth(values: Sequence[float]) -> float:
@@ -180,28 +275,36 @@ def _largest_step(values: Sequence[float]) -> float:
 
 
 def diagnose(
-    cycles: Sequence[ShortFigures], cell_format: CellFormat, nominal_capacity_Ah: float
+    cycles: Sequence[Shown], cell_format: CellFormat, nominal_capacity_Ah: float
 ) -> Diagnosis:
     """Say how a cell fails.
 
     Parameters
     ----------
-    cycles : sequence of ShortFigures
-        All of the cell's, oldest first.
+    cycles : sequence of Shown
+        All of the cell's, oldest first (`shown_in_run`, `shown_by`). Those at another current than
+        the last ones' are left out.
     cell_format : CellFormat
     nominal_capacity_Ah : float
     """
-    if len(cycles) < LEAST_CYCLES:
-        return _cannot_tell(f"{len(cycles)} cycles; a trend needs {LEAST_CYCLES}", None)
-    found = symptoms(cycles, cell_format, nominal_capacity_Ah)
+    alike = _at_the_last_rate(cycles)
+    if len(alike) < LEAST_CYCLES:
+        at = " at the last current" if len(alike) < len(cycles) else ""
+        return _cannot_tell(f"{len(alike)} cycles{at}; a trend needs {LEAST_CYCLES}", None)
+    found = symptoms(alike, nominal_capacity_Ah)
     known = [name for name in Symptoms._fields if _counts(name, getattr(found, name), cell_format)]
     if len(known) < LEAST_SYMPTOMS:
         return _from_the_short_alone(found)
-    weights = {mode: _log_likelihood(found, table, known) for mode, table in TABLE.items()}
+    weights = {
+        mode: _log_likelihood(found, table, known)
+        for mode, table in TABLE.items()
+        # nothing is sudden that had no time to be otherwise
+        if mode is not Mode.SUDDEN_DEATH or "quickened" in known
+    }
     best = max(weights.values())
     odds = {mode: math.exp((weight - best) / TEMPER) for mode, weight in weights.items()}
     total = sum(odds.values())
-    probabilities = {mode: one / total for mode, one in odds.items()}
+    probabilities = {mode: odds.get(mode, 0.0) / total for mode in TABLE}
     mode = max(probabilities, key=lambda one: probabilities[one])
     distance = sum(_distance(found, TABLE[mode], name) ** 2 for name in known) / len(known)
     words = _evidence(found, mode, known)
@@ -209,7 +312,8 @@ def diagnose(
         return _cannot_tell(
             f"no mode explains what is seen; {mode.value} is nearest", found, *words
         )
-    named = mode if probabilities[mode] >= LEAST_PROBABILITY else Mode.CANNOT_TELL
+    sure = probabilities[mode] >= LEAST_PROBABILITY and OWN_SIGN.get(mode, "left") in known
+    named = mode if sure else Mode.CANNOT_TELL
     return Diagnosis(
         mode=named,
         probabilities=MappingProxyType({**probabilities, Mode.CANNOT_TELL: 0.0}),
@@ -308,70 +412,70 @@ _MIDDLES_AND_SPREADS: Final[Mapping[Mode, tuple[tuple[float, float], ...]]] = {
         (0.0, 0.4),
         (1.0, 0.06),
         (-7.0, 2.5),
-        (0.98, 0.019),
-        (0.005, 0.04),
+        (0.98, 0.021),
+        (0.0062, 0.04),
         (0.013, 0.1),
         (0.0, 0.1),
     ),
     Mode.SOFT_SHORT: (
-        (-3.6, 0.69),
-        (-0.8, 1.2),
-        (0.98, 0.06),
+        (-3.6, 0.72),
+        (-0.93, 1.4),
+        (0.97, 0.06),
         (10.0, 2.5),
-        (0.92, 0.042),
-        (0.0068, 0.04),
-        (0.0079, 0.1),
-        (-0.046, 0.1),
+        (0.91, 0.036),
+        (0.0071, 0.04),
+        (0.0, 0.1),
+        (-0.049, 0.1),
     ),
     Mode.HARD_SHORT: (
-        (-0.71, 0.3),
-        (3.3, 0.4),
+        (-0.92, 0.3),
+        (3.1, 0.4),
         (0.0, 0.06),
-        (10.0, 4.0),
-        (0.98, 0.019),
+        (10.0, 6.4),
+        (0.98, 0.021),
         (0.0, 0.04),
-        (0.0058, 0.1),
+        (0.0, 0.1),
         (0.0, 0.1),
     ),
     Mode.SUDDEN_DEATH: (
-        (-1.3, 0.33),
-        (2.1, 0.73),
-        (0.75, 0.16),
+        (-1.3, 0.41),
+        (2.0, 0.91),
+        (0.71, 0.13),
         (-7.0, 2.5),
-        (0.92, 0.062),
+        (0.91, 0.045),
         (0.019, 0.04),
-        (0.12, 0.12),
-        (0.029, 0.1),
+        (0.11, 0.11),
+        (0.024, 0.1),
     ),
     Mode.GRADUAL_DECAY: (
-        (-1.8, 0.3),
-        (0.016, 0.4),
-        (0.72, 0.21),
+        (-1.7, 0.3),
+        (-0.081, 0.48),
+        (0.68, 0.23),
         (-7.0, 2.5),
-        (0.94, 0.023),
-        (0.015, 0.04),
-        (0.06, 0.1),
-        (0.01, 0.1),
+        (0.93, 0.033),
+        (0.016, 0.04),
+        (0.044, 0.1),
+        (0.0082, 0.1),
     ),
     Mode.SALT_DEPLETION: (
-        (-0.78, 1.3),
-        (2.5, 1.5),
-        (0.12, 0.44),
-        (-2.6, 6.5),
-        (0.97, 0.025),
-        (0.27, 0.26),
-        (0.63, 0.26),
-        (0.013, 0.22),
+        (-0.96, 1.7),
+        (2.5, 3.0),
+        (0.11, 0.54),
+        (-2.2, 7.4),
+        (0.97, 0.11),
+        (0.31, 0.21),
+        (0.66, 0.26),
+        (0.013, 0.27),
     ),
     Mode.CONTACT: (
-        (-4.0, 0.3),
-        (-0.21, 0.4),
+        (-4.0, 0.33),
+        (-0.32, 0.46),
         (1.0, 0.06),
         (-7.0, 2.5),
-        (0.98, 0.019),
-        (0.49, 0.27),
-        (0.019, 0.1),
-        (-0.012, 0.1),
+        (0.98, 0.021),
+        (0.67, 0.31),
+        (0.015, 0.1),
+        (-0.018, 0.1),
     ),
 }
 TABLE: Final[Mapping[Mode, Mapping[str, Expected]]] = MappingProxyType(

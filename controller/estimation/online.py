@@ -553,7 +553,7 @@ def close_cycle(
 def _with_shorts(
     state: EstimatorState, config: EstimatorConfig, figures: CycleFigures
 ) -> CycleFigures:
-    """Return the cycle's figures with what speaks for a soft short."""
+    """Return the cycle's figures with the step into discharge and what speaks for a short."""
     seen = short_watch.close_cycle(
         state.running.shorts,
         charge_Ah=figures.charge_Ah,
@@ -564,6 +564,9 @@ def _with_shorts(
     evidence = shorts.follow(state.shorts, seen, config.cell_format, config.nominal_capacity_Ah)
     return replace(
         figures,
+        discharge_A=seen.discharge_A,
+        first_second_Ohm=seen.first_Ohm,
+        slow_Ohm=seen.late_Ohm - seen.first_Ohm,
         soft_short_probability=evidence.probability,
         soft_short_evidence="; ".join(evidence.words) if evidence.flagged else "",
         flags=(*figures.flags, "soft-short") if evidence.flagged else figures.flags,

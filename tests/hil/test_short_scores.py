@@ -6,7 +6,7 @@ import json
 
 import pytest
 
-from controller.estimation.diagnosis import Mode, diagnose
+from controller.estimation.diagnosis import Mode, diagnose, shown_by
 from hil.failing import failing_life
 from hil.shorted import Short, watched_life
 from scripts.short_detection import main
@@ -58,5 +58,5 @@ def test_a_cell_out_of_salt_says_for_how_long():
 @pytest.mark.parametrize("mode", [Mode.HEALTHY, Mode.SOFT_SHORT, Mode.HARD_SHORT, Mode.CONTACT])
 def test_failures_put_in_are_named(mode):
     cell_format, nominal_Ah, cycles = failing_life(mode, 77_000)
-    found = diagnose(cycles, cell_format, nominal_Ah)
+    found = diagnose(shown_by(cycles, cell_format, nominal_Ah), cell_format, nominal_Ah)
     assert found.mode is mode, found.evidence

@@ -22,7 +22,7 @@ from controller.core.step import Core
 from controller.domain.cell import CellFormat
 from controller.domain.command import HOLD_0A, Command
 from controller.domain.decision import Decision
-from controller.domain.figures import CycleKind, DischargeEnd, Label
+from controller.domain.figures import CycleFigures, CycleKind, DischargeEnd, Label
 from controller.domain.sample import NAN, Sample
 from controller.estimation import online
 from controller.policy.machine import State
@@ -221,6 +221,32 @@ def test_without_a_terminal_each_cycle_and_decision_is_one_plain_line() -> None:
         decision_line(DECISION),
     ]
     assert "\x1b" not in written(console)
+
+
+def test_how_the_cell_fares_is_said_once_it_is_another_thing() -> None:
+    """Earlier sessions count, and what was known then is not said again."""
+
+    def cycles(first: int, last: int, lost: float) -> list[CycleFigures]:
+        return [
+            a_cycle(
+                k,
+                charge_Ah=2.9e-3 - lost * (k - first),
+                discharge_Ah=2.85e-3 - lost * (k - first),
+                discharge_A=1e-3,
+                flags=(),
+            )
+            for k in range(first, last)
+        ]
+
+    console = plain()
+    with LiveDisplay(console, core(), total_cycles=50, before=cycles(1, 12, 0.0)) as display:
+        display.report(a_state(), a_report(cycles(12, 16, 0.0)))
+        assert "diagnosis" not in written(console)
+        display.report(a_state(), a_report(cycles(16, 40, 3.6e-5)))
+    said = [line for line in written(console).splitlines() if line.startswith("diagnosis")]
+    assert len(said) == 1
+    assert "gradual decay (probability 0." in said[0]
+    assert "of nominal capacity a cycle" in said[0]
 
 
 def test_what_was_not_measured_is_a_dash() -> None:

@@ -13,6 +13,7 @@ from controller.domain.figures import DischargeEnd
 from controller.estimation import charge
 from controller.estimation.charge import CUT_OFF_U_V, GAIN_PER_K
 from controller.estimation.cycles import analyse
+from controller.estimation.diagnosis import Mode
 from controller.estimation.table import Table
 
 H = 3600.0
@@ -757,3 +758,15 @@ def test_capacity_back_at_a_lower_rate_is_called_polarisation():
     findings = full(table([*fast, *slow])).findings
     assert any("(cycles 2) is polarisation, not recovered lithium" in w for w in findings)
     assert not any("polarisation" in w for w in full(table([*fast, *fast])).findings)
+
+
+def test_a_half_cycle_that_the_log_cuts_off_is_no_failing_cell():
+    """Twelve alike, then a log that stops when a third is out."""
+    cut = [(1e-3, 1000.0, 3.5, 4.0), (0.0, 100.0, 3.9, 3.9), (-1e-3, 330.0, 3.9, 3.6)]
+    found = full(table([*(CYCLE * 12), *cut]))
+    assert "incomplete" in found.cycles[-1].flags
+    told = found.course.diagnosis
+    assert told is not None
+    assert told.symptoms is not None
+    assert told.symptoms.left == 1.0
+    assert max(told.probabilities, key=lambda mode: told.probabilities[mode]) is Mode.HEALTHY

@@ -8,7 +8,15 @@ from dataclasses import replace
 import pytest
 
 from controller.domain.cell import CellFormat
-from controller.estimation.diagnosis import TABLE, Mode, Symptoms, diagnose
+from controller.domain.figures import CycleFigures, CycleKind, DischargeEnd
+from controller.estimation.diagnosis import (
+    TABLE,
+    Mode,
+    Symptoms,
+    shown_by,
+    shown_in_run,
+)
+from controller.estimation.diagnosis import diagnose as diagnose_shown
 from controller.estimation.short_watch import (
     FALLS,
     HALVES,
@@ -57,6 +65,11 @@ def cycle(capacity=0.95, *, ohm=10.0, slow=30.0, efficiency=0.98, noise=1.0, ret
         half_moved_K=(0.0,) * HALVES,
         courses=(),
     )
+
+
+def diagnose(cycles, cell_format, nominal_Ah):
+    """Diagnose a watched series."""
+    return diagnose_shown(shown_by(cycles, cell_format, nominal_Ah), cell_format, nominal_Ah)
 
 
 COURSES = {
@@ -122,3 +135,89 @@ def test_the_evidence_reads_alone_whatever_its_order():
     assert "resistance of the first second, largest step up: +0 %" in words
     assert "resistance of the first second, without that step: +0 %" in words
     assert "fades 1 times as fast as before" in words
+
+
+def of_a_run(number, capacity=0.95, *, kind=CycleKind.BASE, flags=(), current_A=1e-3):
+    """Return a cycle of a run; capacity as a share of nominal."""
+    return CycleFigures(
+        cycle=number,
+        kind=kind,
+        charge_Ah=capacity * NOMINAL_AH / 0.98,
+        u_charge_Ah=1e-6,
+        discharge_Ah=capacity * NOMINAL_AH,
+        u_discharge_Ah=1e-6,
+        net_charge_Ah=0.0,
+        u_net_charge_Ah=1e-6,
+        base_charge_Ah=capacity * NOMINAL_AH / 0.98,
+        base_discharge_Ah=capacity * NOMINAL_AH,
+        treatment_net_charge_Ah=0.0,
+        diagnostic_net_charge_Ah=0.0,
+        coulombic_efficiency=0.98,
+        u_coulombic_efficiency=1e-4,
+        coulombic_efficiency_base=0.98,
+        discharge_end=DischargeEnd.UNKNOWN,
+        discharge_end_probability=0.0,
+        discharge_A=current_A,
+        first_second_Ohm=10.0,
+        slow_Ohm=30.0,
+        soft_short_probability=1e-3,
+        flags=flags,
+    )
+
+
+def diagnose_run(cycles):
+    return diagnose_shown(shown_in_run(cycles), CellFormat.ANODE_FREE, NOMINAL_AH)
+
+
+def test_a_run_is_diagnosed_from_its_whole_base_cycles_at_one_rate():
+    sound = [of_a_run(k) for k in range(12)]
+    assert diagnose_run(sound).mode is Mode.HEALTHY
+    odd = [
+        of_a_run(12, 0.3, kind=CycleKind.REFERENCE),
+        of_a_run(13, 0.02, flags=("incomplete",)),
+        of_a_run(14, 40.0, flags=("units-implausible",)),
+        of_a_run(15, 0.2, current_A=3e-3),
+    ]
+    found = diagnose_run([*odd, *sound, *odd, *sound[:3]])
+    assert found.mode is Mode.HEALTHY
+    assert found.symptoms == diagnose_run([*sound, *sound[:3]]).symptoms
+
+
+def test_a_journal_of_before_these_figures_is_diagnosed_too():
+    old = [replace(of_a_run(k), discharge_A=math.nan) for k in range(12)]
+    assert diagnose_run(old).mode is Mode.HEALTHY
+    # begun by an older version: the cycles that name their current count
+    begun = diagnose_run([*old, *map(of_a_run, range(5))])
+    assert "5 cycles at the last current; a trend needs 6" in begun.evidence[0]
+
+
+def test_what_a_treatment_gives_back_in_every_other_cycle_does_not_pass_for_a_fall():
+    """Twelve cycles end at the cathode, then 0.8 % is lost and half of the time given back."""
+    level, cycles = 0.95, [of_a_run(k) for k in range(12)]
+    for k in range(12, 40):
+        level -= 0.008 if k % 2 else -0.004
+        cycles.append(of_a_run(k, level))
+        assert diagnose_run(cycles).mode in {Mode.HEALTHY, Mode.CANNOT_TELL, Mode.GRADUAL_DECAY}
+
+
+def test_fast_decay_from_the_first_cycle_is_not_sudden():
+    """A carbonate loses 10 % a cycle; a slow check in between gives some of it back."""
+    carbonate = [of_a_run(k, 0.9 * 0.9**k) for k in range(6)]
+    assert diagnose_run(carbonate).mode is Mode.GRADUAL_DECAY
+    checked = [0.931, 0.887, 0.846, 0.897, 0.853, 0.813, 0.776, 0.741, 0.709, 0.682]
+    found = diagnose_run([of_a_run(k, one) for k, one in enumerate(checked)])
+    assert found.mode is Mode.GRADUAL_DECAY
+    plateau = [of_a_run(k) for k in range(12)]
+    fall = [of_a_run(12 + k, 0.9 - 0.06 * k) for k in range(5)]
+    assert diagnose_run([*plateau, *fall]).mode is Mode.SUDDEN_DEATH
+
+
+def test_no_short_is_named_where_none_was_looked_for():
+    """The table alone would say so of a cell that gives up a little less than usual."""
+    unseen = [
+        replace(of_a_run(k, 0.95 - 0.0015 * max(k - 10, 0)), soft_short_probability=math.nan)
+        for k in range(14)
+    ]
+    found = diagnose_run(unseen)
+    assert found.mode not in {Mode.SOFT_SHORT, Mode.CONTACT, Mode.SALT_DEPLETION}
+    assert not any("short" in words for words in found.evidence)

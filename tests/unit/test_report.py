@@ -91,7 +91,7 @@ def test_the_report_is_one_well_formed_file_without_network(run_dir: Path) -> No
     assert path == run_dir / REPORT_NAME
     parsed = outline(path)
     assert parsed.headings[0] == "h1"
-    assert parsed.headings.count("h2") == 9
+    assert parsed.headings.count("h2") == 10
     assert parsed.undescribed_drawings == 0
     assert len(set(parsed.ids)) == len(parsed.ids)
     for link in parsed.links:
@@ -137,6 +137,7 @@ def test_the_summary_has_the_agreed_keys_and_figures(run_dir: Path) -> None:
         "decisions",
         "treatments",
         "spectra",
+        "diagnosis",
         "lab_hours",
         "final_capacity_mAh",
         "stopped_because",
@@ -149,6 +150,22 @@ def test_the_summary_has_the_agreed_keys_and_figures(run_dir: Path) -> None:
     assert [d["cycle"] for d in found["decisions"]] == [d.cycle for d in facts.decisions]
     assert set(found["decisions"][0]) == {"cycle", "protocol", "reason"}
     assert json.loads(json.dumps(found, allow_nan=False)) == found
+
+
+def test_the_report_and_the_summary_say_how_the_cell_fares(run_dir: Path, tmp_path: Path) -> None:
+    found = summary(run_dir)["diagnosis"]
+    facts = read_facts(run_dir)
+    assert facts.diagnosis is not None
+    assert found["mode"] == facts.diagnosis.mode.value
+    assert sum(found["probabilities"].values()) == pytest.approx(1.0, abs=1e-3)
+    assert found["evidence"] == list(facts.diagnosis.evidence)
+    text = write_report(run_dir).read_text("utf-8")
+    section = text[text.index('id="diagnosis"') : text.index('id="inventory"')]
+    assert f"<strong>{found['mode']}" in section
+    assert "never checked on a measured anode-free cell" in section
+    early = make_run(tmp_path / "run", base_cycles=2)
+    assert summary(early)["diagnosis"]["mode"] == "cannot tell"
+    assert "a trend needs 6" in summary(early)["diagnosis"]["evidence"][0]
 
 
 def test_what_a_treatment_gave_back_is_null_with_a_reason_until_contrasts_suffice(
@@ -206,7 +223,7 @@ def test_effects_further_on_and_by_forecast_are_told_with_their_source(run_dir: 
 def test_runs_without_a_closed_cycle_are_reported(tmp_path: Path, close: str | None) -> None:
     run = make_run(tmp_path, base_cycles=0, close=close)
     parsed = outline(write_report(run))
-    assert parsed.headings.count("h2") == 9
+    assert parsed.headings.count("h2") == 10
     found = summary(run)
     assert found["cycles"] == 0
     assert found["final_capacity_mAh"] is None

@@ -20,6 +20,7 @@ from controller.domain.decision import Decision
 from controller.domain.errors import ConfigurationError
 from controller.domain.events import Event, EventKind, JsonScalar
 from controller.domain.figures import CycleFigures, CycleKind
+from controller.estimation.diagnosis import Diagnosis, Mode, diagnose, shown_in_run
 from controller.io.journal import JournalReader, SessionRecord
 from controller.policy.horizons import HorizonEffect, effects_of, forecast_effects_of
 from controller.policy.learning import Effect, Opportunity, effect_of, opportunity_from
@@ -133,6 +134,8 @@ class RunFacts:
         Laboratory hours over all sessions.
     stopped_because : str or None
         None: it still runs, or was killed.
+    diagnosis : Diagnosis or None
+        How the cell fares, from its base cycles; None if the journal names no format or capacity.
     """
 
     run_dir: Path
@@ -149,6 +152,7 @@ class RunFacts:
     stopped_because: str | None
     sample_count: int
     spectra: tuple[SpectrumFacts, ...] = ()
+    diagnosis: Diagnosis | None = None
 
     @property
     def simulated(self) -> bool:
@@ -223,7 +227,19 @@ def facts_of(reader: JournalReader, run_dir: Path) -> RunFacts:
         stopped_because=_stopped_because(core, sessions),
         sample_count=reader.sample_count(),
         spectra=tuple(_spectrum(one.data) for one in events if one.kind is EventKind.SPECTRUM),
+        diagnosis=_diagnosis(configuration, cycles),
     )
+
+
+def _diagnosis(
+    configuration: Mapping[str, Any], cycles: Sequence[CycleFigures]
+) -> Diagnosis | None:
+    cell = configuration.get("cell")
+    told = cell if isinstance(cell, dict) else {}
+    word, nominal_mAh = told.get("format"), told.get("nominal_capacity_mAh")
+    if word not in {one.value for one in CellFormat} or not isinstance(nominal_mAh, int | float):
+        return None
+    return diagnose(shown_in_run(cycles), CellFormat(word), 1e-3 * nominal_mAh)
 
 
 def _spectrum(data: Mapping[str, Any]) -> SpectrumFacts:
@@ -361,10 +377,30 @@ def summary_of(facts: RunFacts) -> dict[str, Any]:
         ],
         "treatments": [_treatment_json(one) for one in facts.treatments],
         "spectra": [_spectrum_json(one) for one in facts.spectra],
+        "diagnosis": _diagnosis_json(facts.diagnosis),
         "lab_hours": round(facts.hours, 4),
         "final_capacity_mAh": _milli(capacity_Ah(last) if last else None),
         "stopped_because": facts.stopped_because,
     }
+
+
+def _diagnosis_json(found: Diagnosis | None) -> dict[str, Any] | None:
+    if found is None:
+        return None
+    return {
+        "mode": found.mode.value,
+        "probabilities": {
+            mode.value: round(one, 4) for mode, one in found.probabilities.items() if one > 0.0
+        },
+        "evidence": list(found.evidence),
+    }
+
+
+def diagnosis_words(found: Diagnosis) -> str:
+    """Return the mode with its probability, or that it cannot be told."""
+    if found.mode is Mode.CANNOT_TELL:
+        return found.mode.value
+    return f"{found.mode.value} (probability {found.probabilities[found.mode]:.2f})"
 
 
 def _spectrum_json(one: SpectrumFacts) -> dict[str, Any]:

@@ -16,6 +16,7 @@ from controller.app.reporting.facts import (
     TreatmentFacts,
     Window,
     capacity_Ah,
+    diagnosis_words,
     efficiency_trend,
     opportunity_cycles,
     trend_words,
@@ -30,6 +31,8 @@ from controller.policy.learning import Effect
 ASSUMED_FIGURES: Final = "Figures of the simulated cell are assumed."
 # Rows shown of the table of events; more stay in the journal.
 EVENT_ROWS: Final = 400
+# A mode less probable than this is not listed.
+LEAST_SHOWN: Final = 0.01
 SHOWN_EVENTS: Final = frozenset(
     {
         EventKind.VERDICT,
@@ -80,6 +83,7 @@ def page(facts: RunFacts, windows: Sequence[Window], window_total: int) -> str:
                 "No resistance has been measured yet.",
             ),
         ),
+        ("diagnosis", "How the cell fares", _diagnosis(facts)),
         *_spectra(facts),
         (
             "inventory",
@@ -350,6 +354,21 @@ def _cycle_charts(facts: RunFacts) -> str:
     )
 
 
+def _diagnosis(facts: RunFacts) -> str:
+    """Return the modes of failure with their probabilities and what decided."""
+    found = facts.diagnosis
+    if found is None:
+        return '<p class="empty">The journal names no cell format or nominal capacity.</p>'
+    modes = sorted(found.probabilities.items(), key=lambda one: -one[1])
+    rows = [(safe(mode.value), number(one, 2)) for mode, one in modes if one >= LEAST_SHOWN]
+    return (
+        f"<p><strong>{safe(diagnosis_words(found))}</strong>: "
+        f"{safe('; '.join(found.evidence))}.</p>"
+        + _table(("Mode", "Probability"), rows, numeric=(1,), label="Modes of failure")
+        + f"<p>{DIAGNOSIS_WORDS}</p>"
+    )
+
+
 def _spectra(facts: RunFacts) -> tuple[tuple[str, str, str], ...]:
     """Return the section of the impedance spectra, if the run measures any."""
     if not (facts.spectra or facts.table("spectrum")):
@@ -584,6 +603,11 @@ SPECTRUM_WORDS: Final = (
     "Measured with small currents in each reference test, in the rest before its last discharge."
     " Two lines in a row: highest and lowest frequency. ± is one standard uncertainty; a circuit's"
     " holds if the circuit does. What answers faster is not known."
+)
+DIAGNOSIS_WORDS: Final = (
+    "From base cycles at the last ones' current, by a table that was set on modelled cells with"
+    " one failure each (assumed; docs/estimation/shorts-and-diagnosis.md): never checked on a"
+    " measured anode-free cell. A treatment that gives capacity back hides fading."
 )
 MEASURED_WORDS: Final = (
     "Charge, discharge, net charge, Coulombic efficiency, resistance and, after anode-limited"
