@@ -64,7 +64,7 @@ def test_every_section_renders_without_a_word_on_the_console(report: Path) -> No
     done = script.run_chromium(str(report), "--dump-dom")
     assert done.returncode == 0, done.stderr[-2000:]
     assert console_lines(done.stderr) == []
-    assert len(re.findall(r"<section ", done.stdout)) == 9
+    assert len(re.findall(r"<section ", done.stdout)) == 10
     assert len(re.findall(r"<figure>", done.stdout)) == 7
     assert done.stdout.rstrip().endswith("</html>")
 
