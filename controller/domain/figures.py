@@ -112,8 +112,8 @@ class CycleFigures:
     discharge_A : float
         Largest current of the discharge (mean of a second), a strip's included; 0 without one.
     first_second_Ohm, slow_Ohm : float
-        Of the step from rest into discharge: in its first second, and what 5 min add; NaN where
-        readings or steps do not tell.
+        Of the first step from rest into discharge: in its first second, and what 5 min add; NaN
+        where readings or steps do not tell.
     lithium_lost_Ah, u_lithium_lost_Ah, lithium_lost_low_Ah, lithium_lost_high_Ah : float
         Cumulative since cycle 1, with its 95 % interval, by `lithium_lost_label`.
     lithium_lost_label : Label

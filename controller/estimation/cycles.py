@@ -284,7 +284,11 @@ def analyse(
             intervals,
             numbers,
             cell_format,
-            left_out={c.cycle for c in cycles if EXCLUDING.intersection(c.flags)},
+            left_out={
+                *_cut_off(cut, numbers),
+                # a half alone tells of a foil, and no discharge at all of a short
+                *(c.cycle for c in cycles if (EXCLUDING - {"incomplete"}).intersection(c.flags)),
+            },
         ),
     )
 
@@ -577,6 +581,12 @@ def _without_efficiency(cycle: CycleResult, reason: str) -> CycleResult:
 def _with_flag(cycle: CycleResult, flag: str) -> CycleResult:
     """Return a cycle with a flag, once."""
     return replace(cycle, flags=tuple(dict.fromkeys((*cycle.flags, flag))))
+
+
+def _cut_off(cut: Cut, numbers: FloatArray) -> set[int]:
+    """Return the cycles in which the file begins or ends with a part of a half cycle missing."""
+    ends = ((cut.first, numbers[0]), (cut.last, numbers[-1]))
+    return {int(number) for missing, number in ends if missing}
 
 
 def _with_cuts(cut: Cut, numbers: FloatArray, cycles: list[CycleResult]) -> list[CycleResult]:

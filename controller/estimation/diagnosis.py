@@ -53,7 +53,7 @@ RECENT: Final = 5  # cycles over which a present fade is taken
 # compared. Assumed, 10-30 %.
 SAME_RATE: Final = 0.2
 # Flags of a run's cycles that say nothing of how the cell fares.
-CUT_SHORT: Final = MISREAD | {"incomplete", "treatment-abandoned", "gap", "time-reset"}
+CUT_SHORT: Final = MISREAD | {"treatment-abandoned", "gap", "time-reset"}
 SURE_LOG_ODDS: Final = 10.0  # of a short; more says no more
 # A symptom further than this from what a mode expects counts no more (in spreads). Assumed, 3-5.
 FARTHEST: Final = 4.0
@@ -82,16 +82,19 @@ class Shown(NamedTuple):
     ----------
     charge_Ah, discharge_Ah : float
         Magnitudes.
+    capacity_Ah : float
+        Discharged in the way of every cycle, without what is taken below it on top.
     discharge_A : float
         Largest mean of a second; 0 where nothing was discharged.
     first_second_Ohm, slow_Ohm : float
-        Of the step from rest into discharge: in its first second, and what 5 min add.
+        Of the first step from rest into discharge: in its first second, and what 5 min add.
     short_log_odds : float
         That the cycle shows a soft short (`shorts.judge`).
     """
 
     charge_Ah: float
     discharge_Ah: float
+    capacity_Ah: float
     discharge_A: float
     first_second_Ohm: float
     slow_Ohm: float
@@ -169,6 +172,7 @@ def shown_by(
         Shown(
             charge_Ah=one.charge_Ah,
             discharge_Ah=one.discharge_Ah,
+            capacity_Ah=one.discharge_Ah,
             discharge_A=one.discharge_A,
             first_second_Ohm=one.first_Ohm,
             slow_Ohm=one.late_Ohm - one.first_Ohm,
@@ -179,19 +183,28 @@ def shown_by(
 
 
 def shown_in_run(cycles: Sequence[CycleFigures]) -> list[Shown]:
-    """Return what the base cycles of a run showed, without those cut short or misread."""
-    return [
-        Shown(
-            charge_Ah=one.charge_Ah,
-            discharge_Ah=one.discharge_Ah,
-            discharge_A=one.discharge_A,
-            first_second_Ohm=one.first_second_Ohm,
-            slow_Ohm=one.slow_Ohm,
-            short_log_odds=_log_odds(one.soft_short_probability),
+    """Return what the base cycles of a run showed, without those cut short or misread.
+
+    An anchor's hold is left out of the capacity; a strip or a control is part of it, but its
+    current and its step into discharge are not every cycle's.
+    """
+    out = []
+    for one in cycles:
+        if one.kind is not CycleKind.BASE or CUT_SHORT & set(one.flags):
+            continue
+        moved = one.treatment_net_charge_Ah != 0.0
+        out.append(
+            Shown(
+                charge_Ah=one.charge_Ah,
+                discharge_Ah=one.discharge_Ah,
+                capacity_Ah=one.base_discharge_Ah + one.treatment_net_charge_Ah,
+                discharge_A=one.discharge_A,
+                first_second_Ohm=NAN if moved else one.first_second_Ohm,
+                slow_Ohm=NAN if moved else one.slow_Ohm,
+                short_log_odds=_log_odds(one.soft_short_probability),
+            )
         )
-        for one in cycles
-        if one.kind is CycleKind.BASE and not CUT_SHORT & set(one.flags)
-    ]
+    return out
 
 
 def _log_odds(probability: float) -> float:
@@ -215,7 +228,7 @@ def _at_the_last_rate(cycles: Sequence[Shown]) -> list[Shown]:
 
 def symptoms(cycles: Sequence[Shown], nominal_capacity_Ah: float) -> Symptoms:
     """Return what a course of cycles at one rate shows, oldest first."""
-    capacity = [one.discharge_Ah / nominal_capacity_Ah for one in cycles]
+    capacity = [one.capacity_Ah / nominal_capacity_Ah for one in cycles]
     first = median(capacity[FIRST_CYCLES])
     recent = _fade(capacity[-1 - RECENT :])
     earlier = _fade_before(capacity[1:-RECENT])
@@ -246,14 +259,13 @@ def _fade(capacity: Sequence[float]) -> float:
 
 
 def _fade_before(capacity: Sequence[float]) -> float:
-    """Return what was lost a cycle, of the cycles that did not gain: after a slow check they do.
+    """Return what was usually lost a cycle, at least 0; NaN of a course too short to tell.
 
-    NaN of a course too short to have been any way.
+    In the median: a slow check in between gives some of it back, treatments in every other cycle.
     """
     if len(capacity) < LEAST_BEFORE:
         return NAN
-    lost = [first - then for first, then in pairwise(capacity) if then <= first]
-    return sum(lost) / len(lost) if lost else 0.0
+    return max(median(first - then for first, then in pairwise(capacity)), 0.0)
 
 
 def _growth(values: Sequence[float]) -> float:
@@ -419,7 +431,7 @@ _MIDDLES_AND_SPREADS: Final[Mapping[Mode, tuple[tuple[float, float], ...]]] = {
     ),
     Mode.SOFT_SHORT: (
         (-3.6, 0.72),
-        (-0.93, 1.4),
+        (0.38, 0.63),
         (0.97, 0.06),
         (10.0, 2.5),
         (0.91, 0.036),
@@ -439,7 +451,7 @@ _MIDDLES_AND_SPREADS: Final[Mapping[Mode, tuple[tuple[float, float], ...]]] = {
     ),
     Mode.SUDDEN_DEATH: (
         (-1.3, 0.41),
-        (2.0, 0.91),
+        (2.6, 0.4),
         (0.71, 0.13),
         (-7.0, 2.5),
         (0.91, 0.045),
@@ -449,7 +461,7 @@ _MIDDLES_AND_SPREADS: Final[Mapping[Mode, tuple[tuple[float, float], ...]]] = {
     ),
     Mode.GRADUAL_DECAY: (
         (-1.7, 0.3),
-        (-0.081, 0.48),
+        (-0.12, 1.1),
         (0.68, 0.23),
         (-7.0, 2.5),
         (0.93, 0.033),
@@ -459,7 +471,7 @@ _MIDDLES_AND_SPREADS: Final[Mapping[Mode, tuple[tuple[float, float], ...]]] = {
     ),
     Mode.SALT_DEPLETION: (
         (-0.96, 1.7),
-        (2.5, 3.0),
+        (2.5, 1.8),
         (0.11, 0.54),
         (-2.2, 7.4),
         (0.97, 0.11),
@@ -469,7 +481,7 @@ _MIDDLES_AND_SPREADS: Final[Mapping[Mode, tuple[tuple[float, float], ...]]] = {
     ),
     Mode.CONTACT: (
         (-4.0, 0.33),
-        (-0.32, 0.46),
+        (0.0, 0.4),
         (1.0, 0.06),
         (-7.0, 2.5),
         (0.98, 0.021),

@@ -374,7 +374,8 @@ def follow_step(s: ShortWatch, mean_V: float, length_s: float) -> None:
         s.step_s += length_s
     if s.since_s <= 1.5 * BLOCK_S:
         s.first_V = mean_V
-    if s.step_from_rest == 1 and s.step_A < 0.0 and LATE_FROM_S <= s.since_s < LATE_TO_S:
+    fresh = s.first_Ohm != s.first_Ohm and s.step_from_rest == 1 and s.step_A < 0.0
+    if fresh and LATE_FROM_S <= s.since_s < LATE_TO_S:
         s.late_Ohm = safe_divide(mean_V - s.step_V, s.step_A)
 
 
@@ -695,7 +696,8 @@ def close_step(s: ShortWatch) -> None:
     if s.step_from_rest == 1 and s.step_A < 0.0 and s.step_s >= 5.0:
         s.step_Ohm = safe_divide(s.step_Vs / s.step_s - s.step_V, s.step_A)
         s.known_Ohm = math.fabs(s.step_Ohm)
-        s.first_Ohm = safe_divide(s.first_V - s.step_V, s.step_A)
+        if s.first_Ohm != s.first_Ohm:  # later ones begin at another state of charge
+            s.first_Ohm = safe_divide(s.first_V - s.step_V, s.step_A)
 
 
 # -- per cycle ------------------------------------------------------------------------------------
@@ -776,8 +778,10 @@ class ShortFigures:
         Of the means of a second.
     decay_charged_V_per_h : float
         How fast the voltage fell at rest after charge.
-    first_Ohm, step_Ohm, late_Ohm : float
-        Of the step from rest into discharge: in the first second, after 5 to 20 s, after 5 min.
+    first_Ohm, late_Ohm : float
+        Of the cycle's first step from rest into discharge: in its first second, after 5 min.
+    step_Ohm : float
+        Of the last such step, after 5 to 20 s.
     polarised_Ohm : float
         Voltage over current, weighted by time and shielded from spikes: a resistance where the
         voltage is polarisation alone.

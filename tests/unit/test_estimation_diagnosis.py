@@ -174,7 +174,7 @@ def test_a_run_is_diagnosed_from_its_whole_base_cycles_at_one_rate():
     assert diagnose_run(sound).mode is Mode.HEALTHY
     odd = [
         of_a_run(12, 0.3, kind=CycleKind.REFERENCE),
-        of_a_run(13, 0.02, flags=("incomplete",)),
+        of_a_run(13, 0.02, flags=("gap",)),
         of_a_run(14, 40.0, flags=("units-implausible",)),
         of_a_run(15, 0.2, current_A=3e-3),
     ]
@@ -221,3 +221,29 @@ def test_no_short_is_named_where_none_was_looked_for():
     found = diagnose_run(unseen)
     assert found.mode not in {Mode.SOFT_SHORT, Mode.CONTACT, Mode.SALT_DEPLETION}
     assert not any("short" in words for words in found.evidence)
+
+
+def test_anchors_strips_and_controls_change_no_capacity():
+    """A hold below the cut-off gives 5 % on top, a strip 3 % of what every discharge gives."""
+    plain = [of_a_run(k) for k in range(10)]
+    anchored = [
+        replace(one, discharge_Ah=1.05 * one.discharge_Ah, charge_Ah=1.05 * one.charge_Ah)
+        for one in map(of_a_run, range(10, 20))
+    ]
+    treated = [
+        replace(
+            one,
+            base_discharge_Ah=0.97 * one.base_discharge_Ah,
+            treatment_net_charge_Ah=0.03 * one.base_discharge_Ah,
+            first_second_Ohm=25.0,
+        )
+        if one.cycle % 2
+        else one
+        for one in anchored
+    ]
+    for cycles in ([*plain, *anchored], [*plain, *treated]):
+        found = diagnose_run(cycles)
+        assert found.mode is Mode.HEALTHY
+        assert found.symptoms is not None
+        assert found.symptoms.left == pytest.approx(1.0)
+        assert found.symptoms.ohmic_step == 0.0

@@ -539,6 +539,23 @@ def test_a_rest_in_the_discharged_state_counts_for_the_charge_after_it():
     assert [one.charged_rest_h for one in found] == pytest.approx([1000.0 / 3600.0] * 3, abs=2e-3)
 
 
+def test_the_first_step_from_rest_into_discharge_gives_the_resistance():
+    """An anchor's hold begins from a rest as well, at another state of charge."""
+    watch, t_s = ShortWatch(), 0.0
+    t_s = half_cycle(watch, t_s, 1e-3, hours=0.5)
+    for ohm, hours in ((100.0, 0.5), (300.0, 0.2)):
+        for _ in range(600):
+            t_s += 1.0
+            observe(watch, t_s, 0.0, 0.0)
+        t_s = half_cycle(watch, t_s, -1e-3, ohm=ohm, hours=hours)
+    t_s += 1.0
+    observe(watch, t_s, 0.0, 0.0)
+    figures = close_cycle(watch, charge_Ah=1e-3, discharge_Ah=1e-3)
+    assert figures.first_Ohm == pytest.approx(100.0, abs=0.3)
+    assert figures.late_Ohm == pytest.approx(100.0, abs=0.3)
+    assert figures.step_Ohm == pytest.approx(300.0, abs=0.3)
+
+
 def test_a_memory_comes_back_from_text():
     _, plain = cycle(ShortWatch(), 0.0, 1)
     memory = ShortMemory()
