@@ -34,6 +34,7 @@ from controller.domain.sample import (
     QUALITY_NO_CELL_VOLTAGE,
     QUALITY_NO_REPLY,
     QUALITY_OUT_OF_ORDER,
+    QUALITY_OVER_TEMPERATURE,
     QUALITY_READBACK_MISMATCH,
     QUALITY_SATURATED,
     QUALITY_STALE,
@@ -78,6 +79,7 @@ from controller.safety.faults import (
     HALF_CYCLE_CHARGE,
     HALF_CYCLE_TIME,
     HOLD_ROWS,
+    INSTRUMENT_TOO_WARM,
     NO_FRESH_SAMPLE,
     NO_REPLY,
     OUT_OF_ORDER,
@@ -213,6 +215,8 @@ def quality_conditions(quality: int) -> int:
         rows |= SATURATED
     if quality & QUALITY_READBACK_MISMATCH:
         rows |= READBACK_MISMATCH
+    if quality & QUALITY_OVER_TEMPERATURE:
+        rows |= INSTRUMENT_TOO_WARM
     return rows
 
 
