@@ -174,6 +174,7 @@ def _disk(run_dir: Path) -> Finding:
 def _driver(config: RunConfig) -> Iterator[Finding]:
     facts = CAPABILITIES[config.file.cycler.driver]
     yield watchdog_finding(facts, accepted=config.file.cycler.accept_no_watchdog)
+    yield from ability_findings(facts)
     if facts.verified_on_instrument:
         yield Finding("driver", Level.OK, f"{facts.model}: verified on a physical instrument")
         return
@@ -184,6 +185,26 @@ def _driver(config: RunConfig) -> Iterator[Finding]:
     else:
         remedy = "cycler.accept_unverified_driver = true runs it all the same"
         yield Finding("driver", Level.REFUSED, found, remedy)
+
+
+def ability_findings(facts: CyclerCapabilities) -> Iterator[Finding]:
+    """Yield what the instrument must be able to do: open the cell, show its limits, sense apart."""
+    another = "another instrument"
+    if facts.off_mode_high_impedance:
+        yield Finding("output off", Level.OK, f"{facts.model}: can be high impedance")
+    else:
+        found = f"{facts.model}: no high impedance, nothing it can do leaves the cell alone"
+        yield Finding("output off", Level.REFUSED, found, another)
+    if facts.limits_read_back:
+        yield Finding("limits", Level.OK, f"{facts.model}: can be read back")
+    else:
+        found = f"{facts.model}: cannot be read back, whether it took them stays unknown"
+        yield Finding("limits", Level.REFUSED, found, another)
+    if facts.four_wire:
+        yield Finding("sense leads", Level.OK, f"{facts.model}: senses the voltage at the cell")
+    else:
+        found = f"{facts.model}: two wires, voltages and resistances include the leads"
+        yield Finding("sense leads", Level.WARN, found, "thick, short leads; or another instrument")
 
 
 def watchdog_finding(facts: CyclerCapabilities, *, accepted: bool) -> Finding:

@@ -197,6 +197,15 @@ class Guard:
 
     def _check_acceptance(self) -> None:
         facts = self._cycler.capabilities
+        if not facts.off_mode_high_impedance:
+            raise CyclerRejectedError(
+                f"{facts.model}: its output off is no high impedance: nothing it can do leaves "
+                "the cell alone"
+            )
+        if not facts.limits_read_back:
+            raise CyclerRejectedError(
+                f"{facts.model}: its limits cannot be read back: whether it took them stays unknown"
+            )
         if not facts.verified_on_instrument and not self._accept_unverified_driver:
             raise CyclerRejectedError(
                 f"the driver for {facts.model} was never verified on a physical instrument; "

@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from controller.app.config import example_text
-from controller.app.doctor import Finding, Level, examine, watchdog_finding
+from controller.app.doctor import Finding, Level, ability_findings, examine, watchdog_finding
 from controller.app.prepare import CAPABILITIES
 from controller.domain.capabilities import Watchdog
 from controller.hal.locks import hold_device, hold_run_directory
@@ -151,6 +151,24 @@ def test_what_stops_the_current_when_this_computer_dies(watchdog, accepted, leve
 
     facts = replace(CAPABILITIES["keithley2450"], watchdog=watchdog)
     found = watchdog_finding(facts, accepted=accepted)
+    assert found.level is level
+    assert words in found.found
+
+
+@pytest.mark.parametrize(
+    ("fact", "what", "level", "words"),
+    [
+        ("off_mode_high_impedance", "output off", Level.REFUSED, "no high impedance"),
+        ("limits_read_back", "limits", Level.REFUSED, "cannot be read back"),
+        ("four_wire", "sense leads", Level.WARN, "two wires"),
+    ],
+)
+def test_what_the_instrument_cannot_do_is_told(fact, what, level, words) -> None:
+    from dataclasses import replace
+
+    able = CAPABILITIES["keithley2450"]
+    assert named(list(ability_findings(able)), what).level is Level.OK
+    found = named(list(ability_findings(replace(able, **{fact: False}))), what)
     assert found.level is level
     assert words in found.found
 

@@ -165,6 +165,23 @@ def test_an_instrument_without_a_watchdog_needs_a_word() -> None:
 
 
 @pytest.mark.parametrize(
+    ("missing", "words"),
+    [
+        ({"off_mode_high_impedance": False}, "output off is no high impedance"),
+        ({"limits_read_back": False}, "limits cannot be read back"),
+    ],
+)
+def test_an_instrument_that_cannot_be_left_or_checked_is_not_even_asked(
+    missing: dict[str, bool], words: str
+) -> None:
+    rig = Rig(accept_no_watchdog=True)
+    rig.cycler.capabilities = replace(CAPABILITIES, **missing)
+    with pytest.raises(CyclerRejectedError, match=words):
+        rig.guard.start()
+    assert rig.cycler.calls == []
+
+
+@pytest.mark.parametrize(
     ("ocv_V", "words"),
     [
         (2.0, None),
