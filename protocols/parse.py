@@ -11,6 +11,7 @@ from pydantic import BaseModel, ValidationError
 
 from controller.domain.cell import CellFormat
 from controller.domain.errors import ConfigurationError, Fault, nearest, refuse
+from protocols.refusals import in_words
 from protocols.spec import (
     BASE,
     CUT_OFF,
@@ -263,11 +264,6 @@ def _dotted(loc: Sequence[str | int]) -> str:
     return ".".join(parts)
 
 
-def _shown(value: object) -> str:
-    text = repr(value)
-    return text if len(text) <= 60 else text[:57] + "..."
-
-
 def _validation_faults(error: ValidationError, where: str) -> list[Fault]:
     faults = []
     for item in error.errors(include_url=False):
@@ -276,34 +272,17 @@ def _validation_faults(error: ValidationError, where: str) -> list[Fault]:
         given = item["input"]
         if kind == "too_short" and given:
             continue  # it is short only because its items have the faults listed beside this
-        message = str(item["msg"]).removeprefix("Value error, ")
-        if kind == "extra_forbidden":
-            fields = [field.alias or name for name, field in _model_at(loc).model_fields.items()]
-            problem, remedy = f"unknown key (= {_shown(given)})", nearest(str(loc[-1]), fields)
-        elif kind == "missing":
-            problem, remedy = "missing", ""
-        elif kind in {"enum", "literal_error"}:
-            choices = [part.strip(" '") for part in _expected(item).split(",")]
-            problem, remedy = f"{_shown(given)} is not valid", nearest(str(given), choices)
-        elif kind == "union_tag_invalid":
+        if kind == "union_tag_invalid":
             tag = given.get("do") if isinstance(given, dict) else given
             key += ".do"
-            problem, remedy = f"{_shown(tag)} is no step", nearest(str(tag), list(_STEP_MODELS))
+            problem, remedy = f"{tag!r} is no step", nearest(str(tag), list(_STEP_MODELS))
         elif kind == "union_tag_not_found":
             key += ".do"
-            problem, remedy = "missing", "one of " + ", ".join(_STEP_MODELS)
-        elif isinstance(given, dict | list):
-            problem, remedy = message, ""
+            problem, remedy = "is missing", "one of " + ", ".join(_STEP_MODELS)
         else:
-            problem, remedy = f"{_shown(given)}: {message}", ""
+            problem, remedy = in_words(dict(item), _model_at(loc))
         faults.append(Fault(where=where, key=key, problem=problem, remedy=remedy))
     return faults
-
-
-def _expected(item: Mapping[str, object] | object) -> str:
-    context = item.get("ctx") if isinstance(item, dict) else None
-    expected = context.get("expected", "") if isinstance(context, dict) else ""
-    return str(expected).replace(" or ", ", ")
 
 
 def parse_recipe(text: str, where: str) -> Recipe:

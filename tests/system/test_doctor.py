@@ -107,9 +107,56 @@ def test_a_run_file_with_faults_is_refused_with_remedies(tmp_path: Path) -> None
     done = doctor(path, "--out", tmp_path / "run")
     assert done.returncode == 2
     assert "uper_cut_off_V" in done.stdout
+    assert "did you mean 'upper_cut_off_V'?" in done.stdout
+    assert "not looked at" in done.stdout
+    assert "error queue" not in done.stdout, "no instrument was asked anything"
     assert "refused" in done.stdout
     assert "GB free" in done.stdout, "the computer is looked at all the same"
     assert "Traceback" not in done.stderr
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "found", "remedy"),
+    [
+        (
+            'format = "anode-free"',
+            'format = "anode-fre"',
+            "cell.format: 'anode-fre' is not valid",
+            "did you mean 'anode-free'?",
+        ),
+        ("cycles = 50", 'cycles = "many"', "cycling.cycles: 'many' is not valid", "a whole number"),
+        (
+            "cycles = 50",
+            "cycles = 0",
+            "cycling.cycles: 0 is not valid",
+            "greater than or equal to 1",
+        ),
+        (
+            'base = "base-cycling"',
+            'base = "base-cylcing"',
+            "cycling.base: no recipe 'base-cylcing'",
+            "did you mean 'base-cycling'?",
+        ),
+        ("schema = 1", "schema = 7", "schema: is 7", "this program reads schema = 1"),
+        ("schema = 1", "schema = [", "not TOML", ""),
+    ],
+)
+def test_a_refusal_names_file_key_value_and_the_nearest_choice(
+    tmp_path: Path, old: str, new: str, found: str, remedy: str
+) -> None:
+    path = run_file(tmp_path, **{old: new})
+    refused = [one for one in examine(path, tmp_path / "run") if one.what == "run file"]
+    (one,) = refused
+    assert one.level is Level.REFUSED
+    assert one.found.startswith(f"{path}: {found}")
+    assert one.remedy == remedy
+
+
+def test_a_run_file_that_is_not_there_is_named(tmp_path: Path) -> None:
+    (one,) = [
+        one for one in examine(tmp_path / "no.toml", tmp_path / "run") if one.what == "run file"
+    ]
+    assert one.found == f"{tmp_path / 'no.toml'}: no such file"
 
 
 def test_a_synchronised_folder_and_a_busy_one_are_refused(tmp_path: Path) -> None:

@@ -156,7 +156,7 @@ def test_every_fault_is_listed_at_once():
             "temperature_within_K = -1.0",
             ("greater than 0",),
         ),
-        ("anchor", "temperature_within_K = 1.0", "temperature_within_K = true", ("valid number",)),
+        ("anchor", "temperature_within_K = 1.0", "temperature_within_K = true", ("a number",)),
         ("anchor", "temperature_within_K = 1.0", "temperature_within_K = nan", ("finite",)),
         ("anchor", "temperature_within_K = 1.0", 'temperature_within_K = "1 K"', ("'1 K'",)),
         (
@@ -191,7 +191,12 @@ def test_every_fault_is_listed_at_once():
             ),
         ),
         ("short-strip", 'name = "short-strip"', 'name = "Short strip"', ("name: 'Short strip'",)),
-        ("anchor", 'do = "hold"', 'do_ = "hold"', ("steps.0.do: missing", "one of rest, charge")),
+        (
+            "anchor",
+            'do = "hold"',
+            'do_ = "hold"',
+            ("steps.0.do: is missing", "one of rest, charge"),
+        ),
         # Between keys.
         (
             "base-cycling",
