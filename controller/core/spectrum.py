@@ -279,8 +279,13 @@ def found(staircase: Staircase, cycle: int, gain_u: float) -> Finding:
         "peak_A": staircase.excitation.peak_A,
         "charge_Ah": staircase.charge_Ah,
         "distorted": measured.distorted,
+        "even_distortion": measured.even_distortion,
+        "odd_distortion": measured.odd_distortion,
         "drifted": measured.drifted,
+        "halves_differ": measured.halves_differ,
+        "drift_V": measured.drift_V,
         "left_out": list(measured.left_out),
+        "remarks": measured.remarks(),
         **_analysis_data(analysis),
     }
     return Finding(_words(cycle, measured, analysis), data)
@@ -311,11 +316,7 @@ def _words(cycle: int, measured: Measured, analysis: SpectrumAnalysis) -> str:
     words += f"; Kramers-Kronig {'not tested' if test is None else test.verdict.value}"
     if best is not None:
         words += f"; {best.circuit.text}"
-    if measured.distorted:
-        words += "; the cell did not answer linearly"
-    if measured.drifted:
-        words += "; the cell changed meanwhile"
-    return words
+    return "; ".join([words, *measured.remarks()])
 
 
 # --- checkpoints ----------------------------------------------------------------------------------

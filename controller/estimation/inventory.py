@@ -153,8 +153,6 @@ class InventoryConfig:
     nominal_capacity_Ah : float
     inactive_share_mean, inactive_share_sd : float
         Prior of isolated metal's share of lithium lost; assumed.
-    foil_Ah : float
-        Lithium in excess as assembled; NaN where not told.
     upper_cut_off_V : float
         Of the cell; NaN where not told: then every charge counts as one that came to it.
     side_probability : float
@@ -165,7 +163,6 @@ class InventoryConfig:
     nominal_capacity_Ah: float
     inactive_share_mean: float = 0.6
     inactive_share_sd: float = 0.2
-    foil_Ah: float = NAN
     upper_cut_off_V: float = NAN
     side_probability: float = SIDE_PROBABILITY
 
@@ -205,8 +202,6 @@ class Inventory:
     revived : Quantity
         Lithium that came back in this cycle; 0 with its uncertainty where none did. A lower bound:
         what the cycle lost meanwhile is not seen.
-    reserve : Quantity
-        Of an excess-lithium cell: what is left of the foil.
     """
 
     cycle: int
@@ -218,7 +213,6 @@ class Inventory:
     fresh: Quantity
     old: Quantity
     revived: Quantity
-    reserve: Quantity
 
 
 @dataclass(slots=True, eq=False)
@@ -490,7 +484,6 @@ def close_cycle(
         fresh=fresh,
         old=old,
         revived=revived,
-        reserve=_reserve(config, lost),
     )
 
 
@@ -1184,16 +1177,3 @@ def _split(
         for value_Ah in (fresh_mean_Ah, inactive_Ah - fresh_mean_Ah)
     )
     return inactive, sei, fresh, old
-
-
-def _reserve(config: InventoryConfig, lost: Quantity) -> Quantity:
-    """Return what is left of a foil: what was told of it less what the prior says is lost."""
-    if config.cell_format is not CellFormat.EXCESS_LITHIUM or not config.foil_Ah > 0.0:
-        return NOTHING
-    return Quantity(
-        value_Ah=max(config.foil_Ah - lost.value_Ah, 0.0),
-        u_Ah=lost.u_Ah,
-        low_Ah=max(config.foil_Ah - lost.high_Ah, 0.0),
-        high_Ah=config.foil_Ah - lost.low_Ah,
-        label=Label.PRIOR_DOMINATED,
-    )

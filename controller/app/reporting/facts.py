@@ -247,8 +247,11 @@ def _spectrum(data: Mapping[str, Any]) -> SpectrumFacts:
     if "reason" in data:
         return SpectrumFacts(cycle=cycle, missing=str(data["reason"]))
     remarks = [f"left out {one}" for one in data["left_out"]]
-    remarks += ["the cell did not answer linearly"] if data["distorted"] else []
-    remarks += ["the cell changed meanwhile"] if data["drifted"] else []
+    if "remarks" in data:
+        remarks += data["remarks"]
+    else:  # journals of before they had figures
+        remarks += ["the cell did not answer linearly"] if data["distorted"] else []
+        remarks += ["the cell changed meanwhile"] if data["drifted"] else []
     parameters = zip(
         data["parameters"], data["units"], data["values"], data["u_values"], strict=True
     )
