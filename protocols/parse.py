@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import tomllib
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from typing import Final
 
 from pydantic import BaseModel, ValidationError
@@ -317,39 +317,3 @@ def parse_recipe(text: str, where: str) -> Recipe:
     if faults:
         raise ConfigurationError(faults)
     return recipe
-
-
-def with_parameters(recipe: Recipe, values: Mapping[str, float], where: str = "") -> Recipe:
-    """Return the recipe with some parameters set, each within its own range.
-
-    Raises
-    ------
-    ConfigurationError
-        Unknown name (nearest one given), value outside the recipe's range, NaN, broken count.
-    """
-    where = where or f"recipe {recipe.name}"
-    faults = []
-    parameters = dict(recipe.parameters)
-    for name, value in values.items():
-        known = parameters.get(name)
-        if known is None:
-            remedy = nearest(name, list(parameters)) if parameters else "it has none"
-            faults.append(
-                Fault(where=where, key=name, problem="is no parameter of it", remedy=remedy)
-            )
-        elif not known.lowest <= value <= known.highest:
-            faults.append(
-                Fault(
-                    where=where,
-                    key=name,
-                    problem=f"{value:g} is outside its range",
-                    remedy=f"{known.lowest:g} ... {known.highest:g}",
-                )
-            )
-        else:
-            parameters[name] = known.model_copy(update={"value": float(value)})
-    changed = recipe.model_copy(update={"parameters": parameters})
-    faults = faults or recipe_faults(changed, where)
-    if faults:
-        raise ConfigurationError(faults)
-    return changed

@@ -101,7 +101,7 @@ class Guard:
     in_force : Command
         What the instrument does now, as far as is known.
     tripped : bool
-        Latched open until `rearm`.
+        Latched open for the rest of the process: what comes after is a new start (decision 9).
     reports : list of str
         What went wrong, in words.
     identity : Identity or None
@@ -516,12 +516,7 @@ class Guard:
         self._failures += 1
         if self._failures >= _MAX_FAILURES and not self.tripped:
             self.tripped = True
-            self._report(f"{self._failures} failures in a row: staying open until rearmed")
-
-    def rearm(self) -> None:
-        """Take the latch off after an acknowledgement; what follows energises from 0 A."""
-        self.tripped = False
-        self._failures = 0
+            self._report(f"{self._failures} failures in a row: staying open")
 
     # Expiry ------------------------------------------------------------------------------------
 

@@ -93,11 +93,6 @@ def cell_names() -> list[str]:
     return sorted(_names("cell"))
 
 
-def family_names() -> list[str]:
-    """Return the names of the electrolyte families."""
-    return sorted(_names("family"))
-
-
 @cache
 def load_cell(name: str) -> CellFile:
     """Return a built-in cell by name, or one from a TOML file by path.

@@ -25,6 +25,7 @@ from controller.domain.step import StepEnd
 from controller.domain.verdict import HOLD, TRIP, Verdict
 from controller.policy.machine import State
 from tests.unit.core_rig import Rig
+from tests.unit.test_impedance_excitation import swing_Ah
 
 TABLE = "\n[spectrum]\n"
 
@@ -122,7 +123,7 @@ def test_no_current_is_above_base_rate_nor_any_charge_beyond_the_swing() -> None
         found = design(plan, config.capabilities, cell, config.limits, resistance_Ohm, base_A)
         assert found.peak_A <= base_A * (1.0 + 1e-12)
         assert found.response_V <= plan.response_V * (1.0 + 1e-12)
-        assert found.swing_Ah <= spectrum.LARGEST_SWING * cell.nominal_capacity_Ah * (1.0 + 1e-12)
+        assert swing_Ah(found) <= spectrum.LARGEST_SWING * cell.nominal_capacity_Ah * (1.0 + 1e-12)
         assert abs(float(np.sum(found.levels_A))) < 1e-12 * found.peak_A * found.levels_A.size
         assert len(found.harmonics) >= 7  # enough for a Kramers-Kronig test
 

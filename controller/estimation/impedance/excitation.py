@@ -126,18 +126,6 @@ class Excitation:
         """Largest magnitude of the current (A)."""
         return float(np.max(np.abs(self.levels_A)))
 
-    @property
-    def crest_factor(self) -> float:
-        """Peak over root mean square; of one sine 1.414."""
-        return self.peak_A / (self.amplitude_A * math.sqrt(0.5 * len(self.harmonics)))
-
-    @property
-    def swing_Ah(self) -> float:
-        """Largest charge between two moments of a period (Ah)."""
-        step_s = self.period_s / self.levels_A.size
-        charge_As = np.concatenate([[0.0], np.cumsum(self.levels_A) * step_s])
-        return float(np.max(charge_As) - np.min(charge_As)) / 3600.0
-
 
 def multisine(
     capabilities: CyclerCapabilities, wanted: Wanted, per_decade: int = PER_DECADE
