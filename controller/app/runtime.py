@@ -19,7 +19,7 @@ from controller.core.state import CoreState, to_text
 from controller.core.step import Core, Report
 from controller.domain.cell import TWO_FOILS
 from controller.domain.command import OPEN, Command
-from controller.domain.errors import CyclerError, ReactivationError
+from controller.domain.errors import CyclerError, InvariantError, ReactivationError
 from controller.domain.events import Event, EventKind
 from controller.domain.sample import Sample
 from controller.domain.verdict import ACTION_WORDS, ALLOW, TRIP, Verdict
@@ -238,6 +238,8 @@ class Runtime:
         self._event(EventKind.RUN, state.stopped_because, sample)
 
     def _read(self, state: CoreState) -> Sample:
+        if not self._hardware.watched():
+            raise InvariantError("the thread that watches the permission has ended")
         in_force = self._while_read = self._guard.in_force
         sample = self._guard.poll(self._sequence)
         self._sequence += 1

@@ -370,6 +370,24 @@ def test_one_lost_reading_is_a_pause_and_no_more(lab: Lab, kind: FaultKind) -> N
     assert_at_rest(ran)
 
 
+def test_a_run_that_nobody_watches_any_more_stops_with_the_output_open(
+    lab: Lab, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    build = program.build
+
+    def build_unwatched(*arguments: object, **options: object) -> object:
+        hardware = build(*arguments, **options)  # type: ignore[arg-type]
+        hardware.watched = lambda: hardware.clock.now_s() < MID_S
+        return hardware
+
+    monkeypatch.setattr(program, "build", build_unwatched)
+    ran = lab.run()
+    assert ran.code == 3
+    assert "the thread that watches the permission has ended" in ran.stopped_because
+    assert_at_rest(ran)
+    assert_stopped_in_time(ran, MID_S)
+
+
 def test_the_run_goes_on_after_twenty_seconds_of_silence(lab: Lab) -> None:
     ran = lab.run(fault(FaultKind.NO_REPLY, MID_S, end_s=MID_S + 20.0))
     assert ran.stopped_because == "completed"
