@@ -18,6 +18,7 @@ from controller.domain.command import (
 from controller.domain.errors import InvariantError, refuse
 from controller.domain.sample import NAN
 from controller.domain.step import Stage, Step
+from controller.domain.units import SECONDS_PER_HOUR
 from protocols.spec import (
     BASE,
     CUT_OFF,
@@ -274,15 +275,21 @@ class _Resolver:
         for _, step in plain_steps(self._recipe.steps):
             if step.say == said and isinstance(step, ChargeStep | DischargeStep | PulseStep):
                 if isinstance(step, PulseStep):
-                    return self._current_A(step) * number(step.duration_s, self._recipe) / 3600.0
+                    return (
+                        self._current_A(step)
+                        * number(step.duration_s, self._recipe)
+                        / SECONDS_PER_HOUR
+                    )
                 return self._end_charge_Ah(step, charging=isinstance(step, ChargeStep))
         raise InvariantError(f"recipe {self._recipe.name}: no step is called {said!r}")
 
     def _derived_s(self, current_A: float, charge_Ah: float) -> float:
         if charge_Ah > 0.0:
-            seconds = charge_Ah / current_A * 3600.0
+            seconds = charge_Ah / current_A * SECONDS_PER_HOUR
             return TIME_MARGIN_TO_CHARGE * seconds + TIME_MARGIN_TO_CHARGE_S
-        return TIME_MARGIN_TO_VOLTAGE * self._cell.nominal_capacity_Ah / current_A * 3600.0
+        return (
+            TIME_MARGIN_TO_VOLTAGE * self._cell.nominal_capacity_Ah / current_A * SECONDS_PER_HOUR
+        )
 
     def _fastest_mA_per_cm2(self) -> float:
         return max(
@@ -341,7 +348,7 @@ def rate_words(c_rate: float) -> str:
 def time_words(time_s: float) -> str:
     """Return a time (s) in the unit people use for its size."""
     if time_s >= 7200.0:
-        return f"{time_s / 3600.0:.4g} h"
+        return f"{time_s / SECONDS_PER_HOUR:.4g} h"
     if time_s >= 120.0:
         return f"{time_s / 60.0:.4g} min"
     return f"{time_s:.4g} s"
@@ -375,9 +382,9 @@ def expect_step(step: Step, cell: CellSpec, charge_Ah: float) -> Expected:
         room_Ah = cell.nominal_capacity_Ah - charge_Ah if sign > 0.0 else charge_Ah
         moved_Ah = max(room_Ah, 0.0)
     else:
-        moved_Ah = magnitude_A * step.max_duration_s / 3600.0
-    moved_Ah = min(moved_Ah, magnitude_A * step.max_duration_s / 3600.0)
-    return Expected(moved_Ah / magnitude_A * 3600.0, sign * moved_Ah)
+        moved_Ah = magnitude_A * step.max_duration_s / SECONDS_PER_HOUR
+    moved_Ah = min(moved_Ah, magnitude_A * step.max_duration_s / SECONDS_PER_HOUR)
+    return Expected(moved_Ah / magnitude_A * SECONDS_PER_HOUR, sign * moved_Ah)
 
 
 def expect(steps: Sequence[Step], cell: CellSpec, charge_Ah: float = 0.0) -> list[Expected]:
@@ -396,4 +403,4 @@ def expected_hours(
     """Return the laboratory time of a recipe on a cell (h), for the scheduler's price."""
     steps = resolve(recipe, cell, sham=sham, base_c_rate=base_c_rate)
     timeline = expect(steps, cell, start_charge_Ah(recipe, cell))
-    return sum(one.duration_s for one in timeline) / 3600.0
+    return sum(one.duration_s for one in timeline) / SECONDS_PER_HOUR

@@ -22,6 +22,7 @@ from controller.domain.cell import (
     PulseEnvelope,
 )
 from controller.domain.errors import ConfigurationError, Fault, nearest, refuse
+from controller.domain.units import SECONDS_PER_HOUR
 from controller.estimation.online import EstimatorConfig
 from controller.io.mqtt import TelemetryConfig
 from controller.policy.scheduler import ScheduleConfig
@@ -473,7 +474,7 @@ def _limits(table: _Limits) -> CellLimits:
             for pulse in table.pulse
         ),
         max_half_cycle_charge_Ah=table.max_half_cycle_charge_mAh * 1e-3,
-        max_half_cycle_s=table.max_half_cycle_h * 3600.0,
+        max_half_cycle_s=table.max_half_cycle_h * SECONDS_PER_HOUR,
         max_unchanged_s=table.max_unchanged_s,
         copper_potential_operate_V=_or_nan(table.copper_potential_operate_V),
         copper_potential_trip_V=_or_nan(table.copper_potential_trip_V),

@@ -23,6 +23,7 @@ from controller.domain.capabilities import CyclerCapabilities
 from controller.domain.command import CHARGE, DISCHARGE, HOLD_0A
 from controller.domain.errors import ConfigurationError, Fault, nearest
 from controller.domain.step import Step
+from controller.domain.units import SECONDS_PER_HOUR
 from controller.hal.drivers.keithley2450 import capabilities_of
 from controller.safety.supervisor import LimitsRecord, flatten
 from protocols.check import check
@@ -295,4 +296,4 @@ def duration_words(seconds: float) -> str:
         return f"{seconds:.3g} s"
     if seconds < 7200.0:
         return f"{seconds / 60.0:.3g} min"
-    return f"{seconds / 3600.0:.3g} h"
+    return f"{seconds / SECONDS_PER_HOUR:.3g} h"

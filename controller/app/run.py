@@ -38,6 +38,7 @@ from controller.core.step import Core
 from controller.domain.cell import ElectrolyteFamily
 from controller.domain.errors import RunDirectoryError, refuse
 from controller.domain.events import Event, EventKind
+from controller.domain.units import SECONDS_PER_HOUR
 from controller.estimation.relaxation import BASELINE_LEAST_RESTS
 from controller.hal.locks import hold_device, hold_run_directory
 from controller.io.bdf import write_bdf
@@ -403,8 +404,8 @@ def _account_for_gap(restored: Restored, hardware: Hardware, journal: Journal) -
                 kind=EventKind.EXPOSURE,
                 t_s=hardware.clock.now_s(),
                 sequence=restored.sequence,
-                message=f"not watched for {pause_s / 3600.0:.3f} h, output open",
-                data={"pause_h": pause_s / 3600.0, "voltage_V": restored.last_voltage_V},
+                message=f"not watched for {pause_s / SECONDS_PER_HOUR:.3f} h, output open",
+                data={"pause_h": pause_s / SECONDS_PER_HOUR, "voltage_V": restored.last_voltage_V},
             )
         )
     gap_s = pause_s if hardware.virtual else None

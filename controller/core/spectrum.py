@@ -13,7 +13,6 @@ from typing import Any, Final, NamedTuple
 
 import numpy as np
 
-from controller.core.execute import SECONDS_PER_HOUR
 from controller.domain.capabilities import CyclerCapabilities
 from controller.domain.cell import CellLimits, CellSpec
 from controller.domain.command import (
@@ -27,6 +26,7 @@ from controller.domain.command import (
 from controller.domain.events import JsonValue
 from controller.domain.sample import LIMIT_VOLTAGE, NAN, Sample
 from controller.domain.step import Stage, Step
+from controller.domain.units import SECONDS_PER_HOUR
 from controller.estimation.impedance.analysis import SpectrumAnalysis, analyse_spectrum
 from controller.estimation.impedance.excitation import (
     SETTLING_PERIODS,

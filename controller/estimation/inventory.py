@@ -44,6 +44,7 @@ from numpy.typing import NDArray
 from controller.domain.cell import CellFormat
 from controller.domain.figures import MISREAD, CycleFigures, CycleKind, DischargeEnd, Label
 from controller.domain.sample import NAN
+from controller.domain.units import SECONDS_PER_HOUR
 from controller.estimation import charge_scatter
 from controller.estimation.copper import NO_COPPER, CopperCharge
 from controller.estimation.decay import SelfDischarge
@@ -133,7 +134,6 @@ _SD_RATIO: Final = 0.7
 _SHIFT_SD: Final = 0.5
 
 _NEGLIGIBLE: Final = 1e-5  # weight of a component
-_SECONDS_PER_HOUR: Final = 3600.0
 _ROOT_12: Final = math.sqrt(12.0)
 # Of a component: the instrument, both rates (A), drift of polarisation (Ah), and what both have
 # taken since the reference charge (Ah).
@@ -488,7 +488,7 @@ def close_cycle(
 
 
 def _hours(time_s: float) -> float:
-    return time_s / _SECONDS_PER_HOUR if math.isfinite(time_s) else 0.0
+    return time_s / SECONDS_PER_HOUR if math.isfinite(time_s) else 0.0
 
 
 def _count_time(

@@ -42,6 +42,7 @@ from controller.domain.sample import (
     QUALITY_VOLTAGE_INVALID,
     Sample,
 )
+from controller.domain.units import SECONDS_PER_HOUR
 from controller.domain.verdict import ALLOW, HOLD, REST, TRIP, WARN, Verdict
 from controller.safety.faults import (
     CHARGE_ABOVE_WARN,
@@ -152,7 +153,6 @@ INTERVAL_MAX_S: Final = 1e7
 PERMISSION_FACTOR: Final = 2.0
 # Plating current rises from 0 at 0 degC over this many kelvin. Assumed, 10-20 K.
 PLATING_SPAN_K: Final = 15.0
-SECONDS_PER_HOUR: Final = 3600.0
 # The answer to almost every reading, made once.
 ALL_GOOD: Final = Verdict(ALLOW, 0)
 

@@ -41,6 +41,7 @@ from controller.app.reporting.words import (
 from controller.domain.cell import CellFormat
 from controller.domain.decision import Decision
 from controller.domain.figures import CycleFigures, CycleKind, DischargeEnd, Label
+from controller.domain.units import SECONDS_PER_HOUR
 from controller.estimation.impedance.circuits import impedance, parse
 
 WIDTH: Final = 1040.0
@@ -750,7 +751,7 @@ def treatment_chart(windows: Sequence[Window], total: int, facts: RunFacts) -> C
 
 
 def _window_panel(window: Window, x0: float, y0: float) -> str:
-    hours = window.duration_s > 2.0 * 3600.0
+    hours = window.duration_s > 2.0 * SECONDS_PER_HOUR
     scale, unit = (3600.0, "h") if hours else (60.0, "min")
     t = window.t_s / scale
     x_range = padded(float(t.min()), float(t.max()), 0.01)

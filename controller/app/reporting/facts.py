@@ -20,6 +20,7 @@ from controller.domain.decision import Decision
 from controller.domain.errors import ConfigurationError
 from controller.domain.events import Event, EventKind, JsonScalar
 from controller.domain.figures import CycleFigures, CycleKind
+from controller.domain.units import SECONDS_PER_HOUR
 from controller.estimation.diagnosis import Diagnosis, Mode, diagnose, shown_in_run
 from controller.io.journal import JournalReader, SessionRecord
 from controller.policy.horizons import HorizonEffect, effects_of, forecast_effects_of
@@ -358,7 +359,11 @@ def _hours(core: Mapping[str, Any], reader: JournalReader) -> float:
         return 0.0
     # before the first checkpoint: the readings' own span
     span = reader.samples(("utc_s",), stride=max(1, count // 1000))["utc_s"]
-    return float(np.nanmax(span) - np.nanmin(span)) / 3600.0 if np.isfinite(span).any() else 0.0
+    return (
+        float(np.nanmax(span) - np.nanmin(span)) / SECONDS_PER_HOUR
+        if np.isfinite(span).any()
+        else 0.0
+    )
 
 
 def _stopped_because(core: Mapping[str, Any], sessions: Sequence[SessionRecord]) -> str | None:

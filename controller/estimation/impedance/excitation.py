@@ -18,6 +18,7 @@ import numpy as np
 
 from controller.domain.capabilities import ControlTier, CyclerCapabilities
 from controller.domain.errors import ConfigurationError, Fault
+from controller.domain.units import SECONDS_PER_HOUR
 from controller.estimation.table import FloatArray
 
 # Set-points in a period of the highest tone; 10 lose 1.6 % of its amplitude. Assumed, 8-20.
@@ -296,7 +297,7 @@ def _scaled(
     )
     amplitude_A = peak_A / peak
     charge_As = np.concatenate([[0.0], np.cumsum(unit)]) / (steps * fundamental_Hz)
-    swing_Ah = amplitude_A * float(np.max(charge_As) - np.min(charge_As)) / 3600.0
+    swing_Ah = amplitude_A * float(np.max(charge_As) - np.min(charge_As)) / SECONDS_PER_HOUR
     amplitude_A *= min(1.0, wanted.max_charge_Ah / swing_Ah)
     levels_A = amplitude_A * unit
     peak_A = amplitude_A * peak

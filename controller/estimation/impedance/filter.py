@@ -38,6 +38,7 @@ from typing import Final, NamedTuple
 
 from controller.domain.sample import NAN
 from controller.domain.total_math import safe_divide, safe_exp, safe_sqrt
+from controller.domain.units import SECONDS_PER_HOUR
 from controller.estimation.impedance.steps import NEW_SET_POINT, UNKNOWN_BETWEEN
 
 # What `observe_one` and `observe_two` did with a reading.
@@ -140,7 +141,6 @@ _FIRST, _LAST, _COMMON, _BEND, _NEXT = 0, 4, 8, 12, 16
 _OFF_NUMBERS: Final = 20
 # Places of the parameters after the states.
 _G, _R0, _R1, _T1, _R2, _T2 = range(6)
-SECONDS_PER_HOUR: Final = 3600.0
 # Relative standard uncertainty of V / I from the instrument's gains. Assumed, 2e-4 to 5e-3.
 RATIO_U: Final = 5e-4
 
