@@ -14,6 +14,7 @@ from typing import Final, NamedTuple
 
 from controller.domain.capabilities import ControlTier, CyclerCapabilities
 from controller.domain.cell import (
+    ON_COPPER,
     UPPER_VOLTAGE_BY_FAMILY_V,
     ZERO_CELSIUS_K,
     CellFormat,
@@ -54,7 +55,6 @@ ROUNDING: Final = 1e-9
 _CATHODE_FORMATS: Final = frozenset(
     {CellFormat.ANODE_FREE, CellFormat.EXCESS_LITHIUM, CellFormat.FULL_CELL}
 )
-_COPPER_FORMATS: Final = frozenset({CellFormat.ANODE_FREE, CellFormat.LI_CU})
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -315,7 +315,7 @@ def _voltages(q: _Question) -> Iterator[Refusal]:
                 f"{bound_V:g} V is beyond the strip cut-off of Li||Cu, 1 V",
                 f"lower_cut_off_V = {LI_CU_STRIP_CUT_OFF_V:g}",
             )
-        if q.cell.format in _COPPER_FORMATS:
+        if q.cell.format in ON_COPPER:
             cathode_V = q.limits.cathode_ocv_upper_V
             copper_V = cathode_V - bound_V
             if not _within(copper_V, q.limits.copper_potential_operate_V):
@@ -725,7 +725,7 @@ def _moment(q: _Question) -> Iterator[Refusal]:
         yield q.refuse("conditions.once_only", "it has been given to this cell already")
     if (
         recipe.conditions.anode_limited_end_before
-        and q.cell.format in _COPPER_FORMATS
+        and q.cell.format in ON_COPPER
         and not state.anode_limited_end
     ):
         yield q.refuse(

@@ -10,7 +10,7 @@ from typing import Final
 from pydantic import BaseModel, ValidationError
 
 from controller.domain.cell import CellFormat
-from controller.domain.errors import ConfigurationError, Fault, nearest, refuse
+from controller.domain.errors import ConfigurationError, Fault, FaultsIn, nearest, refuse
 from protocols.refusals import in_words
 from protocols.spec import (
     BASE,
@@ -139,12 +139,10 @@ def _phase_faults(recipe: Recipe, where: str) -> Iterator[Fault]:
             yield Fault(where=where, key=root, problem="no step has phase 'execute'")
 
 
-def _whole_faults(recipe: Recipe, where: str) -> Iterator[Fault]:
-    def fault(key: str, problem: str, remedy: str = "") -> Fault:
-        return Fault(where=where, key=key, problem=problem, remedy=remedy)
-
+def _whole_faults(recipe: Recipe, where: str) -> list[Fault]:
+    found = FaultsIn(where)
     for missing in [item for item in CellFormat if item not in recipe.applicability]:
-        yield fault(
+        found.add(
             f"applicability.{missing}",
             "missing: every cell format is allowed or refused with a reason",
             "add it with allowed = " + " | ".join(f'"{item}"' for item in Allowed),
@@ -158,16 +156,16 @@ def _whole_faults(recipe: Recipe, where: str) -> Iterator[Fault]:
             ("benefit", recipe.benefit is Benefit.NONE),
         ):
             if absent:
-                yield fault(key, "missing in a treatment")
+                found.add(key, "missing in a treatment")
     elif recipe.placement is not None or recipe.controls or recipe.sham_steps:
-        yield fault("kind", "only treatments have a placement, controls or sham steps")
+        found.add("kind", "only treatments have a placement, controls or sham steps")
     if (Control.SHAM in recipe.controls) != bool(recipe.sham_steps):
-        yield fault("sham_steps", "controls and sham_steps disagree", 'controls = ["sham"]')
+        found.add("sham_steps", "controls and sham_steps disagree", 'controls = ["sham"]')
     if recipe.conditions.min_state_of_charge >= recipe.conditions.max_state_of_charge:
-        yield fault("conditions.min_state_of_charge", "not below max_state_of_charge")
+        found.add("conditions.min_state_of_charge", "not below max_state_of_charge")
     requests = [place for place, step in plain_steps(recipe.steps) if _in_envelope(step)]
     if bool(requests) != bool(recipe.pulse_envelope):
-        yield fault(
+        found.add(
             "pulse_envelope",
             "a step runs in an envelope that is not named"
             if requests
@@ -176,8 +174,8 @@ def _whole_faults(recipe: Recipe, where: str) -> Iterator[Fault]:
         )
     for place, step in plain_steps(recipe.sham_steps):
         if _in_envelope(step):
-            yield fault(f"sham_steps.{place}.in_envelope", "a sham stays in the continuous limits")
-    yield from _as_in_step_faults(recipe, where)
+            found.add(f"sham_steps.{place}.in_envelope", "a sham stays in the continuous limits")
+    return [*found, *_as_in_step_faults(recipe, where)]
 
 
 def _as_in_step_faults(recipe: Recipe, where: str) -> Iterator[Fault]:

@@ -6,7 +6,7 @@ import math
 from collections.abc import Iterable, Iterator, Sequence
 from typing import Final, NamedTuple, assert_never
 
-from controller.domain.cell import CellFormat, CellSpec
+from controller.domain.cell import TWO_FOILS, CellFormat, CellSpec
 from controller.domain.command import (
     CHARGE,
     DISCHARGE,
@@ -48,9 +48,6 @@ TIME_MARGIN_TO_VOLTAGE: Final = 1.5
 # may fall below its set-point only where the voltage bound is met, which ends the step too.
 TIME_MARGIN_TO_CHARGE: Final = 1.1
 TIME_MARGIN_TO_CHARGE_S: Final = 10.0
-
-# No voltage ends plating on lithium or copper against a lithium foil: nominal capacity does.
-FORMATS_PLATED_BY_CHARGE: Final = frozenset({CellFormat.LI_CU, CellFormat.LI_LI})
 
 _TAG_OF_KIND: Final = {
     Kind.FORMATION: TAG_BASE,
@@ -182,9 +179,7 @@ class _Resolver:
 
     def _hold(self, step: HoldStep) -> Step | None:
         charging = step.at == "upper-cut-off"
-        if self._cell.format is CellFormat.LI_LI or (
-            charging and self._cell.format in FORMATS_PLATED_BY_CHARGE
-        ):
+        if self._cell.format is CellFormat.LI_LI or (charging and self._cell.format in TWO_FOILS):
             return None  # there is no voltage at which such a half cycle ends: nothing to hold
         current_A = self._current_A(step)
         bound_V = self._bound_V(CUT_OFF, charging=charging)
@@ -264,7 +259,8 @@ class _Resolver:
             return number(step.charge_mAh_per_cm2, self._recipe) * cell.area_cm2 * 1e-3
         if step.charge_as_in_step is not None:
             return self._charge_of_Ah(step.charge_as_in_step)
-        if charging and cell.format in FORMATS_PLATED_BY_CHARGE:
+        if charging and cell.format in TWO_FOILS:
+            # no voltage ends plating against a lithium foil: nominal capacity does
             return max(cell.nominal_capacity_Ah - self._charge_Ah, 0.0) or cell.nominal_capacity_Ah
         if cell.format is CellFormat.LI_LI:
             return max(self._charge_Ah, 0.0) or cell.nominal_capacity_Ah

@@ -16,7 +16,7 @@ from typing import Final
 
 import numpy as np
 
-from controller.domain.cell import CellFormat
+from controller.domain.cell import TWO_FOILS, CellFormat
 from controller.domain.sample import NAN
 from controller.domain.units import SECONDS_PER_HOUR
 from controller.estimation.table import FloatArray
@@ -289,7 +289,7 @@ def second_plateau(half: HalfCycle, cell_format: CellFormat | None) -> tuple[Fea
     with the foil below it: the magnitude of the voltage goes from one plateau to a second. The step
     is placed where two constants fit the half cycle best.
     """
-    if cell_format not in {CellFormat.LI_LI, CellFormat.LI_CU}:
+    if cell_format not in TWO_FOILS:
         reason = "only where the voltage is polarisation alone (Li||Li, Li||Cu)"
         return none("Ah", reason), none("V", reason)
     total_Ah = float(half.charge_Ah[-1]) if half.charge_Ah.size else 0.0

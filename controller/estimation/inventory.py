@@ -41,7 +41,7 @@ from typing import Any, Final
 import numpy as np
 from numpy.typing import NDArray
 
-from controller.domain.cell import CellFormat
+from controller.domain.cell import ON_COPPER, CellFormat
 from controller.domain.figures import MISREAD, CycleFigures, CycleKind, DischargeEnd, Label
 from controller.domain.sample import NAN
 from controller.domain.units import SECONDS_PER_HOUR
@@ -837,7 +837,7 @@ def _revived(
     copper: CopperCharge,
 ) -> Quantity:
     """Return what came back in this cycle: net charge above zero between two anode-limited ends."""
-    if not _counts_lithium(config):
+    if config.cell_format not in ON_COPPER:
         return NOTHING
     net_Ah = figures.net_charge_Ah - copper.value_Ah
     u_Ah = math.hypot(figures.u_net_charge_Ah, copper.u_Ah)
@@ -852,10 +852,6 @@ def _revived(
         high_Ah=NAN,
         label=Label.BOUND,  # what the cycle lost meanwhile is not seen
     )
-
-
-def _counts_lithium(config: InventoryConfig) -> bool:
-    return config.cell_format in {CellFormat.ANODE_FREE, CellFormat.LI_CU}
 
 
 def _loss_prior_Ah(state: InventoryState) -> tuple[float, float, float, float]:
@@ -977,7 +973,7 @@ def _lost(state: InventoryState, config: InventoryConfig, *, anode: bool) -> Qua
             high_Ah=high_Ah,
             label=Label.PRIOR_DOMINATED,
         )
-    if not (_counts_lithium(config) and state.starts_empty):
+    if not (config.cell_format in ON_COPPER and state.starts_empty):
         return NOTHING
     if not anode:
         return _bound(state)

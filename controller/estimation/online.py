@@ -436,11 +436,6 @@ def _gives_efficiency(config: EstimatorConfig) -> bool:
     return config.cell_format is not CellFormat.LI_LI
 
 
-def _counts_lithium(config: EstimatorConfig) -> bool:
-    """Return whether the anode's lithium all comes from what was charged."""
-    return config.cell_format in {CellFormat.ANODE_FREE, CellFormat.LI_CU}
-
-
 def close_cycle(
     state: EstimatorState,
     config: EstimatorConfig,

@@ -37,7 +37,7 @@ from controller.domain.cell import CellFormat
 from controller.domain.sample import NAN
 from controller.domain.total_math import safe_divide
 from controller.estimation.charge_balance import LONGER, slippage, strip_over_plate
-from controller.estimation.half_course import fall_within_half
+from controller.estimation.half_course import fall_within_half, same_within
 from controller.estimation.half_cycles import both_halves, later_half
 from controller.estimation.short_watch import (
     CHARGED,
@@ -248,7 +248,7 @@ def _as_large(one: ShortFigures, other: ShortFigures) -> bool:
 
 def _held(history: Sequence[ShortFigures], figures: ShortFigures) -> bool:
     """Return whether a charge took what it took more than usual at a small current."""
-    alike = [one for one in history if _same_rate(one.charge_A, figures.charge_A, SAME_RATE)]
+    alike = [one for one in history if same_within(one.charge_A, figures.charge_A, SAME_RATE)]
     if not alike:
         return False
     longer_h = figures.charge_h - median(one.charge_h for one in alike)
@@ -265,7 +265,7 @@ def _alike(one: ShortFigures, other: ShortFigures) -> bool:
     for a, b in ((one.charge_A, other.charge_A), (one.discharge_A, other.discharge_A)):
         if a == 0.0 == b:
             continue
-        if not _same_rate(a, b, SAME_RATE):
+        if not same_within(a, b, SAME_RATE):
             return False
     return True
 
@@ -400,13 +400,8 @@ def _at_rate(
 ) -> list[ShortFigures]:
     """Return the cycles whose current was the same, within a logarithm."""
     if mode == CHARGED:
-        return [one for one in history if _same_rate(one.charge_A, figures.charge_A, within)]
-    return [one for one in history if _same_rate(one.discharge_A, figures.discharge_A, within)]
-
-
-def _same_rate(a: float, b: float, within: float) -> bool:
-    """Return whether two currents are the same within a logarithm."""
-    return a > 0.0 and b > 0.0 and abs(math.log(a / b)) < within
+        return [one for one in history if same_within(one.charge_A, figures.charge_A, within)]
+    return [one for one in history if same_within(one.discharge_A, figures.discharge_A, within)]
 
 
 def _fallen(alike: Sequence[ShortFigures], figures: ShortFigures) -> float:

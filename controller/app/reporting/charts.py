@@ -10,6 +10,7 @@ from typing import Final
 
 import numpy as np
 
+from controller.app.absent import or_nan
 from controller.app.reporting.facts import (
     RunFacts,
     SpectrumFacts,
@@ -90,11 +91,6 @@ class Series:
     value: Callable[[CycleFigures], float]
     u: Callable[[CycleFigures], float]
     digits: int
-
-
-def or_nan(value: float | None) -> float:
-    """Return `value`, NaN for None."""
-    return math.nan if value is None else value
 
 
 CAPACITY: Final = Series(

@@ -14,6 +14,7 @@ from typing import Any, Final
 import numpy as np
 from numpy.typing import NDArray
 
+from controller.app.absent import or_null
 from controller.app.reporting.words import K_95, MINUS
 from controller.domain.cell import CellFormat
 from controller.domain.decision import Decision
@@ -423,15 +424,11 @@ def _spectrum_json(one: SpectrumFacts) -> dict[str, Any]:
         "kramers_kronig": {"verdict": one.verdict, "reason": one.verdict_reason},
         "circuit": one.circuit or None,
         "parameters": [
-            {"name": name, "unit": unit, "value": value, "u": _or_none(u), "identified": identified}
+            {"name": name, "unit": unit, "value": value, "u": or_null(u), "identified": identified}
             for name, unit, value, u, identified in one.parameters
         ],
         "remarks": list(one.remarks),
     }
-
-
-def _or_none(value: float) -> float | None:
-    return value if math.isfinite(value) else None
 
 
 def _milli(value: float | None) -> float | None:

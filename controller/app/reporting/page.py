@@ -8,8 +8,9 @@ from datetime import UTC, datetime
 from importlib import resources
 from typing import Final
 
+from controller.app.absent import or_nan
 from controller.app.reporting import charts
-from controller.app.reporting.charts import Chart, or_nan
+from controller.app.reporting.charts import Chart
 from controller.app.reporting.facts import (
     RunFacts,
     SpectrumFacts,

@@ -17,10 +17,11 @@ from typing import Final, assert_never
 import numpy as np
 
 from controller.domain.capabilities import ControlTier, CyclerCapabilities
-from controller.domain.errors import ConfigurationError, Fault
+from controller.domain.errors import ConfigurationError, FaultsIn, refuse
 from controller.domain.units import SECONDS_PER_HOUR
 from controller.estimation.table import FloatArray
 
+_WHERE: Final = "impedance measurement"
 # Set-points in a period of the highest tone; 10 lose 1.6 % of its amplitude. Assumed, 8-20.
 STEPS_PER_PERIOD: Final = 10
 # Periods before the first that is used, for the cell to settle, and periods used. Assumed, 1-3, 3+.
@@ -195,11 +196,10 @@ def _checked(capabilities: CyclerCapabilities, wanted: Wanted) -> float:
         "response_V": wanted.response_V,
         "max_current_A": wanted.max_current_A,
     }
-    problems = [
-        _fault(key, f"{value!r} is not a positive number", "")
-        for key, value in numbers.items()
-        if not 0.0 < value < math.inf
-    ]
+    problems = FaultsIn(_WHERE)
+    for key, value in numbers.items():
+        if not 0.0 < value < math.inf:
+            problems.add(key, f"{value!r} is not a positive number")
     if not problems:
         problems = _limits(capabilities, wanted, hold_s)
     if problems:
@@ -207,52 +207,38 @@ def _checked(capabilities: CyclerCapabilities, wanted: Wanted) -> float:
     return hold_s
 
 
-def _fault(key: str, problem: str, remedy: str) -> Fault:
-    return Fault(where="impedance measurement", key=key, problem=problem, remedy=remedy)
-
-
-def _limits(capabilities: CyclerCapabilities, wanted: Wanted, hold_s: float) -> list[Fault]:
-    problems = []
+def _limits(capabilities: CyclerCapabilities, wanted: Wanted, hold_s: float) -> FaultsIn:
+    problems = FaultsIn(_WHERE)
     if wanted.lowest_Hz >= wanted.highest_Hz:
-        problems.append(
-            _fault("lowest_Hz", f"{wanted.lowest_Hz:g} is not below {wanted.highest_Hz:g}", "")
-        )
+        problems.add("lowest_Hz", f"{wanted.lowest_Hz:g} is not below {wanted.highest_Hz:g}", "")
     reachable_Hz = highest_frequency_Hz(capabilities)
     # A fundamental is a whole number of set-points: a hair above is no other frequency.
     if wanted.highest_Hz > reachable_Hz * (1.0 + 1e-9):
-        problems.append(
-            _fault(
-                "highest_Hz",
-                f"{capabilities.model} changes its set-point every {hold_s:g} s at best, and a "
-                f"sine needs {STEPS_PER_PERIOD} of them: nothing above {reachable_Hz:.3g} Hz",
-                f"at most {reachable_Hz:.3g}",
-            )
+        problems.add(
+            "highest_Hz",
+            f"{capabilities.model} changes its set-point every {hold_s:g} s at best, and a "
+            f"sine needs {STEPS_PER_PERIOD} of them: nothing above {reachable_Hz:.3g} Hz",
+            f"at most {reachable_Hz:.3g}",
         )
     if wanted.periods < LEAST_PERIODS:
-        problems.append(
-            _fault(
-                "periods",
-                f"{wanted.periods} leave no lines without a tone to tell noise by",
-                f"at least {LEAST_PERIODS}",
-            )
+        problems.add(
+            "periods",
+            f"{wanted.periods} leave no lines without a tone to tell noise by",
+            f"at least {LEAST_PERIODS}",
         )
     if wanted.response_V > LARGEST_RESPONSE_V:
-        problems.append(
-            _fault(
-                "response_V",
-                f"{wanted.response_V:g} V: a cell is not linear over more than a part of kT/e",
-                f"at most {LARGEST_RESPONSE_V:g}",
-            )
+        problems.add(
+            "response_V",
+            f"{wanted.response_V:g} V: a cell is not linear over more than a part of kT/e",
+            f"at most {LARGEST_RESPONSE_V:g}",
         )
     peak_A = min(wanted.max_current_A, capabilities.max_current_A)
     if peak_A * wanted.resistance_Ohm < SMALLEST_RESPONSE_V:
-        problems.append(
-            _fault(
-                "max_current_A",
-                f"{peak_A:g} A at most gives {1e3 * peak_A * wanted.resistance_Ohm:.2g} mV, which "
-                "drowns in noise",
-                f"at least {SMALLEST_RESPONSE_V / wanted.resistance_Ohm:.2g} A are needed",
-            )
+        problems.add(
+            "max_current_A",
+            f"{peak_A:g} A at most gives {1e3 * peak_A * wanted.resistance_Ohm:.2g} mV, which "
+            "drowns in noise",
+            f"at least {SMALLEST_RESPONSE_V / wanted.resistance_Ohm:.2g} A are needed",
         )
     return problems
 
@@ -268,7 +254,7 @@ def _fundamental(lowest_Hz: float, hold_s: float, highest_Hz: float) -> tuple[fl
         fundamental_Hz = 1.0 / (steps * hold_s)
     if steps > _MOST_STEPS:
         problem = f"{steps} set-points a period are more than {_MOST_STEPS}"
-        raise ConfigurationError([_fault("lowest_Hz", problem, "measure the band in two parts")])
+        raise refuse(_WHERE, "lowest_Hz", problem, "measure the band in two parts")
     return fundamental_Hz, steps
 
 
@@ -302,24 +288,20 @@ def _scaled(
     levels_A = amplitude_A * unit
     peak_A = amplitude_A * peak
     response_V = peak_A * wanted.resistance_Ohm
-    problems = []
+    problems = FaultsIn(_WHERE)
     if response_V < SMALLEST_RESPONSE_V:
-        problems.append(
-            _fault(
-                "max_charge_Ah",
-                f"at {fundamental_Hz:.3g} Hz it leaves {1e3 * response_V:.2g} mV, which drowns in "
-                "noise",
-                "raise lowest_Hz",
-            )
+        problems.add(
+            "max_charge_Ah",
+            f"at {fundamental_Hz:.3g} Hz it leaves {1e3 * response_V:.2g} mV, which drowns in "
+            "noise",
+            "raise lowest_Hz",
         )
     if peak_A < _LEAST_OF_RANGE * capabilities.current_ranges_A[0]:
-        problems.append(
-            _fault(
-                "response_V",
-                f"{peak_A:.2g} A is below {_LEAST_OF_RANGE:g} of the smallest range, "
-                f"{capabilities.current_ranges_A[0]:g} A",
-                "",
-            )
+        problems.add(
+            "response_V",
+            f"{peak_A:.2g} A is below {_LEAST_OF_RANGE:g} of the smallest range, "
+            f"{capabilities.current_ranges_A[0]:g} A",
+            "",
         )
     if problems:
         raise ConfigurationError(problems)
