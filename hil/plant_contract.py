@@ -2,6 +2,10 @@
 
 From a shell: ``python -m hil.plant_contract my_cells.coin:make``. Under pytest::
 
+    import pytest
+    from hil.plant_contract import CHECKS, Result
+    from my_cells.coin import make
+
     @pytest.mark.parametrize("check", CHECKS, ids=lambda check: check.name)
     def test_my_cell(check):
         outcome = check.of(make)

@@ -10,14 +10,20 @@ same cell's cycles before.
 
 Usage, once per reading and once per cycle::
 
-    watch, memory = ShortWatch(), ShortMemory()
-    ...
-    observe(watch, t_s, current_A, voltage_V)                    # plain floats, any rate
-    ...
-    figures = close_cycle(watch, charge_Ah=..., discharge_Ah=...)  # at the end of a cycle
-    evidence = follow(memory, figures, cell_format, nominal_capacity_Ah)
+    from controller.domain.cell import CellFormat
+    from controller.estimation.short_watch import ShortWatch, close_cycle, observe
+    from controller.estimation.shorts import ShortMemory, follow
 
-(`short_watch` has the kernel.) After a resume call `interrupt(watch)`: what happened in between is
+    watch, memory = ShortWatch(), ShortMemory()
+    for cycle in range(5):
+        for second in range(7200):
+            t_s, current_A = 7200.0 * cycle + second, 3e-3 if second < 3600 else -3e-3
+            observe(watch, t_s, current_A, 3.7 + 20.0 * current_A)  # plain floats, any rate
+        figures = close_cycle(watch, charge_Ah=3e-3, discharge_Ah=3e-3)
+        evidence = follow(memory, figures, CellFormat.EXCESS_LITHIUM, 3e-3)
+    print(evidence.probability)  # NaN before there is something to compare with
+
+After a resume call `interrupt(watch)`: what happened in between is
 not known.
 
 What cannot be known: a leak that was there from the first cycle on is the cell's own way; one that

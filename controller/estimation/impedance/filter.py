@@ -21,11 +21,17 @@ noise.
 
 Kernel. In use, after every reading (with the flags of `controller.estimation.impedance.steps`)::
 
+    from controller.estimation.impedance.filter import SUM, OnePair, circuit, observe_one
+    from controller.estimation.impedance.steps import NEW_SET_POINT
+
     s = OnePair(noise_V=1e-4, min_step_A=1.5e-4, nominal_capacity_Ah=3e-3)
-    observe_one(s, dt_s, current_A, voltage_V, NEW_SET_POINT if changed else 0)
+    for second in range(600):
+        current_A = 1e-3 if second // 60 % 2 else 0.0
+        changed = second > 0 and second % 60 == 0
+        observe_one(s, 1.0, current_A, 3.7 + 20.0 * current_A, NEW_SET_POINT if changed else 0)
     found = circuit(s)  # per event
     if found.identifiable & SUM:
-        r_Ohm, u_Ohm = found.sum_Ohm, found.u_sum_Ohm
+        print(found.sum_Ohm, found.u_sum_Ohm)
 
 Do not feed it what `steps` calls out of step.
 """
