@@ -25,6 +25,7 @@ from controller.domain.cell import (
 )
 from controller.domain.errors import ConfigurationError, Fault, FaultsIn, nearest, refuse
 from controller.domain.units import SECONDS_PER_HOUR
+from controller.estimation.impedance.excitation import Method
 from controller.estimation.online import EstimatorConfig
 from controller.io.mqtt import TelemetryConfig
 from controller.policy.scheduler import ScheduleConfig
@@ -146,6 +147,7 @@ class _Spectrum(_Table):
     lowest_Hz: Positive = 0.01
     highest_Hz: Positive = 0.2
     response_V: Positive = 0.01
+    method: Method = Method.MULTISINE
 
 
 class _Estimator(_Table):

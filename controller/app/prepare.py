@@ -13,7 +13,6 @@ from controller.core.plan import PlanBook, split_cycles
 from controller.core.short_check import opening_steps
 from controller.core.spectrum import (
     MOST_SET_POINTS,
-    PERIODS,
     SpectrumPlan,
     design,
     spectrum_step,
@@ -225,16 +224,16 @@ def _spectrum_faults(
     # a cell that answers so at a tenth of C: what holds for any resistance is found before the run
     tenth_A = config.cell.c_rate_current_A(0.1)
     try:
-        excitation = design(
+        excitations = design(
             plan, capabilities, config.cell, config.limits, plan.response_V / tenth_A, tenth_A
         )
     except ConfigurationError as error:
         for one in error.faults:
             found.add(f"spectrum.{one.key}", one.problem, one.remedy)
     else:
-        count = (excitation.settling + excitation.periods) * excitation.levels_A.size
+        count = sum(one.set_points for one in excitations)
         if count > MOST_SET_POINTS:
-            least_Hz = (excitation.settling + PERIODS) / (MOST_SET_POINTS * excitation.hold_s)
+            least_Hz = plan.lowest_Hz * count / MOST_SET_POINTS
             found.add(
                 "spectrum.lowest_Hz",
                 f"{plan.lowest_Hz:g} Hz takes {count} set-points, more than {MOST_SET_POINTS}",

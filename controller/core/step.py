@@ -689,7 +689,7 @@ class Core:
         try:
             if config.spectrum is None or not resistance_Ohm > 0.0:
                 raise refuse("impedance measurement", "", "no step resistance is known to size it")
-            excitation = design(
+            excitations = design(
                 config.spectrum,
                 config.capabilities,
                 config.cell,
@@ -701,7 +701,7 @@ class Core:
             self._no_spectrum(state, sample, _reasons(error), report)
             self._end_step(state, sample, StepEnd.ABORTED, report)
             return
-        state.staircase = Staircase(excitation, sample.t_host_s, online.gross_As(state.estimator))
+        state.staircase = Staircase(excitations, sample.t_host_s, online.gross_As(state.estimator))
 
     def _measure(
         self,

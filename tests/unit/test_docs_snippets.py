@@ -51,3 +51,18 @@ def test_what_a_module_shows_runs_as_it_stands(module: str, numbers: int, capsys
         assert printed[0] == pytest.approx(20.0, abs=max(3.0 * printed[1], 0.1))
     else:
         assert 0.0 <= printed[0] < 0.5
+
+
+def test_an_excitation_is_designed_as_shown(capsys, tmp_path: Path) -> None:
+    text = (DOCS / "estimation" / "spectra.md").read_text(encoding="utf-8")
+    [program] = re.findall(r"```python\n(.*?)```", text, re.DOTALL)
+    file = tmp_path / "design.py"
+    file.write_text(program, encoding="utf-8")
+    runpy.run_path(str(file))
+    at_once, one_by_one = (
+        [float(one) for one in re.findall(r"\d+", line)]
+        for line in capsys.readouterr().out.splitlines()
+    )
+    assert at_once[1] == 500.0
+    assert one_by_one[1] > at_once[1]  # slower
+    assert one_by_one[2] > at_once[2]  # with more current in each tone

@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from enum import StrEnum
 from typing import Final, assert_never
 
 import numpy as np
@@ -42,6 +43,13 @@ _SEED: Final = 1970
 _MOST_STEPS: Final = 1_000_000
 # Of a period, for a device that makes sines itself: only to find the peak.
 _FINE_STEPS: Final = 16
+
+
+class Method(StrEnum):
+    """How the tones are given."""
+
+    MULTISINE = "multisine"  # all at once: quick, each with a part of the current
+    STEPPED_SINE = "stepped-sine"  # one after the other: slow, each with the whole current
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -124,6 +132,11 @@ class Excitation:
         return (self.settling + self.periods) * self.period_s
 
     @property
+    def set_points(self) -> int:
+        """Set-points of all periods, those in which the cell settles included."""
+        return (self.settling + self.periods) * int(self.levels_A.size)
+
+    @property
     def peak_A(self) -> float:
         """Largest magnitude of the current (A)."""
         return float(np.max(np.abs(self.levels_A)))
@@ -156,15 +169,22 @@ def stepped_sine(
         As `multisine`.
     """
     hold_s = _checked(capabilities, wanted)
-    decades = math.log10(wanted.highest_Hz / wanted.lowest_Hz)
-    count = 1 + max(1, round(decades * per_decade))
     tones: dict[int, Excitation] = {}
-    for f_Hz in np.geomspace(wanted.highest_Hz, wanted.lowest_Hz, count).tolist():
+    for f_Hz in stepped_frequencies_Hz(wanted.lowest_Hz, wanted.highest_Hz, per_decade):
         fundamental_Hz, steps = _fundamental(f_Hz, hold_s, f_Hz)
         key = steps if hold_s else len(tones)
         if key not in tones:
             tones[key] = _scaled(capabilities, wanted, fundamental_Hz, (1,), steps, hold_s)
     return tuple(tones.values())
+
+
+def stepped_frequencies_Hz(
+    lowest_Hz: float, highest_Hz: float, per_decade: int = PER_DECADE
+) -> list[float]:
+    """Return the tones of a stepped sine before the hold rounds them, highest first (Hz)."""
+    count = 1 + max(1, round(math.log10(highest_Hz / lowest_Hz) * per_decade))
+    tones: list[float] = np.geomspace(highest_Hz, lowest_Hz, count).tolist()
+    return tones
 
 
 def shortest_hold_s(capabilities: CyclerCapabilities) -> float:

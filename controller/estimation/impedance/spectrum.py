@@ -227,6 +227,21 @@ def joined(parts: Sequence[Measured], source: str = "stepped sine") -> Spectrum:
     )
 
 
+def together(parts: Sequence[Measured], source: str = "stepped sine") -> Measured:
+    """Return several measurements as one: what stands out in one of them, stands out."""
+    differ = [one.halves_differ for one in parts if math.isfinite(one.halves_differ)]
+    return Measured(
+        spectrum=joined(parts, source),
+        left_out=tuple(words for one in parts for words in one.left_out),
+        even_distortion=max(one.even_distortion for one in parts),
+        odd_distortion=max(one.odd_distortion for one in parts),
+        distorted=any(one.distorted for one in parts),
+        halves_differ=max(differ, default=math.nan),
+        drifted=any(one.drifted for one in parts),
+        drift_V=math.fsum(one.drift_V for one in parts),
+    )
+
+
 # -- the record -----------------------------------------------------------------------------------
 
 
