@@ -15,6 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from controller.domain.errors import InvariantError
+from controller.domain.units import SECONDS_PER_HOUR
 from hil import records
 from hil.cell import kernel
 from hil.cell.cycler import constant_current, hold_voltage, rest
@@ -27,7 +28,7 @@ Numbers = NDArray[np.float64]
 
 AMBIENT_K: Final = 298.15
 NO_LIMIT_MAH: Final = 1e9
-LONGEST_S: Final = 100.0 * 3600.0
+LONGEST_S: Final = 100.0 * SECONDS_PER_HOUR
 # What a leg leaves behind, by column.
 CHARGE, VOLTAGE, HOURS, ACTIVE, INACTIVE = 0, 1, 2, 3, 4
 WIDTH = 5
@@ -119,7 +120,7 @@ def run_cycles(
             at = (cycle * count + index) * WIDTH
             out[at + CHARGE] = s.charge_in_mAh - s.charge_out_mAh - start_mAh
             out[at + VOLTAGE] = s.cell_V
-            out[at + HOURS] = passed_s / 3600.0
+            out[at + HOURS] = passed_s / SECONDS_PER_HOUR
             out[at + ACTIVE] = s.neg.deposit_mAh + s.neg.foil_mAh
             out[at + INACTIVE] = inactive_mAh(s.neg)
         out_mAh = s.charge_out_mAh - out_mAh

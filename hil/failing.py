@@ -12,6 +12,7 @@ from typing import Final
 import numpy as np
 
 from controller.domain.cell import CellFormat
+from controller.domain.units import SECONDS_PER_HOUR
 from controller.estimation.diagnosis import Mode
 from controller.estimation.short_watch import ShortFigures, close_cycle
 from hil.cell.parameters import CellParameters
@@ -83,7 +84,7 @@ def failing_life(mode: Mode, seed: int) -> tuple[CellFormat, float, list[ShortFi
         if number == begins:
             if mode is Mode.SOFT_SHORT:
                 leak_mAh = float(random.uniform(0.02, 0.1)) * p.nominal_capacity_mAh
-                time_s = out[-1].hours * 3600.0
+                time_s = out[-1].hours * SECONDS_PER_HOUR
                 plan.short_Ohm = FULL_CELL_V * time_s / (leak_mAh * COULOMB_PER_MAH)
                 plan.on_s, plan.off_s = (float(random.uniform(10.0, 200.0)) for _ in range(2))
                 plan.short_Ohm *= plan.on_s / (plan.on_s + plan.off_s)

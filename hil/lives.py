@@ -21,6 +21,7 @@ import numpy as np
 from controller.domain.command import DISCHARGE, HOLD_0A, TAG_BASE
 from controller.domain.errors import InvariantError
 from controller.domain.sample import NAN, Sample
+from controller.domain.units import SECONDS_PER_HOUR
 from hil import records
 from hil.cell import kernel
 from hil.cell.parameters import CellParameters
@@ -247,7 +248,7 @@ class LoggedLife(ABC):
             As `run`.
         """
         logged = self.run(plan)
-        hours = float(np.sum(logged.took_s)) / 3600.0
+        hours = float(np.sum(logged.took_s)) / SECONDS_PER_HOUR
         if not read:
             return LivedCycle(plan=plan, truth=logged.truth, hours=hours)
         readings = self.reader.read(plan, logged.rows, self.number)

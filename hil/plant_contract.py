@@ -2,6 +2,10 @@
 
 From a shell: ``python -m hil.plant_contract my_cells.coin:make``. Under pytest::
 
+    import pytest
+    from hil.plant_contract import CHECKS, Result
+    from my_cells.coin import make
+
     @pytest.mark.parametrize("check", CHECKS, ids=lambda check: check.name)
     def test_my_cell(check):
         outcome = check.of(make)
@@ -25,6 +29,7 @@ from itertools import pairwise
 from typing import Any, Final
 
 from controller.domain.errors import ReactivationError, refuse
+from controller.domain.units import SECONDS_PER_HOUR
 from hil.plant import FOREIGN_ERRORS, Factory, PlantPort, find_factory, plain_data, port_of
 
 AMBIENT_K: Final = 298.15
@@ -35,7 +40,7 @@ LARGEST_A: Final = 1e3
 AGREES_V: Final = 1e-6  # terminal_voltage beside what step returned
 SPLIT_V: Final = 1e-2  # beyond this a step in ten parts is another cell
 SETTLED_K: Final = 1.0
-SETTLE_S: Final = 24 * 3600.0
+SETTLE_S: Final = 24 * SECONDS_PER_HOUR
 WARMER_K: Final = 5.0
 
 
@@ -269,7 +274,7 @@ def _cools_to_ambient(trial: Trial) -> Outcome:
         if abs(temperature_K - trial.ambient_K) <= SETTLED_K:
             return Outcome(Result.PASS, f"one ambient temperature only: {error}")
         ambient_K = trial.ambient_K
-    words = f"{temperature_K:.2f} K after {SETTLE_S / 3600.0:g} h at {ambient_K:.2f} K"
+    words = f"{temperature_K:.2f} K after {SETTLE_S / SECONDS_PER_HOUR:g} h at {ambient_K:.2f} K"
     settled = abs(temperature_K - ambient_K) <= SETTLED_K
     return Outcome(Result.PASS if settled else Result.FAIL, words)
 

@@ -18,6 +18,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from controller.domain.errors import InvariantError, refuse
+from controller.domain.units import SECONDS_PER_HOUR
 from hil import records
 from hil.compiled import Array, Entry, Record, available, build, record_of
 from hil.kernel_source import Kernel
@@ -31,7 +32,6 @@ CHARGE_CV: Final = 1
 REST_CHARGED: Final = 2
 DISCHARGE: Final = 3
 REST_DISCHARGED: Final = 4
-SECONDS_PER_HOUR: Final = 3600.0
 # Cell-steps below which one thread is quicker than sharing them out: about 0.1 ms of work.
 SHARED_FROM: Final = 2000
 # Pieces for each thread: one that is late, or has the slower cells, leaves some to the others.

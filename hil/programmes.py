@@ -16,6 +16,7 @@ import numpy as np
 
 from controller.domain.command import CHARGE, DISCHARGE, HOLD_0A, TAG_BASE, TAG_TREATMENT
 from controller.domain.figures import CycleKind
+from controller.domain.units import SECONDS_PER_HOUR
 from hil.cell.parameters import CellParameters
 from hil.cycling import LONGEST_S, NO_LIMIT_MAH
 
@@ -136,9 +137,9 @@ def cycle_plan(
     current_A = rates.get(kind, REFERENCE_C) * one_c_A
     plated_mAh = how.charge_share * p.nominal_capacity_mAh or NO_LIMIT_MAH
     taper_A = 0.05 * one_c_A if how.holds and current_A > 0.05 * one_c_A else 0.0
-    longest_s = LONGEST_SHARE * 3600.0 * one_c_A / current_A
+    longest_s = LONGEST_SHARE * SECONDS_PER_HOUR * one_c_A / current_A
     pause = Step(max_s=REST_S)
-    treating = Step(max_s=DISCHARGED_REST_H * 3600.0, tag=TAG_TREATMENT)
+    treating = Step(max_s=DISCHARGED_REST_H * SECONDS_PER_HOUR, tag=TAG_TREATMENT)
     charge = Step(
         current_A=current_A,
         stop_V=how.upper_V,
@@ -269,7 +270,7 @@ def drawn_programme(
     anchor_every = int(random.choice(ANCHOR_EVERY))
     treat_every = int(random.choice(TREATED_EVERY))
     reference_at = int(random.choice(REFERENCE_AT))
-    treating = Step(max_s=3600.0 * DRAWN_REST_H, tag=TAG_TREATMENT)
+    treating = Step(max_s=SECONDS_PER_HOUR * DRAWN_REST_H, tag=TAG_TREATMENT)
     plans = []
     for n in range(cycles):
         reference = reference_at > 0 and n == reference_at
@@ -297,7 +298,7 @@ def _charge_and_discharge(
         plated_mAh = how.charge_share * 1e3 * nominal_Ah
         charge = Step(current_A=current_A, stop_V=how.upper_V, max_mAh=plated_mAh)
     else:
-        longest_s = 3600.0 * (2.0 + 1.3 * hours)
+        longest_s = SECONDS_PER_HOUR * (2.0 + 1.3 * hours)
         charge = Step(
             current_A=current_A,
             stop_V=how.upper_V,
@@ -305,7 +306,7 @@ def _charge_and_discharge(
             hold_s=longest_s,
             max_s=longest_s,
         )
-    longest_s = 3600.0 * (2.0 + hours)
+    longest_s = SECONDS_PER_HOUR * (2.0 + hours)
     discharge = Step(
         current_A=-current_A,
         stop_V=how.lower_V,

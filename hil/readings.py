@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from controller.domain.sample import LIMIT_CURRENT, LIMIT_VOLTAGE, OUTPUT_ON, Sample
+from controller.domain.units import SECONDS_PER_HOUR
 from hil.instruments.measurement import CURRENT_ROWS, ERROR_SHARE, VOLTAGE_ROWS, range_index
 from hil.logger import CURRENT, HELD, LEG, TEMPERATURE, TIME, VOLTAGE, Numbers
 from hil.programmes import CyclePlan
@@ -238,7 +239,7 @@ class Reader:
             plan.steps, took_s.tolist(), passed_mAh.tolist(), strict=True
         ):
             index = self.reading.range_of(step.current_A)
-            offset_Ah = self.reading.offsets_A[index] * time_s / 3600.0
+            offset_Ah = self.reading.offsets_A[index] * time_s / SECONDS_PER_HOUR
             read_Ah = 1e-3 * true_mAh * self.reading.gains[index] + offset_Ah
             if step.current_A > 0.0:
                 charge_Ah += read_Ah

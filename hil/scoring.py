@@ -6,7 +6,6 @@ through `online.observe`, the discharge classified where its step ends, the cycl
 
 from __future__ import annotations
 
-import math
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from itertools import pairwise
@@ -123,25 +122,3 @@ def interval_score(low: float, high: float, truth: float, level: float = 0.95) -
     """
     outside = max(low - truth, 0.0) + max(truth - high, 0.0)
     return high - low + 2.0 / (1.0 - level) * outside
-
-
-def _binomial(n: int, k: int, share: float) -> float:
-    ways = math.lgamma(n + 1) - math.lgamma(k + 1) - math.lgamma(n - k + 1)
-    return math.exp(ways + k * math.log(share) + (n - k) * math.log1p(-share))
-
-
-def binomial_band(n: int, share: float, level: float = 0.99) -> tuple[int, int]:
-    """Return the counts that a share gives with at least this probability, tails alike."""
-    tail = 0.5 * (1.0 - level)
-    probabilities = [_binomial(n, k, share) for k in range(n + 1)]
-    return _first_beyond(probabilities, tail), n - _first_beyond(probabilities[::-1], tail)
-
-
-def _first_beyond(probabilities: list[float], tail: float) -> int:
-    """Return the first count whose sum up to it exceeds the tail."""
-    total = 0.0
-    for count, probability in enumerate(probabilities):
-        total += probability
-        if total > tail:
-            return count
-    return len(probabilities) - 1

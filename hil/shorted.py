@@ -18,6 +18,7 @@ import numpy as np
 
 from controller.domain.cell import CellFormat
 from controller.domain.total_math import safe_floor, safe_log
+from controller.domain.units import SECONDS_PER_HOUR
 from controller.estimation.short_watch import ShortFigures, ShortWatch, close_cycle, observe
 from hil import records
 from hil.cell.electrolyte import refresh_transport
@@ -425,15 +426,15 @@ def treated(plan: Plan, p: CellParameters, random: np.random.Generator, share: f
     kind = str(random.choice(names, p=odds))
     nominal_A = p.nominal_capacity_mAh * 1e-3
     if kind == "charged rest":
-        plan.rest_charged_s = float(random.uniform(1.0, 12.0)) * 3600.0
+        plan.rest_charged_s = float(random.uniform(1.0, 12.0)) * SECONDS_PER_HOUR
     elif kind == "discharged rest":
-        plan.rest_discharged_s = float(random.uniform(1.0, 12.0)) * 3600.0
+        plan.rest_discharged_s = float(random.uniform(1.0, 12.0)) * SECONDS_PER_HOUR
     elif kind == "fast strip":
         plan.strip_A = float(random.uniform(1.0, 3.0)) * nominal_A
         plan.strip_mAh = float(random.uniform(0.1, 0.4)) * p.nominal_capacity_mAh
     elif kind == "temperature step":
         plan.ambient_to_K = AMBIENT_K + float(random.uniform(-8.0, 12.0))
-        plan.ambient_at_s = float(random.uniform(0.0, 5.0)) * 3600.0
+        plan.ambient_at_s = float(random.uniform(0.0, 5.0)) * SECONDS_PER_HOUR
     elif kind == "rate step":
         plan.charge_A *= float(random.choice([0.5, 0.7, 1.4, 2.0]))
         plan.discharge_A *= float(random.choice([0.5, 0.7, 1.4, 2.0]))
@@ -477,7 +478,9 @@ def watched_life(
             base.charge_A, base.discharge_A = plan.charge_A, plan.discharge_A
         if short is not None and number == cycles - 2:
             _put_in(base, short, done[-1].figures, p, FORMATS[name], random)
-            plan.short_from_s = float(random.uniform(0.05, 0.7)) * done[-1].figures.hours * 3600.0
+            plan.short_from_s = (
+                float(random.uniform(0.05, 0.7)) * done[-1].figures.hours * SECONDS_PER_HOUR
+            )
             plan.grows_s = short.grows_s
             left_s = short.lasts_s
         elif left_s > 0.0:
@@ -526,7 +529,7 @@ def _put_in(
     mean_V = FULL_CELL_V
     if cell_format in {CellFormat.LI_CU, CellFormat.LI_LI}:
         mean_V = last.polarised_Ohm * 0.5 * (last.charge_A + last.discharge_A)
-    time_s = min(short.lasts_s, last.hours * 3600.0)
+    time_s = min(short.lasts_s, last.hours * SECONDS_PER_HOUR)
     charge_C = short.leak * p.nominal_capacity_mAh * COULOMB_PER_MAH
     plan.short_Ohm = mean_V * on_s / (on_s + off_s) * time_s / charge_C
     plan.on_s, plan.off_s = on_s, off_s

@@ -14,6 +14,7 @@ from typing import Final, NamedTuple
 
 from controller.domain.capabilities import ControlTier, CyclerCapabilities
 from controller.domain.cell import (
+    ON_COPPER,
     UPPER_VOLTAGE_BY_FAMILY_V,
     ZERO_CELSIUS_K,
     CellFormat,
@@ -25,6 +26,7 @@ from controller.domain.command import CHARGE, DISCHARGE, HOLD_0A
 from controller.domain.errors import ConfigurationError, nearest
 from controller.domain.sample import NAN
 from controller.domain.step import FAST_PERIOD_S, Stage, Step
+from controller.domain.units import SECONDS_PER_HOUR
 from protocols.resolve import BASE_C_RATE, Expected, expect, resolve, start_charge_Ah
 from protocols.spec import (
     OCV_CHECK_S,
@@ -53,7 +55,6 @@ ROUNDING: Final = 1e-9
 _CATHODE_FORMATS: Final = frozenset(
     {CellFormat.ANODE_FREE, CellFormat.EXCESS_LITHIUM, CellFormat.FULL_CELL}
 )
-_COPPER_FORMATS: Final = frozenset({CellFormat.ANODE_FREE, CellFormat.LI_CU})
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -220,11 +221,11 @@ def _runs(steps: tuple[Step, ...]) -> Iterator[tuple[str, list[int]]]:
 def _worst_charge_Ah(step: Step) -> float:
     """Return the most a step can move (Ah, magnitude): one reading late, or to its last second."""
     magnitude_A = abs(step.current_A)
-    longest_Ah = magnitude_A * step.max_duration_s / 3600.0
+    longest_Ah = magnitude_A * step.max_duration_s / SECONDS_PER_HOUR
     if not step.end_charge_Ah > 0.0:
         return longest_Ah
     period_s = step.period_s if step.period_s > 0.0 else FAST_PERIOD_S
-    return min(longest_Ah, step.end_charge_Ah + magnitude_A * period_s / 3600.0)
+    return min(longest_Ah, step.end_charge_Ah + magnitude_A * period_s / SECONDS_PER_HOUR)
 
 
 def _within(value: float, limit: float) -> bool:
@@ -314,7 +315,7 @@ def _voltages(q: _Question) -> Iterator[Refusal]:
                 f"{bound_V:g} V is beyond the strip cut-off of Li||Cu, 1 V",
                 f"lower_cut_off_V = {LI_CU_STRIP_CUT_OFF_V:g}",
             )
-        if q.cell.format in _COPPER_FORMATS:
+        if q.cell.format in ON_COPPER:
             cathode_V = q.limits.cathode_ocv_upper_V
             copper_V = cathode_V - bound_V
             if not _within(copper_V, q.limits.copper_potential_operate_V):
@@ -463,8 +464,9 @@ def _half_cycles(q: _Question) -> Iterator[Refusal]:
             yield q.refuse(
                 _at(index, step),
                 "the time in one direction would pass max_half_cycle_h = "
-                f"{q.limits.max_half_cycle_s / 3600.0:.4g}",
-                f"limits.max_half_cycle_h of {time_s / 3600.0:.4g} or more, or a faster rate",
+                f"{q.limits.max_half_cycle_s / SECONDS_PER_HOUR:.4g}",
+                f"limits.max_half_cycle_h of {time_s / SECONDS_PER_HOUR:.4g} or more, "
+                "or a faster rate",
             )
 
 
@@ -646,7 +648,7 @@ def _dose(q: _Question) -> Iterator[Refusal]:
     figures = (
         ("max_gross_charge_mAh_per_cm2", gross_Ah * 1e3 / area, dose.max_gross_charge_mAh_per_cm2),
         ("max_pulse_count", float(len(pulses)), float(dose.max_pulse_count)),
-        ("max_energy_J_per_cm2", energy_Wh * 3600.0 / area, dose.max_energy_J_per_cm2),
+        ("max_energy_J_per_cm2", energy_Wh * SECONDS_PER_HOUR / area, dose.max_energy_J_per_cm2),
         (
             "max_net_fraction_of_gross",
             abs(net_Ah) / gross_Ah if gross_Ah > 0.0 else 0.0,
@@ -723,7 +725,7 @@ def _moment(q: _Question) -> Iterator[Refusal]:
         yield q.refuse("conditions.once_only", "it has been given to this cell already")
     if (
         recipe.conditions.anode_limited_end_before
-        and q.cell.format in _COPPER_FORMATS
+        and q.cell.format in ON_COPPER
         and not state.anode_limited_end
     ):
         yield q.refuse(

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import json
 import tomllib
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from typing import Final
 
 from pydantic import BaseModel, ValidationError
 
 from controller.domain.cell import CellFormat
-from controller.domain.errors import ConfigurationError, Fault, nearest, refuse
+from controller.domain.errors import ConfigurationError, Fault, FaultsIn, nearest, refuse
+from protocols.refusals import in_words
 from protocols.spec import (
     BASE,
     CUT_OFF,
@@ -138,12 +139,10 @@ def _phase_faults(recipe: Recipe, where: str) -> Iterator[Fault]:
             yield Fault(where=where, key=root, problem="no step has phase 'execute'")
 
 
-def _whole_faults(recipe: Recipe, where: str) -> Iterator[Fault]:
-    def fault(key: str, problem: str, remedy: str = "") -> Fault:
-        return Fault(where=where, key=key, problem=problem, remedy=remedy)
-
+def _whole_faults(recipe: Recipe, where: str) -> list[Fault]:
+    found = FaultsIn(where)
     for missing in [item for item in CellFormat if item not in recipe.applicability]:
-        yield fault(
+        found.add(
             f"applicability.{missing}",
             "missing: every cell format is allowed or refused with a reason",
             "add it with allowed = " + " | ".join(f'"{item}"' for item in Allowed),
@@ -157,16 +156,16 @@ def _whole_faults(recipe: Recipe, where: str) -> Iterator[Fault]:
             ("benefit", recipe.benefit is Benefit.NONE),
         ):
             if absent:
-                yield fault(key, "missing in a treatment")
+                found.add(key, "missing in a treatment")
     elif recipe.placement is not None or recipe.controls or recipe.sham_steps:
-        yield fault("kind", "only treatments have a placement, controls or sham steps")
+        found.add("kind", "only treatments have a placement, controls or sham steps")
     if (Control.SHAM in recipe.controls) != bool(recipe.sham_steps):
-        yield fault("sham_steps", "controls and sham_steps disagree", 'controls = ["sham"]')
+        found.add("sham_steps", "controls and sham_steps disagree", 'controls = ["sham"]')
     if recipe.conditions.min_state_of_charge >= recipe.conditions.max_state_of_charge:
-        yield fault("conditions.min_state_of_charge", "not below max_state_of_charge")
+        found.add("conditions.min_state_of_charge", "not below max_state_of_charge")
     requests = [place for place, step in plain_steps(recipe.steps) if _in_envelope(step)]
     if bool(requests) != bool(recipe.pulse_envelope):
-        yield fault(
+        found.add(
             "pulse_envelope",
             "a step runs in an envelope that is not named"
             if requests
@@ -175,8 +174,8 @@ def _whole_faults(recipe: Recipe, where: str) -> Iterator[Fault]:
         )
     for place, step in plain_steps(recipe.sham_steps):
         if _in_envelope(step):
-            yield fault(f"sham_steps.{place}.in_envelope", "a sham stays in the continuous limits")
-    yield from _as_in_step_faults(recipe, where)
+            found.add(f"sham_steps.{place}.in_envelope", "a sham stays in the continuous limits")
+    return [*found, *_as_in_step_faults(recipe, where)]
 
 
 def _as_in_step_faults(recipe: Recipe, where: str) -> Iterator[Fault]:
@@ -263,11 +262,6 @@ def _dotted(loc: Sequence[str | int]) -> str:
     return ".".join(parts)
 
 
-def _shown(value: object) -> str:
-    text = repr(value)
-    return text if len(text) <= 60 else text[:57] + "..."
-
-
 def _validation_faults(error: ValidationError, where: str) -> list[Fault]:
     faults = []
     for item in error.errors(include_url=False):
@@ -276,34 +270,17 @@ def _validation_faults(error: ValidationError, where: str) -> list[Fault]:
         given = item["input"]
         if kind == "too_short" and given:
             continue  # it is short only because its items have the faults listed beside this
-        message = str(item["msg"]).removeprefix("Value error, ")
-        if kind == "extra_forbidden":
-            fields = [field.alias or name for name, field in _model_at(loc).model_fields.items()]
-            problem, remedy = f"unknown key (= {_shown(given)})", nearest(str(loc[-1]), fields)
-        elif kind == "missing":
-            problem, remedy = "missing", ""
-        elif kind in {"enum", "literal_error"}:
-            choices = [part.strip(" '") for part in _expected(item).split(",")]
-            problem, remedy = f"{_shown(given)} is not valid", nearest(str(given), choices)
-        elif kind == "union_tag_invalid":
+        if kind == "union_tag_invalid":
             tag = given.get("do") if isinstance(given, dict) else given
             key += ".do"
-            problem, remedy = f"{_shown(tag)} is no step", nearest(str(tag), list(_STEP_MODELS))
+            problem, remedy = f"{tag!r} is no step", nearest(str(tag), list(_STEP_MODELS))
         elif kind == "union_tag_not_found":
             key += ".do"
-            problem, remedy = "missing", "one of " + ", ".join(_STEP_MODELS)
-        elif isinstance(given, dict | list):
-            problem, remedy = message, ""
+            problem, remedy = "is missing", "one of " + ", ".join(_STEP_MODELS)
         else:
-            problem, remedy = f"{_shown(given)}: {message}", ""
+            problem, remedy = in_words(dict(item), _model_at(loc))
         faults.append(Fault(where=where, key=key, problem=problem, remedy=remedy))
     return faults
-
-
-def _expected(item: Mapping[str, object] | object) -> str:
-    context = item.get("ctx") if isinstance(item, dict) else None
-    expected = context.get("expected", "") if isinstance(context, dict) else ""
-    return str(expected).replace(" or ", ", ")
 
 
 def parse_recipe(text: str, where: str) -> Recipe:
@@ -338,39 +315,3 @@ def parse_recipe(text: str, where: str) -> Recipe:
     if faults:
         raise ConfigurationError(faults)
     return recipe
-
-
-def with_parameters(recipe: Recipe, values: Mapping[str, float], where: str = "") -> Recipe:
-    """Return the recipe with some parameters set, each within its own range.
-
-    Raises
-    ------
-    ConfigurationError
-        Unknown name (nearest one given), value outside the recipe's range, NaN, broken count.
-    """
-    where = where or f"recipe {recipe.name}"
-    faults = []
-    parameters = dict(recipe.parameters)
-    for name, value in values.items():
-        known = parameters.get(name)
-        if known is None:
-            remedy = nearest(name, list(parameters)) if parameters else "it has none"
-            faults.append(
-                Fault(where=where, key=name, problem="is no parameter of it", remedy=remedy)
-            )
-        elif not known.lowest <= value <= known.highest:
-            faults.append(
-                Fault(
-                    where=where,
-                    key=name,
-                    problem=f"{value:g} is outside its range",
-                    remedy=f"{known.lowest:g} ... {known.highest:g}",
-                )
-            )
-        else:
-            parameters[name] = known.model_copy(update={"value": float(value)})
-    changed = recipe.model_copy(update={"parameters": parameters})
-    faults = faults or recipe_faults(changed, where)
-    if faults:
-        raise ConfigurationError(faults)
-    return changed

@@ -6,7 +6,7 @@ import math
 from collections.abc import Iterable, Iterator, Sequence
 from typing import Final, NamedTuple, assert_never
 
-from controller.domain.cell import CellFormat, CellSpec
+from controller.domain.cell import TWO_FOILS, CellFormat, CellSpec
 from controller.domain.command import (
     CHARGE,
     DISCHARGE,
@@ -18,6 +18,7 @@ from controller.domain.command import (
 from controller.domain.errors import InvariantError, refuse
 from controller.domain.sample import NAN
 from controller.domain.step import Stage, Step
+from controller.domain.units import SECONDS_PER_HOUR
 from protocols.spec import (
     BASE,
     CUT_OFF,
@@ -47,9 +48,6 @@ TIME_MARGIN_TO_VOLTAGE: Final = 1.5
 # may fall below its set-point only where the voltage bound is met, which ends the step too.
 TIME_MARGIN_TO_CHARGE: Final = 1.1
 TIME_MARGIN_TO_CHARGE_S: Final = 10.0
-
-# No voltage ends plating on lithium or copper against a lithium foil: nominal capacity does.
-FORMATS_PLATED_BY_CHARGE: Final = frozenset({CellFormat.LI_CU, CellFormat.LI_LI})
 
 _TAG_OF_KIND: Final = {
     Kind.FORMATION: TAG_BASE,
@@ -181,9 +179,7 @@ class _Resolver:
 
     def _hold(self, step: HoldStep) -> Step | None:
         charging = step.at == "upper-cut-off"
-        if self._cell.format is CellFormat.LI_LI or (
-            charging and self._cell.format in FORMATS_PLATED_BY_CHARGE
-        ):
+        if self._cell.format is CellFormat.LI_LI or (charging and self._cell.format in TWO_FOILS):
             return None  # there is no voltage at which such a half cycle ends: nothing to hold
         current_A = self._current_A(step)
         bound_V = self._bound_V(CUT_OFF, charging=charging)
@@ -263,7 +259,8 @@ class _Resolver:
             return number(step.charge_mAh_per_cm2, self._recipe) * cell.area_cm2 * 1e-3
         if step.charge_as_in_step is not None:
             return self._charge_of_Ah(step.charge_as_in_step)
-        if charging and cell.format in FORMATS_PLATED_BY_CHARGE:
+        if charging and cell.format in TWO_FOILS:
+            # no voltage ends plating against a lithium foil: nominal capacity does
             return max(cell.nominal_capacity_Ah - self._charge_Ah, 0.0) or cell.nominal_capacity_Ah
         if cell.format is CellFormat.LI_LI:
             return max(self._charge_Ah, 0.0) or cell.nominal_capacity_Ah
@@ -274,15 +271,21 @@ class _Resolver:
         for _, step in plain_steps(self._recipe.steps):
             if step.say == said and isinstance(step, ChargeStep | DischargeStep | PulseStep):
                 if isinstance(step, PulseStep):
-                    return self._current_A(step) * number(step.duration_s, self._recipe) / 3600.0
+                    return (
+                        self._current_A(step)
+                        * number(step.duration_s, self._recipe)
+                        / SECONDS_PER_HOUR
+                    )
                 return self._end_charge_Ah(step, charging=isinstance(step, ChargeStep))
         raise InvariantError(f"recipe {self._recipe.name}: no step is called {said!r}")
 
     def _derived_s(self, current_A: float, charge_Ah: float) -> float:
         if charge_Ah > 0.0:
-            seconds = charge_Ah / current_A * 3600.0
+            seconds = charge_Ah / current_A * SECONDS_PER_HOUR
             return TIME_MARGIN_TO_CHARGE * seconds + TIME_MARGIN_TO_CHARGE_S
-        return TIME_MARGIN_TO_VOLTAGE * self._cell.nominal_capacity_Ah / current_A * 3600.0
+        return (
+            TIME_MARGIN_TO_VOLTAGE * self._cell.nominal_capacity_Ah / current_A * SECONDS_PER_HOUR
+        )
 
     def _fastest_mA_per_cm2(self) -> float:
         return max(
@@ -341,7 +344,7 @@ def rate_words(c_rate: float) -> str:
 def time_words(time_s: float) -> str:
     """Return a time (s) in the unit people use for its size."""
     if time_s >= 7200.0:
-        return f"{time_s / 3600.0:.4g} h"
+        return f"{time_s / SECONDS_PER_HOUR:.4g} h"
     if time_s >= 120.0:
         return f"{time_s / 60.0:.4g} min"
     return f"{time_s:.4g} s"
@@ -375,9 +378,9 @@ def expect_step(step: Step, cell: CellSpec, charge_Ah: float) -> Expected:
         room_Ah = cell.nominal_capacity_Ah - charge_Ah if sign > 0.0 else charge_Ah
         moved_Ah = max(room_Ah, 0.0)
     else:
-        moved_Ah = magnitude_A * step.max_duration_s / 3600.0
-    moved_Ah = min(moved_Ah, magnitude_A * step.max_duration_s / 3600.0)
-    return Expected(moved_Ah / magnitude_A * 3600.0, sign * moved_Ah)
+        moved_Ah = magnitude_A * step.max_duration_s / SECONDS_PER_HOUR
+    moved_Ah = min(moved_Ah, magnitude_A * step.max_duration_s / SECONDS_PER_HOUR)
+    return Expected(moved_Ah / magnitude_A * SECONDS_PER_HOUR, sign * moved_Ah)
 
 
 def expect(steps: Sequence[Step], cell: CellSpec, charge_Ah: float = 0.0) -> list[Expected]:
@@ -396,4 +399,4 @@ def expected_hours(
     """Return the laboratory time of a recipe on a cell (h), for the scheduler's price."""
     steps = resolve(recipe, cell, sham=sham, base_c_rate=base_c_rate)
     timeline = expect(steps, cell, start_charge_Ah(recipe, cell))
-    return sum(one.duration_s for one in timeline) / 3600.0
+    return sum(one.duration_s for one in timeline) / SECONDS_PER_HOUR

@@ -428,7 +428,7 @@ class PriorGain(_Model):
 
 
 class Price(_Model):
-    """Hints for the scheduler; it sets the final prices. `risk_mAh_per_cm2` per application."""
+    """What an application may cost besides hours: for whoever chooses it, no rule reads it."""
 
     risk_mAh_per_cm2: Annotated[FiniteFloat, Field(ge=0)]
     basis: Basis
@@ -454,9 +454,10 @@ class Recipe(_Model):
     sham_reason : str
         Why these controls.
     needs_anchor : bool
-        Treated and withheld arms both end at an anchor state (formats that have one).
+        Treated and withheld arms both end at an anchor state (formats that have one). Said to
+        the reader: a run anchors every opportunity.
     may_act_as_treatment : bool
-        A diagnostic that may itself change the cell and is modelled so.
+        A diagnostic that may itself change the cell. Said to the reader.
     pulse_envelope : str
         Name of the pulse envelope it requests from the cell's owner; empty for none.
     evidence, applicability, conditions, dose, prior_gain, price, parameters

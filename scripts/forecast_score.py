@@ -27,6 +27,7 @@ from pathlib import Path
 import numpy as np
 
 from controller.domain.cell import CellFormat
+from controller.domain.units import SECONDS_PER_HOUR
 from controller.estimation.charge import GAIN_U, OFFSET_U_OF_RANGE, RangeCharge, propagate
 from controller.estimation.curve import Curve, begin_curve, new_curve, observe_curve
 from controller.estimation.forecast import (
@@ -65,7 +66,6 @@ CELL_FORMATS = {
 CYCLES = 26
 OTHER_INTERVAL_S = 30.0
 FIRST_SCORED, SCORED = 6, 19  # cycles 6 to 24, by seed
-SECONDS_PER_HOUR = 3600.0
 NORMAL_95 = 1.96
 
 

@@ -10,8 +10,10 @@ from typing import Annotated, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
+from controller.app.absent import or_nan
 from controller.app.faults import faults_of
 from controller.domain.cell import (
+    ON_COPPER,
     ZERO_CELSIUS_K,
     CellFormat,
     CellLimits,
@@ -21,7 +23,9 @@ from controller.domain.cell import (
     Levels,
     PulseEnvelope,
 )
-from controller.domain.errors import ConfigurationError, Fault, nearest, refuse
+from controller.domain.errors import ConfigurationError, Fault, FaultsIn, nearest, refuse
+from controller.domain.units import SECONDS_PER_HOUR
+from controller.estimation.impedance.excitation import Method
 from controller.estimation.online import EstimatorConfig
 from controller.io.mqtt import TelemetryConfig
 from controller.policy.scheduler import ScheduleConfig
@@ -143,6 +147,7 @@ class _Spectrum(_Table):
     lowest_Hz: Positive = 0.01
     highest_Hz: Positive = 0.2
     response_V: Positive = 0.01
+    method: Method = Method.MULTISINE
 
 
 class _Estimator(_Table):
@@ -343,14 +348,10 @@ def _simulation_faults(file: RunFile, where: str, plant: str | None) -> list[Fau
 
 def _inconsistencies(file: RunFile, where: str) -> list[Fault]:
     """Return what no single key can tell."""
-    found: list[Fault] = []
-
-    def fault(key: str, problem: str, remedy: str) -> None:
-        found.append(Fault(where=where, key=key, problem=problem, remedy=remedy))
-
+    found = FaultsIn(where)
     cell, cycler, thermometer = file.cell, file.cycler, file.temperature
     if not cell.lower_cut_off_V < cell.upper_cut_off_V:
-        fault(
+        found.add(
             "cell.lower_cut_off_V",
             f"{cell.lower_cut_off_V} V is not below upper_cut_off_V = {cell.upper_cut_off_V} V",
             "swap them?",
@@ -358,43 +359,44 @@ def _inconsistencies(file: RunFile, where: str) -> list[Fault]:
     if cell.cathode_loading_mAh_per_cm2 is not None:
         loaded_mAh = cell.cathode_loading_mAh_per_cm2 * cell.area_cm2
         if not 1.0 / SLIP_FACTOR <= cell.nominal_capacity_mAh / loaded_mAh <= SLIP_FACTOR:
-            fault(
+            found.add(
                 "cell.nominal_capacity_mAh",
                 f"{cell.nominal_capacity_mAh:g} mAh, but the cathode holds {loaded_mAh:.3g} mAh "
                 "(cathode_loading_mAh_per_cm2 times area_cm2)",
                 "see whether one of the three is in another unit",
             )
     found += _level_faults(file.limits, where)
-    copper = cell.format in (CellFormat.ANODE_FREE, CellFormat.LI_CU)
+    copper = cell.format in ON_COPPER
     if copper and file.limits.copper_potential_trip_V is None:
         highest_V = 2.0 if cell.format is CellFormat.LI_CU else 2.5
-        fault("limits.copper_potential_trip_V", "is missing", f"{highest_V} for this format")
+        found.add("limits.copper_potential_trip_V", "is missing", f"{highest_V} for this format")
     if copper and file.limits.cathode_ocv_upper_V is None:
         remedy = "0.0, a lithium foil" if cell.format is CellFormat.LI_CU else "e.g. 4.4"
-        fault("limits.cathode_ocv_upper_V", "is missing: it bounds the potential of Cu", remedy)
+        found.add("limits.cathode_ocv_upper_V", "is missing: it bounds the potential of Cu", remedy)
     simulated = cycler.address == SIMULATED
     if thermometer.source == "auxiliary" and not thermometer.address:
-        fault("temperature.address", "is missing", "the thermometer's own line, or source = 'none'")
+        remedy = "the thermometer's own line, or source = 'none'"
+        found.add("temperature.address", "is missing", remedy)
     if thermometer.source == "cycler":
-        fault(
+        found.add(
             "temperature.source",
             f"'cycler': the {cycler.driver} has no thermometer",
             "'auxiliary' or 'none'",
         )
     if thermometer.source == "auxiliary" and simulated != (thermometer.address == SIMULATED):
-        fault(
+        found.add(
             "temperature.address",
             f"{thermometer.address!r} beside cycler.address = {cycler.address!r}",
             "both simulated or both real: one cell has one temperature",
         )
     if not simulated and "://" not in cycler.address and not _looks_like_port(cycler.address):
-        fault(
+        found.add(
             "cycler.address",
             f"{cycler.address!r} is neither a URL nor a serial port",
             "socket://HOST:5025, COM3, /dev/ttyUSB0, or 'simulated'",
         )
     if simulated and cycler.speed != 1.0:
-        fault("cycler.speed", f"is {cycler.speed}", "1: the simulated clock is virtual already")
+        found.add("cycler.speed", f"is {cycler.speed}", "1: the simulated clock is virtual already")
     return found
 
 
@@ -473,16 +475,12 @@ def _limits(table: _Limits) -> CellLimits:
             for pulse in table.pulse
         ),
         max_half_cycle_charge_Ah=table.max_half_cycle_charge_mAh * 1e-3,
-        max_half_cycle_s=table.max_half_cycle_h * 3600.0,
+        max_half_cycle_s=table.max_half_cycle_h * SECONDS_PER_HOUR,
         max_unchanged_s=table.max_unchanged_s,
-        copper_potential_operate_V=_or_nan(table.copper_potential_operate_V),
-        copper_potential_trip_V=_or_nan(table.copper_potential_trip_V),
-        cathode_ocv_upper_V=_or_nan(table.cathode_ocv_upper_V),
+        copper_potential_operate_V=or_nan(table.copper_potential_operate_V),
+        copper_potential_trip_V=or_nan(table.copper_potential_trip_V),
+        cathode_ocv_upper_V=or_nan(table.cathode_ocv_upper_V),
     )
-
-
-def _or_nan(value: float | None) -> float:
-    return float("nan") if value is None else value
 
 
 def _schedule(file: RunFile) -> ScheduleConfig:

@@ -11,7 +11,7 @@ import os
 import shutil
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from enum import StrEnum
 from pathlib import Path
 from typing import Final
@@ -43,6 +43,7 @@ from controller.io.platform import inhibit_sleep, is_synchronised_folder
 
 SCHEMA: Final = 1
 HIGH_IMPEDANCE: Final = "HIMP"
+ERROR_QUEUE: Final = "error queue"
 # A run writes about 0.1 MB an hour (0.09 measured on the built-in example). Assumed: refuse below
 # 0.2 GB (0.1-0.5), warn below 2 GB (1-10).
 DISK_REFUSED_GB: Final = 0.2
@@ -93,15 +94,15 @@ def doctor(run_file: Path | None, out: Path | None, *, as_json: bool) -> int:
     for one in findings:
         table.add_row(*(Text(text) for text in (one.what, one.level, one.found, one.remedy)))
     console.print(table)
-    console.print(
-        {
-            Level.OK: "All well.",
-            Level.WARN: "A run would start; read the warnings first.",
-            Level.REFUSED: "A run would be refused.",
-        }[level]
-        + " No setting was written; reading the error queue has emptied it.",
-        soft_wrap=True,
-    )
+    summary = {
+        Level.OK: "All well.",
+        Level.WARN: "A run would start; read the warnings first.",
+        Level.REFUSED: "A run would be refused.",
+    }[level]
+    summary += " No setting was written"
+    if any(one.what == ERROR_QUEUE for one in findings):
+        summary += "; reading the error queue has emptied it"
+    console.print(f"{summary}.", soft_wrap=True)
     return EXIT_CODES[level]
 
 
@@ -116,12 +117,15 @@ def examine(run_file: Path | None, out: Path | None) -> Iterator[Finding]:
         )
     except ConfigurationError as error:
         for fault in error.faults:
-            found = f"{fault.where}: {fault.key}: {fault.problem}"
+            found = str(replace(fault, remedy=""))
             yield Finding("run file", Level.REFUSED, found, fault.remedy)
     yield from _computer(out or Path("runs"))
     if config is not None:
         yield from _driver(config)
         yield from _instruments(config)
+    else:
+        found = "not looked at: the run file does not say which, as it is"
+        yield Finding("instruments", Level.WARN, found, "mend the run file, then ask again")
 
 
 def _cell(config: RunConfig) -> str:
@@ -174,6 +178,7 @@ def _disk(run_dir: Path) -> Finding:
 def _driver(config: RunConfig) -> Iterator[Finding]:
     facts = CAPABILITIES[config.file.cycler.driver]
     yield watchdog_finding(facts, accepted=config.file.cycler.accept_no_watchdog)
+    yield from ability_findings(facts)
     if facts.verified_on_instrument:
         yield Finding("driver", Level.OK, f"{facts.model}: verified on a physical instrument")
         return
@@ -184,6 +189,26 @@ def _driver(config: RunConfig) -> Iterator[Finding]:
     else:
         remedy = "cycler.accept_unverified_driver = true runs it all the same"
         yield Finding("driver", Level.REFUSED, found, remedy)
+
+
+def ability_findings(facts: CyclerCapabilities) -> Iterator[Finding]:
+    """Yield what the instrument must be able to do: open the cell, show its limits, sense apart."""
+    another = "another instrument"
+    if facts.off_mode_high_impedance:
+        yield Finding("output off", Level.OK, f"{facts.model}: can be high impedance")
+    else:
+        found = f"{facts.model}: no high impedance, nothing it can do leaves the cell alone"
+        yield Finding("output off", Level.REFUSED, found, another)
+    if facts.limits_read_back:
+        yield Finding("limits", Level.OK, f"{facts.model}: can be read back")
+    else:
+        found = f"{facts.model}: cannot be read back, whether it took them stays unknown"
+        yield Finding("limits", Level.REFUSED, found, another)
+    if facts.four_wire:
+        yield Finding("sense leads", Level.OK, f"{facts.model}: senses the voltage at the cell")
+    else:
+        found = f"{facts.model}: two wires, voltages and resistances include the leads"
+        yield Finding("sense leads", Level.WARN, found, "thick, short leads; or another instrument")
 
 
 def watchdog_finding(facts: CyclerCapabilities, *, accepted: bool) -> Finding:
@@ -308,13 +333,13 @@ def _identity(identity: Identity, config: RunConfig) -> Iterator[Finding]:
         )
     if identity.pending_errors:
         yield Finding(
-            "error queue",
+            ERROR_QUEUE,
             Level.WARN,
             "; ".join(identity.pending_errors),
             "find the cause; reading has cleared the queue, so a run would not see it any more",
         )
     else:
-        yield Finding("error queue", Level.OK, "empty")
+        yield Finding(ERROR_QUEUE, Level.OK, "empty")
 
 
 def _thermometer(config: RunConfig, line: Transport | None) -> Finding:

@@ -2,41 +2,26 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, get_args
 
 from pydantic import BaseModel, ValidationError
 
-from controller.domain.errors import Fault, nearest
-
-LONGEST_VALUE = 60
+from controller.domain.errors import Fault
+from protocols.refusals import in_words
 
 
 def faults_of(error: ValidationError, where: str, root: type[BaseModel]) -> list[Fault]:
     """Return one `Fault` for each thing wrong."""
-    return [_fault(dict(item), where, root) for item in error.errors(include_url=False)]
+    return [_found(dict(item), where, root) for item in error.errors(include_url=False)]
 
 
-def _fault(item: dict[str, Any], where: str, root: type[BaseModel]) -> Fault:
-    loc, kind, given = item["loc"], item["type"], item["input"]
-    key = _dotted(loc)
-    remedy = ""
-    if kind == "extra_forbidden":
-        problem = f"unknown key (= {_shown(given)})"
-        remedy = nearest(str(loc[-1]), _keys(_model_at(root, loc[:-1])))
-    elif kind == "missing":
-        problem = "is missing"
-        close = [one for one in _keys(_model_at(root, loc[:-1])) if one == str(loc[-1])]
-        remedy = "" if close else "see `reactivate config`"
-    elif kind in {"enum", "literal_error"}:
-        expected = str(item.get("ctx", {}).get("expected", "")).replace(" or ", ", ")
-        problem = f"{_shown(given)} is not valid"
-        remedy = nearest(str(given), [part.strip(" '") for part in expected.split(",")])
-    elif isinstance(given, dict | list | tuple):
-        problem = str(item["msg"])
-    else:
-        problem = f"{_shown(given)}: {item['msg']}"
-    return Fault(where=where, key=key, problem=problem, remedy=remedy)
+def _found(item: Mapping[str, Any], where: str, root: type[BaseModel]) -> Fault:
+    loc = item["loc"]
+    problem, remedy = in_words(item, _model_at(root, loc[:-1]))
+    if item["type"] == "missing":
+        remedy = "`reactivate config` writes a run file that has it"
+    return Fault(where=where, key=_dotted(loc), problem=problem, remedy=remedy)
 
 
 def _dotted(loc: Sequence[str | int]) -> str:
@@ -44,15 +29,6 @@ def _dotted(loc: Sequence[str | int]) -> str:
     for part in loc:
         text += f"[{part}]" if isinstance(part, int) else f".{part}" if text else str(part)
     return text
-
-
-def _shown(value: object) -> str:
-    text = repr(value)
-    return text if len(text) <= LONGEST_VALUE else text[: LONGEST_VALUE - 3] + "..."
-
-
-def _keys(model: type[BaseModel]) -> list[str]:
-    return [field.alias or name for name, field in model.model_fields.items()]
 
 
 def _model_at(root: type[BaseModel], loc: Sequence[str | int]) -> type[BaseModel]:

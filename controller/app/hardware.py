@@ -57,6 +57,8 @@ class Hardware:
         Keeps the state of a simulated bench, so that a resumed run finds its cell again.
     close : callable
         Stops the watchdog and closes the transports.
+    watched : callable
+        Whether somebody still opens the output when the loop does not renew its permission.
     notes : callable
         What a reader has to know of how a simulated cell was regulated, up to now.
     """
@@ -67,6 +69,7 @@ class Hardware:
     speed: float
     save: Callable[[], None]
     close: Callable[[], None]
+    watched: Callable[[], bool]
     notes: Callable[[], list[str]]
 
 
@@ -216,6 +219,7 @@ def _simulated(
         speed=1.0,
         save=lambda: save_bench(bench, file),
         close=lambda: None,
+        watched=lambda: True,  # in virtual time the loop itself does
         notes=bench.smu.notes,
     )
 
@@ -245,6 +249,7 @@ def _real(
         speed=speed,
         save=lambda: None,
         close=close,
+        watched=lambda: watchdog.alive,
         notes=list,
     )
 

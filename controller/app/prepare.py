@@ -13,7 +13,6 @@ from controller.core.plan import PlanBook, split_cycles
 from controller.core.short_check import opening_steps
 from controller.core.spectrum import (
     MOST_SET_POINTS,
-    PERIODS,
     SpectrumPlan,
     design,
     spectrum_step,
@@ -21,8 +20,9 @@ from controller.core.spectrum import (
 from controller.core.step import CoreConfig
 from controller.domain.capabilities import CyclerCapabilities
 from controller.domain.command import CHARGE, DISCHARGE, HOLD_0A
-from controller.domain.errors import ConfigurationError, Fault, nearest
+from controller.domain.errors import ConfigurationError, Fault, FaultsIn, nearest
 from controller.domain.step import Step
+from controller.domain.units import SECONDS_PER_HOUR
 from controller.hal.drivers.keithley2450 import capabilities_of
 from controller.safety.supervisor import LimitsRecord, flatten
 from protocols.check import check
@@ -220,35 +220,31 @@ def _spectrum_faults(
     plan, cycling = _spectrum_plan(config), config.file.cycling
     if plan is None:
         return []
-    found: list[Fault] = []
-
-    def fault(key: str, problem: str, remedy: str) -> None:
-        found.append(Fault(where=config.where, key=key, problem=problem, remedy=remedy))
-
+    found = FaultsIn(config.where)
     # a cell that answers so at a tenth of C: what holds for any resistance is found before the run
     tenth_A = config.cell.c_rate_current_A(0.1)
     try:
-        excitation = design(
+        excitations = design(
             plan, capabilities, config.cell, config.limits, plan.response_V / tenth_A, tenth_A
         )
     except ConfigurationError as error:
         for one in error.faults:
-            fault(f"spectrum.{one.key}", one.problem, one.remedy)
+            found.add(f"spectrum.{one.key}", one.problem, one.remedy)
     else:
-        count = (excitation.settling + excitation.periods) * excitation.levels_A.size
+        count = sum(one.set_points for one in excitations)
         if count > MOST_SET_POINTS:
-            least_Hz = (excitation.settling + PERIODS) / (MOST_SET_POINTS * excitation.hold_s)
-            fault(
+            least_Hz = plan.lowest_Hz * count / MOST_SET_POINTS
+            found.add(
                 "spectrum.lowest_Hz",
                 f"{plan.lowest_Hz:g} Hz takes {count} set-points, more than {MOST_SET_POINTS}",
                 f"at least {least_Hz:.2g}, or a lower highest_Hz: set-points then hold longer",
             )
     if not cycling.formation_cycles and not cycling.reference_every:
         problem = "spectra are measured in reference tests, and this run has none"
-        fault("spectrum", problem, "cycling.reference_every = 25")
+        found.add("spectrum", problem, "cycling.reference_every = 25")
     recipe = recipes.get(cycling.reference_test)
     if recipe is not None and _rest_before_last_discharge(resolve(recipe, config.cell)) is None:
-        fault(
+        found.add(
             "spectrum",
             f"{cycling.reference_test} does not rest for {duration_words(_REST_S)} right before "
             "the discharge that ends it",
@@ -295,4 +291,4 @@ def duration_words(seconds: float) -> str:
         return f"{seconds:.3g} s"
     if seconds < 7200.0:
         return f"{seconds / 60.0:.3g} min"
-    return f"{seconds / 3600.0:.3g} h"
+    return f"{seconds / SECONDS_PER_HOUR:.3g} h"

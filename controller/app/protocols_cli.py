@@ -106,6 +106,14 @@ def _about(recipe: Recipe) -> list[str]:
             f"gross, {dose.max_net_fraction_of_gross:.1%} of it net, {dose.max_pulse_count} "
             f"pulses, {dose.max_energy_J_per_cm2:g} J/cm2"
         )
+    if recipe.needs_anchor:
+        lines.append("  both arms end at an anchor")
+    if recipe.may_act_as_treatment:
+        lines.append("  may itself act as a treatment")
+    price = recipe.price
+    lines.append(
+        f"  risk: {price.risk_mAh_per_cm2:g} mAh/cm2 each time ({price.basis}). {price.note}"
+    )
     lines += ["", "Where it may be used"]
     for cell_format in CellFormat:
         use = recipe.applicability[cell_format]

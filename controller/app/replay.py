@@ -12,6 +12,7 @@ from typing import Any, Final
 
 from rich.console import Console
 
+from controller.app.absent import or_null
 from controller.app.capacity_table import capacities_json, capacities_shown
 from controller.app.replay_table import show
 from controller.domain.cell import CellFormat
@@ -165,15 +166,15 @@ def _cycle_course_json(cycle: CycleCourse) -> dict[str, Any]:
     evidence, figures = cycle.evidence, cycle.figures
     return {
         "cycle": cycle.cycle,
-        "soft_short_probability": None if evidence is None else _or_null(evidence.probability),
+        "soft_short_probability": None if evidence is None else or_null(evidence.probability),
         "soft_short_evidence": [] if evidence is None else list(evidence.words),
-        "polarisation_Ohm": _or_null(figures.polarised_Ohm),
-        "start_polarisation_Ohm": _or_null(figures.start_Ohm),
-        "noise_uV": [_or_null(1e6 * size_V) for size_V in figures.size_V],
+        "polarisation_Ohm": or_null(figures.polarised_Ohm),
+        "start_polarisation_Ohm": or_null(figures.start_Ohm),
+        "noise_uV": [or_null(1e6 * size_V) for size_V in figures.size_V],
         "features": {
             name: {
-                "value": _or_null(one.value),
-                "u": _or_null(one.u),
+                "value": or_null(one.value),
+                "u": or_null(one.u),
                 "unit": one.unit,
                 "reason": one.reason or None,
             }
@@ -197,8 +198,8 @@ def _cycle_json(cycle: CycleResult) -> dict[str, Any]:
         "source": cycle.source,
         "discharge_end": cycle.discharge_end.value,
         "discharge_end_probability": cycle.discharge_end_probability,
-        "resistance_Ohm": _or_null(cycle.resistance_Ohm),
-        "u_resistance_Ohm": _or_null(cycle.u_resistance_Ohm),
+        "resistance_Ohm": or_null(cycle.resistance_Ohm),
+        "u_resistance_Ohm": or_null(cycle.u_resistance_Ohm),
         "resistance_kind": cycle.resistance_kind or None,
         "flags": list(cycle.flags),
     }
@@ -212,10 +213,6 @@ def _resistance_json(resistance: Resistance) -> dict[str, Any]:
         "value_Ohm": resistance.value_Ohm,
         "u_Ohm": resistance.u_Ohm,
     }
-
-
-def _or_null(value: float) -> float | None:
-    return value if math.isfinite(value) else None
 
 
 # A synthetic cell for the example: arithmetic, no measurement. All assumed.

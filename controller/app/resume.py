@@ -15,6 +15,7 @@ from controller.domain.errors import RunDirectoryError
 from controller.domain.events import Event, EventKind
 from controller.domain.figures import CycleFigures
 from controller.domain.sample import Sample
+from controller.domain.units import SECONDS_PER_HOUR
 from controller.domain.verdict import ALLOW, Verdict
 from controller.estimation import online
 from controller.io.journal import JournalReader
@@ -169,7 +170,7 @@ def unobserved_Ah(restored: Restored, batch_gap_s: float | None) -> float:
     longest_s = batch_gap_s
     if longest_s is None:
         longest_s = (1.0 + 1.0 / VALID_PERIODS) * restored.valid_for_s + EXPIRY_MARGIN_S
-    return restored.current_A * max(longest_s, 0.0) / 3600.0
+    return restored.current_A * max(longest_s, 0.0) / SECONDS_PER_HOUR
 
 
 def take_gap_into_account(restored: Restored, charge_Ah: float) -> None:

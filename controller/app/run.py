@@ -11,6 +11,7 @@ import sys
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from types import FrameType
 
@@ -37,6 +38,7 @@ from controller.core.step import Core
 from controller.domain.cell import ElectrolyteFamily
 from controller.domain.errors import RunDirectoryError, refuse
 from controller.domain.events import Event, EventKind
+from controller.domain.units import SECONDS_PER_HOUR
 from controller.estimation.relaxation import BASELINE_LEAST_RESTS
 from controller.hal.locks import hold_device, hold_run_directory
 from controller.io.bdf import write_bdf
@@ -162,7 +164,7 @@ def start(options: RunOptions) -> int:
                 console.print(f"warning: {warning}")
         for line in notes:
             console.print(f"note: {line}", soft_wrap=True)
-        code = _run_held(config, prepared, seed, run_dir, console, stack)
+        code = _run_held(config, prepared, seed, run_dir, console)
     write_bdf(run_dir, bdf_path(run_dir, config))
     write_report(run_dir)
     result = summary(run_dir)
@@ -249,7 +251,6 @@ def _run_held(
     seed: int,
     run_dir: Path,
     console: Console,
-    stack: ExitStack,
 ) -> int:
     core = Core(prepared.core)
     mailbox = Mailbox(run_dir)
@@ -308,20 +309,19 @@ def _run_held(
             journal.event(
                 Event(kind=EventKind.RUN, t_s=hardware.clock.now_s(), sequence=-1, message=line)
             )
+        note = partial(_note, hardware, journal, console)
         interrupt = Interrupt()
-        listeners: list[Listener] = [
-            stack.enter_context(
-                LiveDisplay(
-                    console,
-                    core,
-                    total_cycles=prepared.core.cycles,
-                    before=restored.cycles if restored else (),
-                )
+        with _ctrl_c(interrupt), ExitStack() as listening:
+            display = LiveDisplay(
+                console,
+                core,
+                total_cycles=prepared.core.cycles,
+                before=restored.cycles if restored else (),
             )
-        ]
-        if config.mqtt is not None:
-            listeners.append(stack.enter_context(TelemetryListener(config.mqtt, config.cell.name)))
-        with _ctrl_c(interrupt):
+            listeners: list[Listener] = [listening.enter_context(display)]
+            if config.mqtt is not None:
+                telemetry = TelemetryListener(config.mqtt, config.cell.name, note)
+                listeners.append(listening.enter_context(telemetry))
             runtime = Runtime(
                 core,
                 prepared.limits,
@@ -332,7 +332,8 @@ def _run_held(
                 interrupt=interrupt,
             )
             runtime.run(state, memory, sequence, resumed=resumed, acknowledged=acknowledged)
-        _tell_plant(hardware, journal, console)
+        for line in hardware.notes():
+            note(line)
         stopped = state.stopped_because
         if state.run_state is not State.FAULT and not runtime.failed:
             code = EXIT_DONE
@@ -343,13 +344,10 @@ def _run_held(
     return code
 
 
-def _tell_plant(hardware: Hardware, journal: Journal, console: Console) -> None:
-    """Say how a simulated cell was regulated, where that is not as a real instrument does it."""
-    for line in hardware.notes():
-        console.print(f"note: {line}", soft_wrap=True)
-        journal.event(
-            Event(kind=EventKind.RUN, t_s=hardware.clock.now_s(), sequence=-1, message=line)
-        )
+def _note(hardware: Hardware, journal: Journal, console: Console, line: str) -> None:
+    """Say something to whoever looks, and to the journal."""
+    console.print(f"note: {line}", soft_wrap=True)
+    journal.event(Event(kind=EventKind.RUN, t_s=hardware.clock.now_s(), sequence=-1, message=line))
 
 
 def _past(restored: Restored | None) -> Past:
@@ -406,8 +404,8 @@ def _account_for_gap(restored: Restored, hardware: Hardware, journal: Journal) -
                 kind=EventKind.EXPOSURE,
                 t_s=hardware.clock.now_s(),
                 sequence=restored.sequence,
-                message=f"not watched for {pause_s / 3600.0:.3f} h, output open",
-                data={"pause_h": pause_s / 3600.0, "voltage_V": restored.last_voltage_V},
+                message=f"not watched for {pause_s / SECONDS_PER_HOUR:.3f} h, output open",
+                data={"pause_h": pause_s / SECONDS_PER_HOUR, "voltage_V": restored.last_voltage_V},
             )
         )
     gap_s = pause_s if hardware.virtual else None

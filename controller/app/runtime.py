@@ -19,9 +19,10 @@ from controller.core.state import CoreState, to_text
 from controller.core.step import Core, Report
 from controller.domain.cell import TWO_FOILS
 from controller.domain.command import OPEN, Command
-from controller.domain.errors import CyclerError, ReactivationError
+from controller.domain.errors import CyclerError, InvariantError, ReactivationError
 from controller.domain.events import Event, EventKind
 from controller.domain.sample import Sample
+from controller.domain.units import SECONDS_PER_HOUR
 from controller.domain.verdict import ACTION_WORDS, ALLOW, TRIP, Verdict
 from controller.estimation import online
 from controller.io.clock import RealClock
@@ -33,7 +34,7 @@ from controller.safety import supervisor
 # How soon an operator's word, or Ctrl-C, is noticed (wall time).
 OPERATOR_PERIOD_S: Final = 0.1
 # A pause at high charge this long is told (assumed, 12-48 h).
-CHARGED_PAUSE_S: Final = 24 * 3600.0
+CHARGED_PAUSE_S: Final = 24 * SECONDS_PER_HOUR
 # In virtual time this many readings are committed at once.
 BATCH_READINGS: Final = 200
 
@@ -217,9 +218,10 @@ class Runtime:
         )
         if high and sample.t_host_s - self._paused_s >= CHARGED_PAUSE_S:
             self._paused_s = math.inf  # said once
+            hours = CHARGED_PAUSE_S / SECONDS_PER_HOUR
             self._event(
                 EventKind.EXPOSURE,
-                f"paused for {CHARGED_PAUSE_S / 3600.0:g} h at {sample.voltage_V:.3f} V: a rest at "
+                f"paused for {hours:g} h at {sample.voltage_V:.3f} V: a rest at "
                 "high charge costs lithium; resume or discharge the cell",
                 sample,
             )
@@ -238,6 +240,8 @@ class Runtime:
         self._event(EventKind.RUN, state.stopped_because, sample)
 
     def _read(self, state: CoreState) -> Sample:
+        if not self._hardware.watched():
+            raise InvariantError("the thread that watches the permission has ended")
         in_force = self._while_read = self._guard.in_force
         sample = self._guard.poll(self._sequence)
         self._sequence += 1

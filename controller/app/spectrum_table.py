@@ -10,6 +10,7 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table as RichTable
 
+from controller.app.absent import or_null
 from controller.estimation.impedance.analysis import (
     ALIKE_WITHIN,
     SpectrumAnalysis,
@@ -156,7 +157,7 @@ def _spectrum_json(named: NamedSpectrum) -> dict[str, Any]:
     f_Hz, test, best = named.spectrum.frequency_Hz, analysis.test, analysis.best
     return {
         "label": named.label or None,
-        "t_s": _or_null(named.t_s),
+        "t_s": or_null(named.t_s),
         "points": int(f_Hz.size),
         "lowest_Hz": float(f_Hz[-1]),
         "highest_Hz": float(f_Hz[0]),
@@ -167,7 +168,7 @@ def _spectrum_json(named: NamedSpectrum) -> dict[str, Any]:
             "reason": test.reason,
             "relative_rms": test.relative_rms,
             "elements": test.elements,
-            "mu": _or_null(test.mu),
+            "mu": or_null(test.mu),
         },
         "inductive_points_left_out": analysis.inductive,
         "fit": None if best is None else _fit_json(best),
@@ -192,7 +193,7 @@ def _fit_json(best: Fit) -> dict[str, Any]:
                 "name": one.name,
                 "unit": one.unit,
                 "value": one.value,
-                "u": _or_null(one.u),
+                "u": or_null(one.u),
                 "low_95": one.low,
                 "high_95": one.high,
                 "identified": one.identified,
@@ -205,7 +206,3 @@ def _fit_json(best: Fit) -> dict[str, Any]:
             for first, second, share in best.correlated
         ],
     }
-
-
-def _or_null(value: float) -> float | None:
-    return value if math.isfinite(value) else None

@@ -17,6 +17,7 @@ from controller.domain.step import (
     Step,
     StepEnd,
 )
+from controller.domain.units import SECONDS_PER_HOUR
 
 # Why a step ended, as numbers for the kernel.
 RUNNING: Final = 0
@@ -43,7 +44,6 @@ AT_LIMIT_READINGS: Final = 2
 # A permission lasts this many periods. The dead-man's delay is half of it (it ends the output
 # between one and two delays after the last renewal); below two periods it would end good runs.
 VALID_PERIODS: Final = 5.0
-SECONDS_PER_HOUR: Final = 3600.0
 
 
 class StepNumbers(NamedTuple):

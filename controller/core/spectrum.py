@@ -8,12 +8,12 @@ of the charge is left over. Whatever does not go as designed ends the measuremen
 from __future__ import annotations
 
 import math
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, fields, replace
 from typing import Any, Final, NamedTuple
 
 import numpy as np
 
-from controller.core.execute import SECONDS_PER_HOUR
 from controller.domain.capabilities import CyclerCapabilities
 from controller.domain.cell import CellLimits, CellSpec
 from controller.domain.command import (
@@ -24,18 +24,23 @@ from controller.domain.command import (
     TAG_DIAGNOSTIC,
     Command,
 )
+from controller.domain.errors import ConfigurationError, refuse
 from controller.domain.events import JsonValue
 from controller.domain.sample import LIMIT_VOLTAGE, NAN, Sample
 from controller.domain.step import Stage, Step
+from controller.domain.units import SECONDS_PER_HOUR
 from controller.estimation.impedance.analysis import SpectrumAnalysis, analyse_spectrum
 from controller.estimation.impedance.excitation import (
     SETTLING_PERIODS,
     STEPS_PER_PERIOD,
     Excitation,
+    Method,
     Wanted,
     multisine,
+    stepped_frequencies_Hz,
+    stepped_sine,
 )
-from controller.estimation.impedance.spectrum import Measured, Readings, measure
+from controller.estimation.impedance.spectrum import Measured, Readings, measure, together
 
 # Tones a decade: eight of them in 0.01-0.2 Hz, for a Kramers-Kronig test of at least seven.
 PER_DECADE: Final = 8
@@ -73,11 +78,14 @@ class SpectrumPlan:
     lowest_Hz, highest_Hz : float
     response_V : float
         Peak of the voltage's answer.
+    method : Method
+        All tones at once, or one after the other.
     """
 
     lowest_Hz: float
     highest_Hz: float
     response_V: float
+    method: Method = Method.MULTISINE
 
 
 class Finding(NamedTuple):
@@ -88,8 +96,9 @@ class Finding(NamedTuple):
 
 
 class Staircase:
-    """A measurement that runs: the excitation, where it stands, and what was read.
+    """A measurement that runs: its excitations in turn, where it stands, and what was read.
 
+    All excitations hold their set-points for the same time.
     `edges_s` are the host's times of the set-points; the last one, 0 A for one hold, carries no
     readings: figures are worked out under it.
     """
@@ -99,14 +108,16 @@ class Staircase:
         "charge_Ah",
         "current_A",
         "edges_s",
-        "excitation",
+        "excitations",
         "last_s",
         "t_s",
         "voltage_V",
     )
 
-    def __init__(self, excitation: Excitation, t_s: float, before_As: list[float]) -> None:
-        self.excitation = excitation
+    def __init__(
+        self, excitations: Sequence[Excitation], t_s: float, before_As: list[float]
+    ) -> None:
+        self.excitations = tuple(excitations)
         self.before_As = before_As  # the cycle's sums as it begins (`online.gross_As`)
         self.edges_s: list[float] = [t_s]
         self.t_s: list[float] = []
@@ -118,21 +129,32 @@ class Staircase:
     @property
     def level_A(self) -> float:
         """The set-point that is to stand now (A)."""
-        if self.over:
-            return 0.0
-        levels_A = self.excitation.levels_A
-        return float(levels_A[(len(self.edges_s) - 1) % levels_A.size])
+        index = len(self.edges_s) - 1
+        for one in self.excitations:
+            if index < one.set_points:
+                return float(one.levels_A[index % one.levels_A.size])
+            index -= one.set_points
+        return 0.0
 
     @property
     def over(self) -> bool:
         """Whether every set-point has been held."""
-        e = self.excitation
-        return len(self.edges_s) > (e.settling + e.periods) * e.levels_A.size
+        return len(self.edges_s) > sum(one.set_points for one in self.excitations)
+
+    @property
+    def hold_s(self) -> float:
+        """How long a set-point is held (s)."""
+        return self.excitations[0].hold_s
+
+    @property
+    def peak_A(self) -> float:
+        """Largest current of all (A)."""
+        return max(one.peak_A for one in self.excitations)
 
     @property
     def ends_s(self) -> float:
         """When the set-point that stands is due to end (s); late ones do not add up."""
-        return self.edges_s[0] + len(self.edges_s) * self.excitation.hold_s
+        return self.edges_s[0] + len(self.edges_s) * self.hold_s
 
     def take(self, sample: Sample, in_force_kind: int) -> str:
         """Take a reading; go on to the next set-point when it is due; say why that cannot be."""
@@ -151,13 +173,13 @@ class Staircase:
         self.t_s.append(sample.t_host_s)
         self.current_A.append(sample.current_A)
         self.voltage_V.append(sample.voltage_V)
-        if sample.t_host_s >= self.ends_s - 0.5 * (1.0 - READ_AT[-2]) * self.excitation.hold_s:
+        if sample.t_host_s >= self.ends_s - 0.5 * (1.0 - READ_AT[-2]) * self.hold_s:
             self.edges_s.append(sample.t_host_s)
         return ""
 
     def next_period_s(self, t_s: float) -> float:
         """Return how long after `t_s` the next reading is due (s)."""
-        hold_s = self.excitation.hold_s
+        hold_s = self.hold_s
         begins_s = self.ends_s - hold_s
         # half the shortest distance: a reading a little early is still the one that was due
         slack_s = 0.5 * READ_AT[0] * hold_s
@@ -179,17 +201,27 @@ class Staircase:
             tag=TAG_DIAGNOSTIC,
         )
 
-    def readings(self) -> Readings:
-        """Return what was read; the edges without the one that ended the last set-point."""
-        edges_s = np.array(self.edges_s[:-1]) + EDGE_AFTER_S
-        return Readings(
-            t_s=np.array(self.t_s),
-            current_A=np.array(self.current_A),
-            voltage_V=np.array(self.voltage_V),
-            started_s=float(edges_s[0]),
-            u_time_s=U_EDGE_S,
-            edges_s=edges_s,
-        )
+    def readings(self) -> Iterator[tuple[Excitation, Readings]]:
+        """Yield what was read under each excitation; a set-point's last reading ends it."""
+        t_s = np.array(self.t_s)
+        current_A, voltage_V = np.array(self.current_A), np.array(self.voltage_V)
+        first = 0
+        for one in self.excitations:
+            last = first + one.set_points
+            within = (t_s > self.edges_s[first]) & (t_s <= self.edges_s[last])
+            edges_s = np.array(self.edges_s[first:last]) + EDGE_AFTER_S
+            yield (
+                one,
+                Readings(
+                    t_s=t_s[within],
+                    current_A=current_A[within],
+                    voltage_V=voltage_V[within],
+                    started_s=float(edges_s[0]),
+                    u_time_s=U_EDGE_S,
+                    edges_s=edges_s,
+                ),
+            )
+            first = last
 
 
 def _kind(level_A: float) -> int:
@@ -198,14 +230,19 @@ def _kind(level_A: float) -> int:
 
 def spectrum_step(plan: SpectrumPlan) -> Step:
     """Return the place of a spectrum among the steps of a cycle; it brings its own set-points."""
-    periods = SETTLING_PERIODS + PERIODS
+    periods_s = (SETTLING_PERIODS + PERIODS) / plan.lowest_Hz
+    name = f"impedance spectrum, {plan.lowest_Hz:g} to {plan.highest_Hz:g} Hz"
+    if plan.method is Method.STEPPED_SINE:
+        tones = stepped_frequencies_Hz(plan.lowest_Hz, plan.highest_Hz, PER_DECADE)
+        periods_s = sum((SETTLING_PERIODS + PERIODS) / f_Hz for f_Hz in tones)
+        name += ", one tone after the other"
     return Step(
-        name=f"impedance spectrum, {plan.lowest_Hz:g} to {plan.highest_Hz:g} Hz",
+        name=name,
         stage=Stage.DIAGNOSING,
         kind=HOLD_0A,
         current_A=0.0,
         voltage_bound_V=NAN,
-        max_duration_s=1.2 * periods / plan.lowest_Hz,
+        max_duration_s=1.2 * periods_s,
         tag=TAG_DIAGNOSTIC,
         spectrum=True,
     )
@@ -218,8 +255,8 @@ def design(
     limits: CellLimits,
     resistance_Ohm: float,
     base_current_A: float,
-) -> Excitation:
-    """Return the excitation for a cell of this step resistance.
+) -> tuple[Excitation, ...]:
+    """Return the excitations for a cell of this step resistance, in turn; of a multisine one.
 
     No current is above the base rate: what plates faster would owe an open-circuit check.
     Set-points hold as long as the highest frequency allows: fewer of them, and more readings each.
@@ -251,7 +288,9 @@ def design(
         max_charge_Ah=LARGEST_SWING * cell.nominal_capacity_Ah,
         periods=PERIODS,
     )
-    return multisine(able, wanted, PER_DECADE)
+    if plan.method is Method.STEPPED_SINE:
+        return stepped_sine(able, wanted, PER_DECADE)
+    return (multisine(able, wanted, PER_DECADE),)
 
 
 def found(staircase: Staircase, cycle: int, gain_u: float) -> Finding:
@@ -265,7 +304,7 @@ def found(staircase: Staircase, cycle: int, gain_u: float) -> Finding:
     ConfigurationError
         Nothing stands above the noise, or the readings do not suffice.
     """
-    measured = measure(staircase.readings(), staircase.excitation, f"spectrum of cycle {cycle}")
+    measured = _measured(staircase, f"spectrum of cycle {cycle}")
     analysis = analyse_spectrum(measured.spectrum, identified=True)
     f_Hz, z_Ohm = measured.spectrum.frequency_Hz, measured.spectrum.impedance_Ohm
     u_Ohm = measured.spectrum.u_Ohm
@@ -276,14 +315,36 @@ def found(staircase: Staircase, cycle: int, gain_u: float) -> Finding:
         "real_Ohm": z_Ohm.real.tolist(),
         "imaginary_Ohm": z_Ohm.imag.tolist(),
         "u_Ohm": [] if u_Ohm is None else np.hypot(u_Ohm, gain_Ohm).tolist(),
-        "peak_A": staircase.excitation.peak_A,
+        "peak_A": staircase.peak_A,
         "charge_Ah": staircase.charge_Ah,
         "distorted": measured.distorted,
+        "even_distortion": measured.even_distortion,
+        "odd_distortion": measured.odd_distortion,
         "drifted": measured.drifted,
+        "halves_differ": measured.halves_differ,
+        "drift_V": measured.drift_V,
         "left_out": list(measured.left_out),
+        "remarks": measured.remarks(),
         **_analysis_data(analysis),
     }
     return Finding(_words(cycle, measured, analysis), data)
+
+
+def _measured(staircase: Staircase, source: str) -> Measured:
+    """Return the one measurement, or all of them as one; of several some may fail."""
+    parts: list[Measured] = []
+    failed: list[str] = []
+    for excitation, readings in staircase.readings():
+        try:
+            parts.append(measure(readings, excitation, source))
+        except ConfigurationError as error:
+            if len(staircase.excitations) == 1:
+                raise
+            failed += [f"{excitation.fundamental_Hz:.3g} Hz: {one.problem}" for one in error.faults]
+    if not parts:
+        raise refuse(source, "", "no tone could be measured: " + "; ".join(failed[:3]))
+    whole = parts[0] if len(staircase.excitations) == 1 else together(parts, source)
+    return replace(whole, left_out=(*whole.left_out, *failed))
 
 
 def _analysis_data(analysis: SpectrumAnalysis) -> dict[str, JsonValue]:
@@ -311,11 +372,7 @@ def _words(cycle: int, measured: Measured, analysis: SpectrumAnalysis) -> str:
     words += f"; Kramers-Kronig {'not tested' if test is None else test.verdict.value}"
     if best is not None:
         words += f"; {best.circuit.text}"
-    if measured.distorted:
-        words += "; the cell did not answer linearly"
-    if measured.drifted:
-        words += "; the cell changed meanwhile"
-    return words
+    return "; ".join([words, *measured.remarks()])
 
 
 # --- checkpoints ----------------------------------------------------------------------------------
@@ -326,12 +383,13 @@ def to_dict(staircase: Staircase | None) -> dict[str, Any] | None:
     if staircase is None:
         return None
     plain = {name: getattr(staircase, name) for name in Staircase.__slots__}
-    excitation = staircase.excitation
-    values = {item.name: getattr(excitation, item.name) for item in fields(Excitation)}
-    plain["excitation"] = {
-        name: value.tolist() if isinstance(value, np.ndarray) else value
-        for name, value in values.items()
-    }
+    plain["excitations"] = [
+        {
+            name: value.tolist() if isinstance(value, np.ndarray) else value
+            for name, value in ((item.name, getattr(one, item.name)) for item in fields(Excitation))
+        }
+        for one in staircase.excitations
+    ]
     return plain
 
 
@@ -339,11 +397,16 @@ def from_dict(plain: dict[str, Any] | None) -> Staircase | None:
     """Return the measurement that `to_dict` gave."""
     if plain is None:
         return None
-    values = dict(plain.pop("excitation"))
-    values["harmonics"] = tuple(values["harmonics"])
-    for name in ("phases", "levels_A"):
-        values[name] = np.array(values[name], dtype=np.float64)
-    staircase = Staircase(Excitation(**values), math.nan, [])
+    excitations = [_excitation_from(one) for one in plain.pop("excitations")]
+    staircase = Staircase(excitations, math.nan, [])
     for name, value in plain.items():
         setattr(staircase, name, value)
     return staircase
+
+
+def _excitation_from(plain: dict[str, Any]) -> Excitation:
+    values = dict(plain)
+    values["harmonics"] = tuple(values["harmonics"])
+    for name in ("phases", "levels_A"):
+        values[name] = np.array(values[name], dtype=np.float64)
+    return Excitation(**values)

@@ -24,7 +24,7 @@ from controller.policy.learning import opportunity_from
 from controller.policy.machine import State
 from controller.policy.scheduler import SchedulerState
 
-CHECKPOINT_SCHEMA: Final = 10
+CHECKPOINT_SCHEMA: Final = 11
 
 
 @dataclass(slots=True, kw_only=True)

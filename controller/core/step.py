@@ -44,6 +44,7 @@ from controller.domain.events import Event, EventKind, JsonScalar, event_at
 from controller.domain.figures import CycleFigures, CycleKind, DischargeEnd, Resistance
 from controller.domain.sample import OUTPUT_OFF, Sample, quality_words
 from controller.domain.step import FAST_PERIOD_S, StepEnd
+from controller.domain.units import SECONDS_PER_HOUR
 from controller.domain.verdict import HOLD, REST, TRIP, Verdict
 from controller.estimation import online, relaxation
 from controller.policy import scheduler
@@ -224,7 +225,7 @@ class Core:
         dt_s = sample.t_host_s - state.last_t_s
         state.last_t_s = sample.t_host_s
         if dt_s > 0.0:
-            state.hours += dt_s / 3600.0
+            state.hours += dt_s / SECONDS_PER_HOUR
         if skipped and sample.quality:
             report = Report()
             report.events.append(_bad_sample(sample))
@@ -688,7 +689,7 @@ class Core:
         try:
             if config.spectrum is None or not resistance_Ohm > 0.0:
                 raise refuse("impedance measurement", "", "no step resistance is known to size it")
-            excitation = design(
+            excitations = design(
                 config.spectrum,
                 config.capabilities,
                 config.cell,
@@ -700,7 +701,7 @@ class Core:
             self._no_spectrum(state, sample, _reasons(error), report)
             self._end_step(state, sample, StepEnd.ABORTED, report)
             return
-        state.staircase = Staircase(excitation, sample.t_host_s, online.gross_As(state.estimator))
+        state.staircase = Staircase(excitations, sample.t_host_s, online.gross_As(state.estimator))
 
     def _measure(
         self,

@@ -44,8 +44,16 @@ class CyclerCapabilities:
     device_enforced_lower_voltage : bool
         The device itself keeps the cell from falling below the bound while discharging.
     watchdog : Watchdog
-    limits_read_back, off_mode_high_impedance, four_wire, temperature : bool
+    limits_read_back : bool
+        What was programmed can be asked back. Without it nothing is energised.
+    off_mode_high_impedance : bool
+        Output off leaves the cell alone. Without it nothing is energised.
+    four_wire : bool
+        The voltage is sensed at the cell, apart from the leads that carry the current.
+    temperature : bool
+        It has a thermometer of its own.
     eis : bool
+        It makes sines and measures the impedance itself.
     verified_on_instrument : bool
         False until the driver has run on a physical instrument.
     """

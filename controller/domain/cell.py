@@ -21,6 +21,8 @@ class CellFormat(StrEnum):
     FULL_CELL = "full-cell"
 
 
+# The negative electrode is bare copper as assembled: what it holds was charged into the cell.
+ON_COPPER: Final = frozenset({CellFormat.ANODE_FREE, CellFormat.LI_CU})
 # Lithium foil at the positive terminal: V = phi_positive - phi_negative stands near 0 V at rest,
 # positive ("charging") current plates on the negative electrode (Cu in Li||Cu) and so raises V.
 # Stated here once, with `controller.domain.command`; `docs/decisions/0013-two-foils.md` says why.

@@ -40,6 +40,18 @@ class Fault:
         return f"{place}: {self.problem}" + (f" ({self.remedy})" if self.remedy else "")
 
 
+class FaultsIn(list[Fault]):
+    """Faults of one file, found one after the other."""
+
+    def __init__(self, where: str) -> None:
+        super().__init__()
+        self.where = where
+
+    def add(self, key: str, problem: str, remedy: str = "") -> None:
+        """Note one fault, as in `Fault`."""
+        self.append(Fault(where=self.where, key=key, problem=problem, remedy=remedy))
+
+
 class ConfigurationError(ReactivationError, ValueError):
     """Input refused before anything was energised; lists every fault found."""
 

@@ -31,6 +31,7 @@ QUALITY_SATURATED: Final = 64  # at the end of the measuring range
 QUALITY_NO_CELL_VOLTAGE: Final = 128  # output off: the voltage is not the cell's
 QUALITY_READBACK_MISMATCH: Final = 256  # device settings differ from what was programmed
 QUALITY_NO_REPLY: Final = 512  # the poll failed; values are NaN
+QUALITY_OVER_TEMPERATURE: Final = 1024  # the instrument itself, not the cell, is too warm
 
 QUALITY_WORDS: Final[dict[int, str]] = {
     QUALITY_VOLTAGE_INVALID: "voltage invalid",
@@ -43,6 +44,7 @@ QUALITY_WORDS: Final[dict[int, str]] = {
     QUALITY_NO_CELL_VOLTAGE: "output off, no cell voltage",
     QUALITY_READBACK_MISMATCH: "device settings changed by someone else",
     QUALITY_NO_REPLY: "no reply",
+    QUALITY_OVER_TEMPERATURE: "instrument too warm",
 }
 
 

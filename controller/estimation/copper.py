@@ -9,6 +9,7 @@ from __future__ import annotations
 import math
 from typing import Final, NamedTuple
 
+from controller.domain.units import SECONDS_PER_HOUR
 from controller.estimation.ending import KNEE_V, Ending
 
 # Double layer of bare copper (F/cm2), even in the logarithm. Assumed: smooth metal has 20 uF/cm2
@@ -17,7 +18,6 @@ COPPER_F_PER_CM2: Final = (5e-6, 5e-4)
 # Readings that the last 0.2 V must hold to tell it instead. Assumed, 2-5.
 COPPER_READINGS: Final = 2
 
-_SECONDS_PER_HOUR: Final = 3600.0
 _ROOT_12: Final = math.sqrt(12.0)
 
 
@@ -48,7 +48,7 @@ def copper_charge(ending: Ending, *, area_cm2: float, lower_cut_off_V: float) ->
     """
     span_V = abs(lower_cut_off_V)
     last_Ah = max(ending.charge_Ah - ending.at_knee_Ah, 0.0)
-    of_one_F_Ah = span_V * area_cm2 / _SECONDS_PER_HOUR
+    of_one_F_Ah = span_V * area_cm2 / SECONDS_PER_HOUR
     mean_F, square_F2 = _log_uniform(*COPPER_F_PER_CM2)
     u_Ah = math.sqrt(square_F2 / 3.0 - 0.25 * mean_F * mean_F) * of_one_F_Ah
     most_Ah = min(last_Ah * max(span_V / KNEE_V, 1.0), COPPER_F_PER_CM2[1] * of_one_F_Ah)

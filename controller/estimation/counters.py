@@ -6,10 +6,10 @@ from typing import Final, NamedTuple
 
 import numpy as np
 
+from controller.domain.units import SECONDS_PER_HOUR
 from controller.estimation.intervals import BoolArray
 from controller.estimation.table import FloatArray, Table, resolution
 
-_SECONDS_PER_HOUR: Final = 3600.0
 # Beyond this a counter shows no charge (Ah).
 LARGEST_AH: Final = 1e6
 # Without step numbers a current that moves by more than this share is another step. Assumed,
@@ -109,7 +109,7 @@ def counted(table: Table, usable: BoolArray) -> Counted | None:
     current_A = _carried(np.where(usable, table.current_A, np.nan))
     dt_s = np.maximum(np.diff(_carried(np.where(usable, table.t_s, np.nan))), 0.0)
     larger_A = np.maximum(np.abs(current_A[1:]), np.abs(current_A[:-1]))
-    most_Ah = larger_A * dt_s / _SECONDS_PER_HOUR
+    most_Ah = larger_A * dt_s / SECONDS_PER_HOUR
     together = _together(current_A, table.step)
     if table.charging_Ah is not None and table.discharging_Ah is not None:
         names = ("charge", "discharge")
@@ -134,7 +134,7 @@ def counted(table: Table, usable: BoolArray) -> Counted | None:
         for name, c_Ah in zip(names, counters, strict=False)
         for words in _findings(name, c_Ah, together, most_Ah, table)
     ]
-    between = [_SECONDS_PER_HOUR * _between(one, usable) for one in added]
+    between = [SECONDS_PER_HOUR * _between(one, usable) for one in added]
     resolution_Ah = max(resolution(c_Ah[usable]) for c_Ah in counters)
     return Counted(between[0], between[1], resolution_Ah, tuple(findings))
 

@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from controller.domain.cell import CellFormat
+from controller.domain.units import SECONDS_PER_HOUR
 from controller.estimation.defects import Series
 from controller.estimation.diagnosis import Diagnosis, diagnose, shown_by
 from controller.estimation.features import Feature, HalfCycle, cycle_features
@@ -19,7 +20,6 @@ from controller.estimation.short_watch import ShortFigures, ShortWatch, close_cy
 from controller.estimation.shorts import ShortEvidence, ShortMemory, follow
 from controller.estimation.table import FloatArray
 
-_HOUR_S: Final = 3600.0
 # Below this share of the largest current the cell rests. Assumed, 0.1-1 %.
 _REST_SHARE: Final = 2e-3
 # A half cycle or rest of fewer readings has no features.
@@ -119,8 +119,8 @@ def _watched(
         charge_As = intervals.charge_As[first:last]
         figures = close_cycle(
             watch,
-            charge_Ah=float(charge_As[charge_As > 0.0].sum()) / _HOUR_S,
-            discharge_Ah=-float(charge_As[charge_As < 0.0].sum()) / _HOUR_S,
+            charge_Ah=float(charge_As[charge_As > 0.0].sum()) / SECONDS_PER_HOUR,
+            discharge_Ah=-float(charge_As[charge_As < 0.0].sum()) / SECONDS_PER_HOUR,
         )
         if figures.charge_Ah > 0.0 or figures.discharge_Ah > 0.0:
             out.append((int(numbers[first]), figures))
@@ -157,7 +157,7 @@ def _features(
 
 def _half(series: Series, intervals: Intervals, at: NDArray[np.intp]) -> HalfCycle:
     """Return one part of a cycle without readings that have no voltage."""
-    charge_Ah = np.cumsum(np.abs(intervals.charge_As[at - 1])) / _HOUR_S
+    charge_Ah = np.cumsum(np.abs(intervals.charge_As[at - 1])) / SECONDS_PER_HOUR
     known = np.isfinite(series.voltage_V[at])
     start_s = float(series.t_s[at[0] - 1])
     return HalfCycle(

@@ -12,6 +12,7 @@ import numpy as np
 from controller.domain.cell import ZERO_CELSIUS_K, CellFormat
 from controller.domain.figures import DischargeEnd, Resistance
 from controller.domain.sample import NAN
+from controller.domain.units import SECONDS_PER_HOUR
 from controller.estimation.charge import (
     GAIN_U,
     OFFSET_U_OF_RANGE,
@@ -63,7 +64,6 @@ from controller.estimation.signs import sign_findings
 from controller.estimation.stale import stale_readings
 from controller.estimation.table import FloatArray, Table
 
-_SECONDS_PER_HOUR: Final = 3600.0
 # Discharge above charge by more than this in the first cycle: the cell came charged. Assumed.
 STARTS_CHARGED_ABOVE: Final = 1.05
 # Sampling uncertainty of a cycle's charge above this share is said. Assumed, 0.2-1 %.
@@ -424,7 +424,7 @@ def _cycle(
         flags.append("incomplete")
     if cell_format is CellFormat.EXCESS_LITHIUM:
         flags.append("not_lithium_ce")
-    h = _SECONDS_PER_HOUR
+    h = SECONDS_PER_HOUR
     return CycleResult(
         cycle=number,
         charge_Ah=charge_As / h,
@@ -509,7 +509,7 @@ def _counter(
         if off_As > 3.0 * _integral_u_As(series, intervals, chosen & compared) + open_As:
             apart_As = max(apart_As, off_As)
     # A counter is read at two records per half cycle.
-    read_u_As = uniform_u(0.5 * series.counter_resolution_Ah * _SECONDS_PER_HOUR) * math.sqrt(2.0)
+    read_u_As = uniform_u(0.5 * series.counter_resolution_Ah * SECONDS_PER_HOUR) * math.sqrt(2.0)
     return _Counter(
         charge_As=charge_As,
         u_As=math.hypot(read_u_As, _integral_u_As(series, intervals, filled), apart_As),
@@ -615,9 +615,9 @@ def _with_ends(
     plating = {CellFormat.ANODE_FREE, CellFormat.EXCESS_LITHIUM, CellFormat.LI_CU}
     if cell_format is None or cell_format not in plating or not cycles:
         return cycles
-    nominal_As = max(c.discharge_Ah for c in cycles) * _SECONDS_PER_HOUR
+    nominal_As = max(c.discharge_Ah for c in cycles) * SECONDS_PER_HOUR
     # An interval that ends in a reading at rest, higher than where it began, leads into the rest.
-    resting = np.abs(series.current_A[1:]) <= NO_CURRENT_SHARE * nominal_As / _SECONDS_PER_HOUR
+    resting = np.abs(series.current_A[1:]) <= NO_CURRENT_SHARE * nominal_As / SECONDS_PER_HOUR
     relaxing = resting & (np.diff(series.voltage_V) > 0.0)
     given = (intervals.charge_As < 0.0) & ~relaxing
     discharges = [np.flatnonzero((numbers == c.cycle) & given) for c in cycles]
@@ -626,7 +626,7 @@ def _with_ends(
         return cycles
     cut_off_V = float(np.nanmedian(ends_V))
     memory = EndMemory()
-    ending = new_ending(cut_off_V, nominal_As / _SECONDS_PER_HOUR)
+    ending = new_ending(cut_off_V, nominal_As / SECONDS_PER_HOUR)
     out = []
     for cycle, given_rows in zip(cycles, discharges, strict=True):
         rows = _to_cut_off(series, intervals, given_rows, cut_off_V + CUT_OFF_WITHIN_V)
@@ -663,7 +663,7 @@ def _follow_end(series: Series, intervals: Intervals, rows: IntArray, ending: En
     held = series.held[rows]
     readings = zip(
         intervals.dt_s[rows].tolist(),
-        (-intervals.charge_As[rows] / _SECONDS_PER_HOUR).tolist(),
+        (-intervals.charge_As[rows] / SECONDS_PER_HOUR).tolist(),
         series.current_A[rows + 1].tolist(),
         series.voltage_V[rows + 1].tolist(),
         held.tolist(),

@@ -17,8 +17,8 @@ from typing import Final, NamedTuple
 
 from controller.domain.sample import NAN
 from controller.domain.total_math import safe_divide
+from controller.domain.units import SECONDS_PER_HOUR
 
-SECONDS_PER_HOUR: Final = 3600.0
 BLOCKS: Final = 24  # even
 # The first blocks' length (h): all of them together are an hour.
 BLOCK_H: Final = 1.0 / BLOCKS

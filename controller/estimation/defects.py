@@ -9,6 +9,7 @@ from typing import Final, NamedTuple
 
 import numpy as np
 
+from controller.domain.units import SECONDS_PER_HOUR
 from controller.estimation.clock import clock_slips
 from controller.estimation.counters import counted
 from controller.estimation.intervals import BoolArray, IntArray, Intervals
@@ -24,12 +25,11 @@ from controller.estimation.turns import (
     turns,
 )
 
-_SECONDS_PER_HOUR: Final = 3600.0
 # A reversal counts from this share of the largest excursion on where a cycle column that never
 # counts says there is one cycle. Assumed.
 REVERSAL_AGAINST_COLUMN: Final = 0.2
 # A half cycle longer than this cannot be meant (s): 400 h, C/400. Assumed, 300-2000 h.
-LONGEST_HALF_CYCLE_S: Final = 400.0 * 3600.0
+LONGEST_HALF_CYCLE_S: Final = 400.0 * SECONDS_PER_HOUR
 # ... nor half cycles both ways, shorter than this in the median (s), whose ends lie so far apart
 # (V) that they charge and discharge a cell. Assumed, 60-180 s (20-60 C); 0.3-1 V.
 SHORTEST_HALF_CYCLE_S: Final = 120.0
@@ -529,10 +529,11 @@ def unit_findings(series: Series, intervals: Intervals) -> list[str]:
         # Loggers read every whole number of seconds: hours as s, or s as ms.
         whole = [f for f in (3600.0, 1000.0) if abs(typical_s / f - round(typical_s / f)) < 1e-6]
         factor = whole[0] if whole else 3600.0
-        charge_Ah = float(np.sum(np.abs(intervals.charge_As))) / _SECONDS_PER_HOUR
+        charge_Ah = float(np.sum(np.abs(intervals.charge_As))) / SECONDS_PER_HOUR
         findings.append(
-            f"units-implausible: one half cycle would last {longest_s / 3600.0:.0f} h and "
-            f"{charge_Ah:.3g} Ah would have flowed at {float(np.max(np.abs(series.current_A))):.3g}"
+            "units-implausible: one half cycle would last "
+            f"{longest_s / SECONDS_PER_HOUR:.0f} h and {charge_Ah:.3g} Ah would have flowed at "
+            f"{float(np.max(np.abs(series.current_A))):.3g}"
             f" A; the time is too large, probably by {factor:g} (a reading every {typical_s:.0f} s "
             f"would be one every {typical_s / factor:.3g} s)"
         )
@@ -591,8 +592,8 @@ def counter_findings(series: Series, intervals: Intervals) -> list[str]:
         if counted_As > 0.0 and abs(integral_As / counted_As - 1.0) > COUNTER_APART:
             words = (
                 f"counter-mismatch: current integrated over time gives "
-                f"{integral_As / _SECONDS_PER_HOUR:.6g} Ah of {name}, the file's counter "
-                f"{counted_As / _SECONDS_PER_HOUR:.6g} Ah ({integral_As / counted_As - 1.0:+.1%})"
+                f"{integral_As / SECONDS_PER_HOUR:.6g} Ah of {name}, the file's counter "
+                f"{counted_As / SECONDS_PER_HOUR:.6g} Ah ({integral_As / counted_As - 1.0:+.1%})"
             )
             largest_A = float(np.max(np.abs(series.current_A)))
             if series.current_resolution_A > 0.02 * largest_A:

@@ -16,11 +16,11 @@ from typing import Final
 
 import numpy as np
 
-from controller.domain.cell import CellFormat
+from controller.domain.cell import TWO_FOILS, CellFormat
 from controller.domain.sample import NAN
+from controller.domain.units import SECONDS_PER_HOUR
 from controller.estimation.table import FloatArray
 
-_HOUR_S: Final = 3600.0
 # A feature has to stand this many standard uncertainties above nothing. Assumed, 2-5.
 SIGMAS: Final = 3.0
 LEAST_READINGS: Final = 12
@@ -253,7 +253,7 @@ def relaxation(rest: HalfCycle, before_V: float) -> tuple[Feature, Feature, str]
         return drop, none("V", "rest too short for its slow part"), ""
     t_s, voltage_V = rest.t_s[slow], rest.voltage_V[slow]
     fits = {}
-    for name, axis in (("sqrt(t)", np.sqrt(t_s / _HOUR_S)), ("log(t)", np.log(t_s))):
+    for name, axis in (("sqrt(t)", np.sqrt(t_s / SECONDS_PER_HOUR)), ("log(t)", np.log(t_s))):
         slope, u, left_V = _line(axis, voltage_V)
         fits[name] = (left_V, slope, u)
     law = min(fits, key=lambda name: fits[name][0])
@@ -268,7 +268,7 @@ def self_discharge(rest: HalfCycle) -> Feature:
     late = rest.t_s >= 2.0 / 3.0 * float(rest.t_s[-1])
     if int(late.sum()) < LEAST_READINGS:
         return none("V/h", f"fewer than {LEAST_READINGS} readings in the last third")
-    slope, u, _ = _line(rest.t_s[late] / _HOUR_S, rest.voltage_V[late])
+    slope, u, _ = _line(rest.t_s[late] / SECONDS_PER_HOUR, rest.voltage_V[late])
     return Feature(value=-slope, u=u, unit="V/h")
 
 
@@ -289,7 +289,7 @@ def second_plateau(half: HalfCycle, cell_format: CellFormat | None) -> tuple[Fea
     with the foil below it: the magnitude of the voltage goes from one plateau to a second. The step
     is placed where two constants fit the half cycle best.
     """
-    if cell_format not in {CellFormat.LI_LI, CellFormat.LI_CU}:
+    if cell_format not in TWO_FOILS:
         reason = "only where the voltage is polarisation alone (Li||Li, Li||Cu)"
         return none("Ah", reason), none("V", reason)
     total_Ah = float(half.charge_Ah[-1]) if half.charge_Ah.size else 0.0

@@ -99,25 +99,26 @@ def fall_within_half(
     return max(found, key=lambda one: one.more if one.more == one.more else -math.inf)
 
 
+def same_within(a: float, b: float, within: float) -> bool:
+    """Return whether two positive numbers are the same within a logarithm."""
+    return a > 0.0 and b > 0.0 and abs(math.log(a / b)) < within
+
+
 def _lived_alike(one: ShortFigures, other: ShortFigures, known: Mapping[int, ShortFigures]) -> bool:
     """Return whether two cycles charged the same, and those before them passed the same charges."""
     before, other_before = known.get(one.number - 1), known.get(other.number - 1)
     return (
         before is not None
         and other_before is not None
-        and _same(one.charge_Ah, other.charge_Ah)
-        and _same(before.charge_Ah, other_before.charge_Ah)
-        and _same(before.discharge_Ah, other_before.discharge_Ah)
+        and same_within(one.charge_Ah, other.charge_Ah, SAME_CHARGE)
+        and same_within(before.charge_Ah, other_before.charge_Ah, SAME_CHARGE)
+        and same_within(before.discharge_Ah, other_before.discharge_Ah, SAME_CHARGE)
     )
 
 
 def _stands_alike(one: ShortFigures, other: ShortFigures) -> bool:
     """Return whether two cycles began after the same net charge."""
     return abs(one.net_before_Ah - other.net_before_Ah) < SAME_CHARGE * other.charge_Ah
-
-
-def _same(a: float, b: float, within: float = SAME_CHARGE) -> bool:
-    return a > 0.0 and b > 0.0 and abs(math.log(a / b)) < within
 
 
 def _fallen(
@@ -160,7 +161,7 @@ def _long(one: Course) -> bool:
 
 def _comparable(one: Course, newest: Course) -> bool:
     """Return whether a course is long enough and of the same current as another."""
-    return _long(one) and _same(one.current_A, newest.current_A, SAME_CURRENT)
+    return _long(one) and same_within(one.current_A, newest.current_A, SAME_CURRENT)
 
 
 def _fall_beyond(others: Sequence[ShortFigures], one: ShortFigures, half: int) -> float:

@@ -41,9 +41,10 @@ from typing import Any, Final
 import numpy as np
 from numpy.typing import NDArray
 
-from controller.domain.cell import CellFormat
+from controller.domain.cell import ON_COPPER, CellFormat
 from controller.domain.figures import MISREAD, CycleFigures, CycleKind, DischargeEnd, Label
 from controller.domain.sample import NAN
+from controller.domain.units import SECONDS_PER_HOUR
 from controller.estimation import charge_scatter
 from controller.estimation.copper import NO_COPPER, CopperCharge
 from controller.estimation.decay import SelfDischarge
@@ -133,7 +134,6 @@ _SD_RATIO: Final = 0.7
 _SHIFT_SD: Final = 0.5
 
 _NEGLIGIBLE: Final = 1e-5  # weight of a component
-_SECONDS_PER_HOUR: Final = 3600.0
 _ROOT_12: Final = math.sqrt(12.0)
 # Of a component: the instrument, both rates (A), drift of polarisation (Ah), and what both have
 # taken since the reference charge (Ah).
@@ -153,8 +153,6 @@ class InventoryConfig:
     nominal_capacity_Ah : float
     inactive_share_mean, inactive_share_sd : float
         Prior of isolated metal's share of lithium lost; assumed.
-    foil_Ah : float
-        Lithium in excess as assembled; NaN where not told.
     upper_cut_off_V : float
         Of the cell; NaN where not told: then every charge counts as one that came to it.
     side_probability : float
@@ -165,7 +163,6 @@ class InventoryConfig:
     nominal_capacity_Ah: float
     inactive_share_mean: float = 0.6
     inactive_share_sd: float = 0.2
-    foil_Ah: float = NAN
     upper_cut_off_V: float = NAN
     side_probability: float = SIDE_PROBABILITY
 
@@ -205,8 +202,6 @@ class Inventory:
     revived : Quantity
         Lithium that came back in this cycle; 0 with its uncertainty where none did. A lower bound:
         what the cycle lost meanwhile is not seen.
-    reserve : Quantity
-        Of an excess-lithium cell: what is left of the foil.
     """
 
     cycle: int
@@ -218,7 +213,6 @@ class Inventory:
     fresh: Quantity
     old: Quantity
     revived: Quantity
-    reserve: Quantity
 
 
 @dataclass(slots=True, eq=False)
@@ -490,12 +484,11 @@ def close_cycle(
         fresh=fresh,
         old=old,
         revived=revived,
-        reserve=_reserve(config, lost),
     )
 
 
 def _hours(time_s: float) -> float:
-    return time_s / _SECONDS_PER_HOUR if math.isfinite(time_s) else 0.0
+    return time_s / SECONDS_PER_HOUR if math.isfinite(time_s) else 0.0
 
 
 def _count_time(
@@ -844,7 +837,7 @@ def _revived(
     copper: CopperCharge,
 ) -> Quantity:
     """Return what came back in this cycle: net charge above zero between two anode-limited ends."""
-    if not _counts_lithium(config):
+    if config.cell_format not in ON_COPPER:
         return NOTHING
     net_Ah = figures.net_charge_Ah - copper.value_Ah
     u_Ah = math.hypot(figures.u_net_charge_Ah, copper.u_Ah)
@@ -859,10 +852,6 @@ def _revived(
         high_Ah=NAN,
         label=Label.BOUND,  # what the cycle lost meanwhile is not seen
     )
-
-
-def _counts_lithium(config: InventoryConfig) -> bool:
-    return config.cell_format in {CellFormat.ANODE_FREE, CellFormat.LI_CU}
 
 
 def _loss_prior_Ah(state: InventoryState) -> tuple[float, float, float, float]:
@@ -984,7 +973,7 @@ def _lost(state: InventoryState, config: InventoryConfig, *, anode: bool) -> Qua
             high_Ah=high_Ah,
             label=Label.PRIOR_DOMINATED,
         )
-    if not (_counts_lithium(config) and state.starts_empty):
+    if not (config.cell_format in ON_COPPER and state.starts_empty):
         return NOTHING
     if not anode:
         return _bound(state)
@@ -1184,16 +1173,3 @@ def _split(
         for value_Ah in (fresh_mean_Ah, inactive_Ah - fresh_mean_Ah)
     )
     return inactive, sei, fresh, old
-
-
-def _reserve(config: InventoryConfig, lost: Quantity) -> Quantity:
-    """Return what is left of a foil: what was told of it less what the prior says is lost."""
-    if config.cell_format is not CellFormat.EXCESS_LITHIUM or not config.foil_Ah > 0.0:
-        return NOTHING
-    return Quantity(
-        value_Ah=max(config.foil_Ah - lost.value_Ah, 0.0),
-        u_Ah=lost.u_Ah,
-        low_Ah=max(config.foil_Ah - lost.high_Ah, 0.0),
-        high_Ah=config.foil_Ah - lost.low_Ah,
-        label=Label.PRIOR_DOMINATED,
-    )

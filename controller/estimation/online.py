@@ -25,6 +25,7 @@ from controller.domain.figures import (
 )
 from controller.domain.records import record_from_dict, record_to_dict
 from controller.domain.sample import NAN, Sample
+from controller.domain.units import SECONDS_PER_HOUR
 from controller.estimation import forecast, inventory, running, short_watch, shorts
 from controller.estimation.charge import (
     GAIN_U,
@@ -83,7 +84,6 @@ LEAST_IMPLAUSIBLE: Final = 3
 # So many edges, and more than half of all, must go the wrong way before a sign is doubted. Assumed.
 LEAST_WRONG_WAY: Final = 2
 
-_SECONDS_PER_HOUR: Final = 3600.0
 _ENDS: Final = tuple(DischargeEnd)
 
 
@@ -399,7 +399,7 @@ def _charge_by_range(state: EstimatorState, config: EstimatorConfig) -> dict[flo
 
 
 def _net_errors(ranges: Mapping[float, RangeCharge], gain_u: float) -> tuple[RangeErrors, ...]:
-    h = _SECONDS_PER_HOUR
+    h = SECONDS_PER_HOUR
     return tuple(
         RangeErrors(range_A, gain_u * (one.discharge - one.charge) / h, -one.offset / h)
         for range_A, one in ranges.items()
@@ -411,12 +411,12 @@ def _cycle_uncertainty(
 ) -> Uncertainty:
     s = state.running
     timing_As2 = 0.5 * s.timing_As2
-    cut_off_As = cut_off_u(s.ending.charge_Ah - s.ending.at_low_Ah, LOW_V) * _SECONDS_PER_HOUR
+    cut_off_As = cut_off_u(s.ending.charge_Ah - s.ending.at_low_Ah, LOW_V) * SECONDS_PER_HOUR
     return propagate(
         ranges,
         math.sqrt(uniform_u(s.half_charge_As) ** 2 + timing_As2),
         math.sqrt(uniform_u(s.half_discharge_As) ** 2 + timing_As2 + cut_off_As**2),
-        uniform_u(state.unobserved_Ah * _SECONDS_PER_HOUR),
+        uniform_u(state.unobserved_Ah * SECONDS_PER_HOUR),
         config.gain_u,
         drift=gain_drift(_warmer_K(s)),
     )
@@ -434,11 +434,6 @@ def _warmer_K(s: Running) -> float:
 def _gives_efficiency(config: EstimatorConfig) -> bool:
     """Return whether discharge over charge means anything in this format."""
     return config.cell_format is not CellFormat.LI_LI
-
-
-def _counts_lithium(config: EstimatorConfig) -> bool:
-    """Return whether the anode's lithium all comes from what was charged."""
-    return config.cell_format in {CellFormat.ANODE_FREE, CellFormat.LI_CU}
 
 
 def close_cycle(
@@ -479,7 +474,7 @@ def close_cycle(
     u = _cycle_uncertainty(state, config, ranges)
     efficiency = u_efficiency = base_efficiency = None
     whole = _gives_efficiency(config) and gross.charge_As > 0.0 and gross.discharge_As > 0.0
-    least_As = LEAST_CHARGE * config.nominal_capacity_Ah * _SECONDS_PER_HOUR
+    least_As = LEAST_CHARGE * config.nominal_capacity_Ah * SECONDS_PER_HOUR
     misread = _misread(state, config)
     if whole and gross.charge_As >= least_As and not misread:
         efficiency = gross.discharge_As / gross.charge_As
@@ -492,7 +487,7 @@ def close_cycle(
     probability = state.end_probability
     _remember(state, kind, anchored=anchored)
     s = state.running
-    h = _SECONDS_PER_HOUR
+    h = SECONDS_PER_HOUR
     figures = CycleFigures(
         cycle=cycle,
         kind=kind,
@@ -600,8 +595,8 @@ def _with_lithium(
 def _misread(state: EstimatorState, config: EstimatorConfig) -> tuple[str, ...]:
     """Return flags of a cycle whose currents are not the cell's: other units, the wrong sign."""
     s = state.running
-    charged_Ah = sum(s.bucket_charge_As) / _SECONDS_PER_HOUR
-    charging_h = s.charging_s / _SECONDS_PER_HOUR
+    charged_Ah = sum(s.bucket_charge_As) / SECONDS_PER_HOUR
+    charging_h = s.charging_s / SECONDS_PER_HOUR
     least_Ah = IMPLAUSIBLY_SLOW * config.nominal_capacity_Ah * charging_h
     flags = {
         UNITS_IMPLAUSIBLE: s.implausible >= LEAST_IMPLAUSIBLE
@@ -659,8 +654,8 @@ def _remember(state: EstimatorState, kind: CycleKind, *, anchored: bool) -> None
     whole = word == forecast.BASE and s.ending.held == 0
     state.forecast = forecast.close_forecast(
         state.forecast,
-        gross.charge_As / _SECONDS_PER_HOUR,
-        gross.discharge_As / _SECONDS_PER_HOUR,
+        gross.charge_As / SECONDS_PER_HOUR,
+        gross.discharge_As / SECONDS_PER_HOUR,
         s.curve if whole else None,
         word,
     )
@@ -683,7 +678,7 @@ def foretell(
     if not _gives_efficiency(config):
         return None
     s = state.running
-    charge_Ah = _sums(state, None).charge_As / _SECONDS_PER_HOUR
+    charge_Ah = _sums(state, None).charge_As / SECONDS_PER_HOUR
     word = _kind_word(state, kind, anchored=False)
     if s.discharge_new:
         return forecast.at_start(state.forecast, config.cell_format, charge_Ah, word)
@@ -715,8 +710,8 @@ def live(
     low, middle, high = _interval(ahead)
     has_r0, has_r1, has_sum = (bool(found.identifiable & bit) for bit in (R0, R1, SUM))
     return LiveEstimate(
-        charge_Ah=gross.charge_As / _SECONDS_PER_HOUR,
-        discharge_Ah=gross.discharge_As / _SECONDS_PER_HOUR,
+        charge_Ah=gross.charge_As / SECONDS_PER_HOUR,
+        discharge_Ah=gross.discharge_As / SECONDS_PER_HOUR,
         coulombic_efficiency_so_far=efficiency,
         resistance_Ohm=state.running.resistance_Ohm,
         lithium_lost_Ah=lost.value_Ah,

@@ -15,8 +15,8 @@ from typing import Final, NamedTuple
 
 from controller.domain.sample import NAN
 from controller.domain.total_math import safe_divide, safe_sqrt
+from controller.domain.units import SECONDS_PER_HOUR
 
-SECONDS_PER_HOUR: Final = 3600.0
 # Before the last third of the check the polarisation left by the current still relaxes. Assumed,
 # 1/2 to 3/4 of the check.
 LATE_FROM_FRACTION: Final = 2.0 / 3.0

@@ -15,6 +15,7 @@ from typing import Final, NamedTuple
 
 import numpy as np
 
+from controller.domain.units import SECONDS_PER_HOUR
 from controller.estimation.charge import GAIN_U, OFFSET_U_OF_RANGE, RangeCharge, propagate
 from controller.estimation.table import FloatArray
 
@@ -26,7 +27,6 @@ SAME_CHARGE: Final = 0.02
 # Adams takes 10 cycles of a fifth.
 FEWEST_CYCLES: Final = 3
 LARGEST_CYCLE: Final = 0.8
-_SECONDS_PER_HOUR: Final = 3600.0
 
 
 class HalfCycle(NamedTuple):
@@ -94,8 +94,8 @@ def half_cycles(
     edges = np.flatnonzero(np.diff(signs[flowing])) + 1
     runs = [
         HalfCycle(
-            float(np.sum(charge_As[rows])) / _SECONDS_PER_HOUR,
-            float(np.sum(half_width_As[rows])) / math.sqrt(3.0) / _SECONDS_PER_HOUR,
+            float(np.sum(charge_As[rows])) / SECONDS_PER_HOUR,
+            float(np.sum(half_width_As[rows])) / math.sqrt(3.0) / SECONDS_PER_HOUR,
             float(np.sum(dt_s[rows])),
         )
         for rows in np.split(flowing, edges)
@@ -169,7 +169,7 @@ def reservoir_efficiency(
             full_scale_A: RangeCharge(
                 plated_Ah,
                 stripped_Ah,
-                offset_u_of_range * full_scale_A * time_s / _SECONDS_PER_HOUR,
+                offset_u_of_range * full_scale_A * time_s / SECONDS_PER_HOUR,
             )
         },
         math.sqrt(math.fsum(one.u_Ah**2 for one in plated)),

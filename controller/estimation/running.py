@@ -26,6 +26,7 @@ from controller.domain.sample import (
     Sample,
 )
 from controller.domain.total_math import safe_exp
+from controller.domain.units import SECONDS_PER_HOUR
 from controller.estimation.charge import (
     RAMP,
     STEADY,
@@ -58,8 +59,6 @@ from controller.estimation.impedance.steps import (
 from controller.estimation.impedance.steps import observe as observe_steps
 from controller.estimation.short_watch import ShortWatch, interrupt
 from controller.estimation.short_watch import observe as observe_short
-
-SECONDS_PER_HOUR: Final = 3600.0
 
 # What `observe` did with a reading.
 USED: Final = 0

@@ -20,6 +20,7 @@ from typing import Any, Final
 
 from controller.domain.sample import NAN
 from controller.domain.total_math import safe_divide
+from controller.domain.units import SECONDS_PER_HOUR
 
 BLOCK_S: Final = 1.0
 LEVELS: Final = 8  # means of 1, 2, 4 ... 128 s
@@ -397,7 +398,7 @@ def observe_rest(s: ShortWatch, mean_V: float, length_s: float) -> None:
         s.rest_sum_t2 = 0.0
         s.rest_sum_tV = 0.0
         s.rest_sum_v = 0.0
-    t_h = (s.since_s - REST_FROM_S) / 3600.0
+    t_h = (s.since_s - REST_FROM_S) / SECONDS_PER_HOUR
     v = mean_V - s.rest_first_V
     s.rest_s += length_s
     s.rest_sum_t += t_h * length_s
@@ -864,13 +865,13 @@ def close_cycle(
         net_before_Ah=s.net_Ah,
         charge_A=s.charge_A,
         discharge_A=s.discharge_A,
-        hours=s.cycle_s / 3600.0,
-        rest_h=(s.cycle_s - s.charge_s - s.discharge_s) / 3600.0,
-        charge_h=s.charge_s / 3600.0,
-        charged_rest_h=s.charged_rest_s / 3600.0,
-        rest_before_h=s.rest_before_s / 3600.0,
-        discharge_h=s.discharge_s / 3600.0,
-        steady_h=s.steady_s / 3600.0,
+        hours=s.cycle_s / SECONDS_PER_HOUR,
+        rest_h=(s.cycle_s - s.charge_s - s.discharge_s) / SECONDS_PER_HOUR,
+        charge_h=s.charge_s / SECONDS_PER_HOUR,
+        charged_rest_h=s.charged_rest_s / SECONDS_PER_HOUR,
+        rest_before_h=s.rest_before_s / SECONDS_PER_HOUR,
+        discharge_h=s.discharge_s / SECONDS_PER_HOUR,
+        steady_h=s.steady_s / SECONDS_PER_HOUR,
         dense_share=1.0 - s.sparse_s / s.cycle_s if s.cycle_s > 0.0 else 0.0,
         temperature_K=temperature_K,
         size_V=sizes,
@@ -951,8 +952,8 @@ def _course(s: ShortWatch, half: int) -> Course:
     warmer_K = [one - parts_K[0] if measured else 0.0 for one in parts_K]
     return Course(
         current_A=usual_A,
-        from_Ah=sum(sizes_A[:first]) * each_s / 3600.0,
-        each_Ah=usual_A * each_s / 3600.0,
+        from_Ah=sum(sizes_A[:first]) * each_s / SECONDS_PER_HOUR,
+        each_Ah=usual_A * each_s / SECONDS_PER_HOUR,
         each_s=each_s,
         moved_K=max(warmer_K) - min(warmer_K) if measured else NAN,
         ln_Ohm=tuple(

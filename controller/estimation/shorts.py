@@ -10,14 +10,20 @@ same cell's cycles before.
 
 Usage, once per reading and once per cycle::
 
-    watch, memory = ShortWatch(), ShortMemory()
-    ...
-    observe(watch, t_s, current_A, voltage_V)                    # plain floats, any rate
-    ...
-    figures = close_cycle(watch, charge_Ah=..., discharge_Ah=...)  # at the end of a cycle
-    evidence = follow(memory, figures, cell_format, nominal_capacity_Ah)
+    from controller.domain.cell import CellFormat
+    from controller.estimation.short_watch import ShortWatch, close_cycle, observe
+    from controller.estimation.shorts import ShortMemory, follow
 
-(`short_watch` has the kernel.) After a resume call `interrupt(watch)`: what happened in between is
+    watch, memory = ShortWatch(), ShortMemory()
+    for cycle in range(5):
+        for second in range(7200):
+            t_s, current_A = 7200.0 * cycle + second, 3e-3 if second < 3600 else -3e-3
+            observe(watch, t_s, current_A, 3.7 + 20.0 * current_A)  # plain floats, any rate
+        figures = close_cycle(watch, charge_Ah=3e-3, discharge_Ah=3e-3)
+        evidence = follow(memory, figures, CellFormat.EXCESS_LITHIUM, 3e-3)
+    print(evidence.probability)  # NaN before there is something to compare with
+
+After a resume call `interrupt(watch)`: what happened in between is
 not known.
 
 What cannot be known: a leak that was there from the first cycle on is the cell's own way; one that
@@ -37,7 +43,7 @@ from controller.domain.cell import CellFormat
 from controller.domain.sample import NAN
 from controller.domain.total_math import safe_divide
 from controller.estimation.charge_balance import LONGER, slippage, strip_over_plate
-from controller.estimation.half_course import fall_within_half
+from controller.estimation.half_course import fall_within_half, same_within
 from controller.estimation.half_cycles import both_halves, later_half
 from controller.estimation.short_watch import (
     CHARGED,
@@ -248,7 +254,7 @@ def _as_large(one: ShortFigures, other: ShortFigures) -> bool:
 
 def _held(history: Sequence[ShortFigures], figures: ShortFigures) -> bool:
     """Return whether a charge took what it took more than usual at a small current."""
-    alike = [one for one in history if _same_rate(one.charge_A, figures.charge_A, SAME_RATE)]
+    alike = [one for one in history if same_within(one.charge_A, figures.charge_A, SAME_RATE)]
     if not alike:
         return False
     longer_h = figures.charge_h - median(one.charge_h for one in alike)
@@ -265,7 +271,7 @@ def _alike(one: ShortFigures, other: ShortFigures) -> bool:
     for a, b in ((one.charge_A, other.charge_A), (one.discharge_A, other.discharge_A)):
         if a == 0.0 == b:
             continue
-        if not _same_rate(a, b, SAME_RATE):
+        if not same_within(a, b, SAME_RATE):
             return False
     return True
 
@@ -400,13 +406,8 @@ def _at_rate(
 ) -> list[ShortFigures]:
     """Return the cycles whose current was the same, within a logarithm."""
     if mode == CHARGED:
-        return [one for one in history if _same_rate(one.charge_A, figures.charge_A, within)]
-    return [one for one in history if _same_rate(one.discharge_A, figures.discharge_A, within)]
-
-
-def _same_rate(a: float, b: float, within: float) -> bool:
-    """Return whether two currents are the same within a logarithm."""
-    return a > 0.0 and b > 0.0 and abs(math.log(a / b)) < within
+        return [one for one in history if same_within(one.charge_A, figures.charge_A, within)]
+    return [one for one in history if same_within(one.discharge_A, figures.discharge_A, within)]
 
 
 def _fallen(alike: Sequence[ShortFigures], figures: ShortFigures) -> float:

@@ -101,7 +101,7 @@ class Guard:
     in_force : Command
         What the instrument does now, as far as is known.
     tripped : bool
-        Latched open until `rearm`.
+        Latched open for the rest of the process: what comes after is a new start (decision 9).
     reports : list of str
         What went wrong, in words.
     identity : Identity or None
@@ -197,6 +197,15 @@ class Guard:
 
     def _check_acceptance(self) -> None:
         facts = self._cycler.capabilities
+        if not facts.off_mode_high_impedance:
+            raise CyclerRejectedError(
+                f"{facts.model}: its output off is no high impedance: nothing it can do leaves "
+                "the cell alone"
+            )
+        if not facts.limits_read_back:
+            raise CyclerRejectedError(
+                f"{facts.model}: its limits cannot be read back: whether it took them stays unknown"
+            )
         if not facts.verified_on_instrument and not self._accept_unverified_driver:
             raise CyclerRejectedError(
                 f"the driver for {facts.model} was never verified on a physical instrument; "
@@ -507,12 +516,7 @@ class Guard:
         self._failures += 1
         if self._failures >= _MAX_FAILURES and not self.tripped:
             self.tripped = True
-            self._report(f"{self._failures} failures in a row: staying open until rearmed")
-
-    def rearm(self) -> None:
-        """Take the latch off after an acknowledgement; what follows energises from 0 A."""
-        self.tripped = False
-        self._failures = 0
+            self._report(f"{self._failures} failures in a row: staying open")
 
     # Expiry ------------------------------------------------------------------------------------
 

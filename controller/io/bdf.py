@@ -29,11 +29,11 @@ from controller.domain.sample import (
     QUALITY_OUT_OF_ORDER,
     QUALITY_STALE,
 )
+from controller.domain.units import SECONDS_PER_HOUR
 from controller.io.journal import JournalReader, dump_json
 from controller.io.platform import atomic_write
 
 SCHEMA: Final = 1
-_S_PER_H: Final = 3600.0
 
 Floats = NDArray[np.float64]
 Ints = NDArray[np.int64]
@@ -341,7 +341,7 @@ def _accumulate(kept: _Kept, progress: _Progress) -> tuple[Ints, Floats, Floats]
     # current flowed all the interval.
     earlier_A, later_A = joined.current_A[:-1], joined.current_A[1:]
     mean_A = np.where(new_step, later_A, 0.5 * (earlier_A + later_A))
-    moved_Ah = mean_A * np.diff(joined.test_s) / _S_PER_H
+    moved_Ah = mean_A * np.diff(joined.test_s) / SECONDS_PER_HOUR
     moved_Ah[np.diff(joined.breaks) != 0] = 0.0
 
     step_count = progress.step_count + np.append(0, np.cumsum(new_step))

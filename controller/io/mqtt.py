@@ -222,6 +222,11 @@ class Telemetry:
         return self._dropped
 
     @property
+    def waiting(self) -> int:
+        """How many cycles and events have not been sent yet."""
+        return len(self._queue) + (self._unsent is not None)
+
+    @property
     def problem(self) -> str:
         """Why the last connection failed or ended; empty if none did."""
         return self._problem

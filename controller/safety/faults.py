@@ -106,6 +106,8 @@ ENVELOPE_TEMPERATURE: Final = 1 << 54
 ENVELOPE_VOLTAGE: Final = 1 << 55
 ENVELOPE_CURRENT: Final = 1 << 56
 ENVELOPE_OVERRUN: Final = 1 << 57
+# What the instrument says of itself.
+INSTRUMENT_TOO_WARM: Final = 1 << 58
 
 FAULTS: Final[tuple[FaultRow, ...]] = (
     FaultRow("no_reply", "the instrument did not answer", 1, 0.0, HOLD, _GOOD),
@@ -356,6 +358,7 @@ FAULTS: Final[tuple[FaultRow, ...]] = (
         REST,
         _GOOD,
     ),
+    FaultRow("instrument_too_warm", "the instrument says that it is too warm", 1, 0.0, TRIP, _ACK),
 )
 
 ROWS: Final = len(FAULTS)

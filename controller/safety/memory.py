@@ -11,7 +11,7 @@ from controller.domain.errors import ConfigurationError, Fault, nearest
 from controller.safety.faults import FAULTS, ROWS, causes_names
 from controller.safety.limits import LimitsRecord
 
-SCHEMA: Final = 1
+SCHEMA: Final = 2
 
 # Output state that the command in force calls for.
 EXPECT_EITHER: Final = -1

@@ -34,6 +34,7 @@ from controller.domain.sample import (
     QUALITY_NO_CELL_VOLTAGE,
     QUALITY_NO_REPLY,
     QUALITY_OUT_OF_ORDER,
+    QUALITY_OVER_TEMPERATURE,
     QUALITY_READBACK_MISMATCH,
     QUALITY_SATURATED,
     QUALITY_STALE,
@@ -41,6 +42,7 @@ from controller.domain.sample import (
     QUALITY_VOLTAGE_INVALID,
     Sample,
 )
+from controller.domain.units import SECONDS_PER_HOUR
 from controller.domain.verdict import ALLOW, HOLD, REST, TRIP, WARN, Verdict
 from controller.safety.faults import (
     CHARGE_ABOVE_WARN,
@@ -78,6 +80,7 @@ from controller.safety.faults import (
     HALF_CYCLE_CHARGE,
     HALF_CYCLE_TIME,
     HOLD_ROWS,
+    INSTRUMENT_TOO_WARM,
     NO_FRESH_SAMPLE,
     NO_REPLY,
     OUT_OF_ORDER,
@@ -150,7 +153,6 @@ INTERVAL_MAX_S: Final = 1e7
 PERMISSION_FACTOR: Final = 2.0
 # Plating current rises from 0 at 0 degC over this many kelvin. Assumed, 10-20 K.
 PLATING_SPAN_K: Final = 15.0
-SECONDS_PER_HOUR: Final = 3600.0
 # The answer to almost every reading, made once.
 ALL_GOOD: Final = Verdict(ALLOW, 0)
 
@@ -213,6 +215,8 @@ def quality_conditions(quality: int) -> int:
         rows |= SATURATED
     if quality & QUALITY_READBACK_MISMATCH:
         rows |= READBACK_MISMATCH
+    if quality & QUALITY_OVER_TEMPERATURE:
+        rows |= INSTRUMENT_TOO_WARM
     return rows
 
 

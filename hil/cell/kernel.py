@@ -11,6 +11,7 @@ import math
 
 from controller.domain.cell import FARADAY_C_PER_MOL, GAS_CONSTANT_J_PER_MOL_K
 from controller.domain.total_math import safe_exp, safe_expm1, safe_floor, safe_log, safe_sqrt
+from controller.domain.units import SECONDS_PER_HOUR
 from hil.cell.cathode import FULL_X, cathode_advance, cathode_ocv_V, end_fall_V, surface_x
 from hil.cell.electrolyte import (
     prepare_transport,
@@ -172,7 +173,7 @@ def note_substep(s: CellState, p: CellParameters, dt_s: float) -> None:
     """Work out what depends on the length of a sub-step alone."""
     hours = dt_s * HOURS_PER_S
     s.substep_s = dt_s
-    s.fade = safe_exp(-hours * 3600.0 / p.fast_strip_window_s)
+    s.fade = safe_exp(-hours * SECONDS_PER_HOUR / p.fast_strip_window_s)
     s.aged_share = -safe_expm1(-hours / p.ageing_h)
     s.heat_keep = kept(dt_s * p.heat_loss_W_per_K / p.heat_capacity_J_per_K)
 

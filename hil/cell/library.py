@@ -16,8 +16,8 @@ from typing import Any, Final, TypeGuard
 
 import numpy as np
 
-from controller.domain.cell import CellFormat
-from controller.domain.errors import ConfigurationError, Fault, nearest, refuse
+from controller.domain.cell import ON_COPPER, CellFormat
+from controller.domain.errors import ConfigurationError, Fault, FaultsIn, nearest, refuse
 from hil.cell.parameters import PARAMETER_NAMES, CellParameters
 
 SCHEMA: Final = 1
@@ -93,11 +93,6 @@ def cell_names() -> list[str]:
     return sorted(_names("cell"))
 
 
-def family_names() -> list[str]:
-    """Return the names of the electrolyte families."""
-    return sorted(_names("family"))
-
-
 @cache
 def load_cell(name: str) -> CellFile:
     """Return a built-in cell by name, or one from a TOML file by path.
@@ -121,16 +116,16 @@ def load_cell(name: str) -> CellFile:
 def parse_cell(text: str, where: str) -> CellFile:
     """Read the text of a cell file. Raises as `load_cell`."""
     raw = _document(text, where, "cell")
-    faults: list[Fault] = []
+    faults = FaultsIn(where)
     cell_format = _format(raw, where)
     family = str(raw.get("family", ""))
     values = dict(load_values("family", family, where))
     cathode = str(raw.get("cathode", ""))
     lithium = cell_format in (CellFormat.LI_CU, CellFormat.LI_LI)
     if lithium and cathode:
-        faults.append(_fault(where, "cathode", f"{cell_format.value} has none", "leave it out"))
+        faults.add("cathode", f"{cell_format.value} has none", "leave it out")
     values |= load_values("cathode", _NO_CATHODE if lithium else cathode, where)
-    own = _values(raw.get("values", {}), where, faults)
+    own = _values(raw.get("values", {}), faults)
     values |= own
     values["positive_is_lithium"] = _derived(1.0 if lithium else 0.0)
     if lithium:
@@ -139,8 +134,9 @@ def parse_cell(text: str, where: str) -> CellFile:
         values.setdefault("positive_foil_mAh", _derived(0.0))
     values.setdefault("short_at_start", _derived(0.0))
     missing = [name for name in PARAMETER_NAMES if name not in values]
-    faults += [_fault(where, f"values.{name}", "missing", "give it") for name in missing]
-    scatter = _scatter(raw.get("scatter", {}), where, faults)
+    for name in missing:
+        faults.add(f"values.{name}", "missing", "give it")
+    scatter = _scatter(raw.get("scatter", {}), faults)
     if faults:
         raise ConfigurationError(faults)
     _agree(cell_format, values, where)
@@ -160,9 +156,9 @@ def parse_cell(text: str, where: str) -> CellFile:
 def load_values(kind: str, name: str, where: str) -> Mapping[str, Value]:
     """Return the values of a family or cathode file."""
     text = _built_in(kind, name, where, kind)
-    faults: list[Fault] = []
     file = f"{name}.toml"
-    values = _values(_document(text, file, kind).get("values", {}), file, faults)
+    faults = FaultsIn(file)
+    values = _values(_document(text, file, kind).get("values", {}), faults)
     if faults:
         raise ConfigurationError(faults)
     return values
@@ -185,10 +181,6 @@ def _built_in(kind: str, name: str, where: str, key: str) -> str:
     return folder.joinpath(f"{name}.toml").read_text("utf-8")
 
 
-def _fault(where: str, key: str, problem: str, remedy: str = "") -> Fault:
-    return Fault(where=where, key=key, problem=problem, remedy=remedy)
-
-
 def _document(text: str, where: str, kind: str) -> dict[str, Any]:
     try:
         raw = tomllib.loads(text)
@@ -209,27 +201,22 @@ def _format(raw: Mapping[str, Any], where: str) -> CellFormat:
     return CellFormat(word)
 
 
-def _values(raw: object, where: str, faults: list[Fault]) -> dict[str, Value]:
+def _values(raw: object, faults: FaultsIn) -> dict[str, Value]:
     """Read values: a bare number, or a table of value, range, basis and source."""
     if not isinstance(raw, dict):
-        faults.append(_fault(where, "values", "is no table"))
+        faults.add("values", "is no table")
         return {}
     found = {}
     for name, given in raw.items():
         if name not in PARAMETER_NAMES:
-            faults.append(
-                _fault(where, f"values.{name}", "no such value", nearest(name, PARAMETER_NAMES))
-            )
+            faults.add(f"values.{name}", "no such value", nearest(name, PARAMETER_NAMES))
             continue
         value = _value(given)
         if value is None:
-            faults.append(
-                _fault(
-                    where,
-                    f"values.{name}",
-                    f"{given!r} is neither a number nor value, range, basis and source",
-                    f"basis one of {', '.join(BASES)}",
-                )
+            faults.add(
+                f"values.{name}",
+                f"{given!r} is neither a number nor value, range, basis and source",
+                f"basis one of {', '.join(BASES)}",
             )
             continue
         found[name] = value
@@ -261,15 +248,13 @@ def _is_number(value: object) -> TypeGuard[float]:
     return isinstance(value, (int, float)) and not isinstance(value, bool)
 
 
-def _scatter(raw: object, where: str, faults: list[Fault]) -> dict[str, tuple[float, float]]:
+def _scatter(raw: object, faults: FaultsIn) -> dict[str, tuple[float, float]]:
     found = {}
     for name, ends in raw.items() if isinstance(raw, dict) else ():
         if name not in PARAMETER_NAMES:
-            faults.append(
-                _fault(where, f"scatter.{name}", "no such value", nearest(name, PARAMETER_NAMES))
-            )
+            faults.add(f"scatter.{name}", "no such value", nearest(name, PARAMETER_NAMES))
         elif not (isinstance(ends, list) and len(ends) == 2 and ends[0] <= ends[1]):
-            faults.append(_fault(where, f"scatter.{name}", f"{ends!r} is no [low, high]"))
+            faults.add(f"scatter.{name}", f"{ends!r} is no [low, high]")
         else:
             found[name] = (float(ends[0]), float(ends[1]))
     return found
@@ -278,7 +263,7 @@ def _scatter(raw: object, where: str, faults: list[Fault]) -> dict[str, tuple[fl
 def _agree(cell_format: CellFormat, values: Mapping[str, Value], where: str) -> None:
     """Refuse an assembly that is not what its format says."""
     foil_mAh = values["negative_foil_mAh"].value
-    without = cell_format in (CellFormat.ANODE_FREE, CellFormat.LI_CU)
+    without = cell_format in ON_COPPER
     if without and foil_mAh > 0.0:
         raise refuse(
             where,

@@ -9,10 +9,11 @@ from __future__ import annotations
 import math
 
 from controller.domain.total_math import safe_exp, safe_expm1, safe_log, safe_sqrt
+from controller.domain.units import SECONDS_PER_HOUR
 from hil.cell.parameters import CellParameters
 from hil.cell.state import ElectrodeState
 
-HOURS_PER_S = 1.0 / 3600.0  # a product is quicker than a quotient
+HOURS_PER_S = 1.0 / SECONDS_PER_HOUR  # a product is quicker than a quotient
 MAH_PER_C = 1.0 / 3.6
 MAX_LOST_SHARE = 0.3
 MAX_SEI_SHARE = 0.5

@@ -9,7 +9,7 @@ from __future__ import annotations
 from dataclasses import dataclass, fields
 from typing import Final
 
-from controller.domain.errors import ConfigurationError, Fault
+from controller.domain.errors import ConfigurationError, Fault, FaultsIn
 
 NMC811, NMC532, LFP = 0.0, 1.0, 2.0
 PRESSURE_NONE, PRESSURE_MONOTONIC, PRESSURE_OPTIMUM = 0.0, 1.0, 2.0
@@ -168,26 +168,22 @@ class CellParameters:
         raise_faults(faults or self._contradictions())
 
     def _contradictions(self) -> list[Fault]:
-        faults = []
-
-        def fault(key: str, problem: str, remedy: str) -> None:
-            faults.append(Fault(where="cell parameters", key=key, problem=problem, remedy=remedy))
-
+        faults = FaultsIn("cell parameters")
         if self.positive_is_lithium:
             if not self.positive_foil_mAh > 0.0:
-                fault("positive_foil_mAh", "a lithium electrode without lithium", "above 0")
+                faults.add("positive_foil_mAh", "a lithium electrode without lithium", "above 0")
         elif not self.cathode_host_mAh > 0.0:
-            fault("cathode_host_mAh", "a cathode without host sites", "above 0")
+            faults.add("cathode_host_mAh", "a cathode without host sites", "above 0")
         elif not 0.3 <= self.nominal_capacity_mAh / self.cathode_host_mAh <= 1.0:
             share = self.nominal_capacity_mAh / self.cathode_host_mAh
-            fault(
+            faults.add(
                 "nominal_capacity_mAh",
                 f"{self.nominal_capacity_mAh:g} is {share:.2g} of the cathode's "
                 f"{self.cathode_host_mAh:g} mAh of sites",
                 "0.3 to 1 of them",
             )
         if self.ocv_end_x <= self.diffusion_slow_x:
-            fault("ocv_end_x", f"{self.ocv_end_x:g} is below diffusion_slow_x", "above it")
+            faults.add("ocv_end_x", f"{self.ocv_end_x:g} is below diffusion_slow_x", "above it")
         return faults
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
+from controller.domain.units import SECONDS_PER_HOUR
 from hil.cell.library import load_cell, load_values
 from hil.cell.parameters import CellParameters
 from hil.cycling import CycledCell, Leg, Numbers
@@ -111,7 +112,7 @@ def half_cycle(  # noqa: PLR0913 - a leg, by keyword
         current_A,
         stop_V,
         hold_A=hold_share * abs(current_A),
-        max_s=hours * 3600.0,
+        max_s=hours * SECONDS_PER_HOUR,
         every=every,
         offset=offset,
         **charge,
@@ -120,7 +121,7 @@ def half_cycle(  # noqa: PLR0913 - a leg, by keyword
 
 def pause(hours: float, *, every: int = 1, offset: int = 0) -> Leg:
     """Return a rest."""
-    return Leg(max_s=hours * 3600.0, every=every, offset=offset)
+    return Leg(max_s=hours * SECONDS_PER_HOUR, every=every, offset=offset)
 
 
 def life_cycles(charges_mAh: Numbers, share: float = 0.8, *, of_mAh: float = 0.0) -> float:

@@ -22,6 +22,7 @@ class FaultKind(StrEnum):
     OFF_MODE_NORMAL = "off-mode-normal"  # HIMP is not taken, NORM is read back
     WRONG_IDENTITY = "wrong-identity"
     REVERSED_POLARITY = "reversed-polarity"
+    OVER_TEMPERATURE = "over-temperature"  # readings say that the instrument is too warm
     ERROR_QUEUE_ENTRY = "error-queue-entry"
     OUTPUT_WILL_NOT_TURN_ON = "output-will-not-turn-on"
     OTHER_CLIENT = "other-client"  # halves the current limit once [new limit, A]

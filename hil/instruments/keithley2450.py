@@ -42,10 +42,12 @@ MAX_VOLTAGE_V: Final = 210.0
 MIN_VOLTAGE_LIMIT_V: Final = 0.02
 DELAY_RANGE_S: Final = (167e-9, 10e3)
 
-STATUS_OVER_VOLTAGE: Final = 1
-STATUS_LIMITED: Final = 4
-STATUS_FOUR_WIRE: Final = 8
-STATUS_OUTPUT_ON: Final = 16
+STATUS_OVER_VOLTAGE: Final = 4
+STATUS_READ_BACK: Final = 8
+STATUS_OVER_TEMPERATURE: Final = 16
+STATUS_LIMITED: Final = 32
+STATUS_FOUR_WIRE: Final = 64
+STATUS_OUTPUT_ON: Final = 128
 
 NOT_WHILE_RUNNING: Final = 2727
 ERROR_TEXTS: Final[dict[int, str]] = {
@@ -551,6 +553,8 @@ class EmulatedKeithley2450:
         status = STATUS_LIMITED if self._stage.limited else 0
         if self.output_on:
             status |= STATUS_OUTPUT_ON
+        if s.read_back[s.function]:
+            status |= STATUS_READ_BACK
         if s.four_wire[s.sense]:
             status |= STATUS_FOUR_WIRE
         # a level left from another function drives nothing
@@ -587,6 +591,8 @@ class EmulatedKeithley2450:
     def _spoil(self, reading: Reading) -> Reading:
         faults, now_s = self._faults, self._t_s
         volts_are_source = self.settings.function == "VOLT"
+        if faults.take(FaultKind.OVER_TEMPERATURE, now_s):
+            reading = reading._replace(status=reading.status | STATUS_OVER_TEMPERATURE)
         if faults.take(FaultKind.STUCK_READING, now_s) and self._last is not None:
             return self._last
         if faults.take(FaultKind.NAN_READING, now_s):

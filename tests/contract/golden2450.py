@@ -50,7 +50,7 @@ ENERGISE: list[tuple[bytes, bytes | None]] = [
     (ZERO_SOURCE_QUERY, zero_source_reply(b"0")),
     (
         b':OUTP ON;:READ? "defbuffer1",SOUR,READ,REL,SOURSTAT;:INIT\n',
-        b"0.000000E+00,3.200000E+00,0.000000E+00,24\n",
+        b"0.000000E+00,3.200000E+00,0.000000E+00,200\n",
     ),
     (b":OUTP?;:SYST:ERR?;:TRIG:STAT?\n", b'1;0,"No error";RUNNING;RUNNING;2\n'),
 ]
@@ -103,7 +103,7 @@ def poll_reply(
     voltage: bytes = b"3.712345E+00",
     current: bytes = b"9.999800E-04",
     rel: bytes = b"1.000000E+00",
-    status: bytes = b"28",
+    status: bytes = b"232",
     settings: bytes = b"1;4.300000E+00;1.000000E-03;RUNNING;RUNNING;2",
 ) -> bytes:
     return b",".join((voltage, current, rel, status)) + b";" + settings + b"\n"

@@ -27,6 +27,7 @@ from controller.domain.sample import (
     QUALITY_NO_CELL_VOLTAGE,
     QUALITY_NO_REPLY,
     QUALITY_OUT_OF_ORDER,
+    QUALITY_OVER_TEMPERATURE,
     QUALITY_READBACK_MISMATCH,
     QUALITY_SATURATED,
     QUALITY_STALE,
@@ -627,6 +628,7 @@ def _settings(text: bytes) -> Callable[[], bytes]:
         (golden.poll_reply(rel=b"2", current=b"1.050000E-03"), QUALITY_SATURATED),
         (golden.poll_reply(rel=b"2", current=b"-1.050000E-03"), QUALITY_SATURATED),
         (golden.poll_reply(rel=b"2", current=b"1.049000E-03"), 0),
+        (golden.poll_reply(rel=b"2", status=b"248"), QUALITY_OVER_TEMPERATURE),
         (
             _settings(b"1;4.200000E+00;1.000000E-03;RUNNING;RUNNING;2")(),
             QUALITY_READBACK_MISMATCH,
@@ -682,7 +684,7 @@ def test_levels_the_device_never_took_are_a_mismatch_from_the_first_poll() -> No
 
 
 def test_the_constant_voltage_phase_is_read_from_the_status() -> None:
-    rig = _poll_after_a_good_one(golden.poll_reply(rel=b"2", status=b"24"))
+    rig = _poll_after_a_good_one(golden.poll_reply(rel=b"2", status=b"200"))
     assert rig.driver.poll(1).limit_status == LIMIT_VOLTAGE
 
 
@@ -709,7 +711,7 @@ GARBAGE = [
     b"\n",
     b"garbage\n",
     b"1;2\n",
-    b"3.7,1e-3,1.0,28\n",
+    b"3.7,1e-3,1.0,232\n",
     golden.poll_reply(voltage=b"3_7"),
     golden.poll_reply(voltage=b"x"),
     golden.poll_reply(rel=b"9.9E37"),
@@ -806,10 +808,22 @@ def test_a_status_that_is_no_number_ends_the_start(status: bytes) -> None:
     script = [*golden.ENERGISE]
     sent, reply = script[4]
     assert reply is not None
-    script[4] = (sent, reply.replace(b",24", b"," + status))
+    script[4] = (sent, reply.replace(b",200", b"," + status))
     rig.line.expect(*golden.PREPARE, *script)
     rig.driver.prepare(golden.LIMITS, golden.VALID_FOR_S)
     with pytest.raises(CyclerProtocolError):
+        rig.driver.energise_at_0A()
+
+
+def test_an_instrument_that_is_too_warm_is_not_energised() -> None:
+    rig = Rig()
+    script = [*golden.ENERGISE]
+    sent, reply = script[4]
+    assert reply is not None
+    script[4] = (sent, reply.replace(b",200", b",216"))
+    rig.line.expect(*golden.PREPARE, *script)
+    rig.driver.prepare(golden.LIMITS, golden.VALID_FOR_S)
+    with pytest.raises(CyclerRejectedError, match="too warm"):
         rig.driver.energise_at_0A()
 
 

@@ -6,14 +6,14 @@ import pytest
 
 from controller.domain.errors import ConfigurationError
 from hil.cell import LithiumMetalCell, load_cell
-from hil.cell.library import family_names, load_values
+from hil.cell.library import load_values
 from hil.cycling import CycledCell, Leg
 from hil.draws import CLASSES, SWITCHES, draw_between, draw_cell, drawn_values
 
 SEEDS = range(1, 6)
 
 
-@pytest.mark.parametrize("family", family_names())
+@pytest.mark.parametrize("family", ["carbonate", "dilute-ether", "hce", "lhce"])
 def test_draws_stay_in_the_ranges_of_the_files(family: str):
     stated = load_values("family", family, "test")
     for seed in SEEDS:

@@ -100,6 +100,12 @@ def test_a_reading_that_is_no_number(kind, value):
     assert float(poll(bench)[1]) == pytest.approx(1e-3, rel=1e-3)
 
 
+def test_an_instrument_that_is_too_warm_says_so_in_the_status_of_its_readings():
+    bench = faulty(FaultKind.OVER_TEMPERATURE, start_s=8.0, end_s=13.0)
+    cycling(bench)
+    assert [int(poll(bench)[3]) & 16 for _ in range(3)] == [0, 16, 0]
+
+
 def test_a_limit_that_is_not_accepted_reads_back_the_old_one():
     bench = faulty(FaultKind.LIMIT_NOT_ACCEPTED)
     send(bench, ":SOUR:VOLT:ILIM 1e-3;:SOUR:CURR:VLIM 5")

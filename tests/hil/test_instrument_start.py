@@ -66,7 +66,7 @@ def test_open_circuit_voltage_from_a_0_A_source():
     assert float(ocv_V) == pytest.approx(bench.cell.terminal_voltage(0.0), abs=1.5e-3)
     assert abs(float(source_A)) < 1e-6
     assert float(relative_s) == 0.0
-    assert int(status) == 24  # output on, 4-wire, nothing limits
+    assert int(status) == 200  # output on, 4-wire, source read back, nothing limits
     assert bench.smu.truth()["charge_in_mAh"] == 0.0
     assert bench.cell.snapshot()[0] == before[0]
     assert not bench.smu.truth()["instrument_damaged"]
@@ -93,7 +93,7 @@ def test_poll_reads_back_what_was_programmed_and_renews():
         volts, amperes, _, status = reading.split(",")
         assert float(amperes) == pytest.approx(1e-3, rel=2e-3)
         assert 3.2 < float(volts) < 3.7
-        assert int(status) & 4  # the limit regulates: constant current
+        assert int(status) & 32  # the limit regulates: constant current
 
 
 def test_no_reply_moves_the_clock_to_the_deadline_and_no_further():

@@ -207,6 +207,7 @@ AT_START = {
     FaultKind.REVERSED_POLARITY: "the wrong way round",
     FaultKind.ERROR_QUEUE_ENTRY: "-200",
     FaultKind.OUTPUT_WILL_NOT_TURN_ON: "output should be on, found off",
+    FaultKind.OVER_TEMPERATURE: "too warm",
     FaultKind.TRIGGER_MODEL_DOES_NOT_START: "the dead-man should be running",
 }
 # Those at which the output had to come on (as a 0 A source) for the check to fail.
@@ -215,6 +216,7 @@ NEEDS_OUTPUT = {
     FaultKind.OVERFLOW_READING,
     FaultKind.REVERSED_POLARITY,
     FaultKind.TRIGGER_MODEL_DOES_NOT_START,
+    FaultKind.OVER_TEMPERATURE,
 }
 # Found in that state: somebody else's output, and an off mode that is itself a 0 V source.
 FOUND_SO = {FaultKind.OUTPUT_ON_AT_CONNECT, FaultKind.OFF_MODE_NORMAL}
@@ -276,6 +278,7 @@ TRIPS = [
     Trip(FaultKind.OTHER_CLIENT, "changed by another client"),
     Trip(FaultKind.OCV_OUT_OF_WINDOW, "cell voltage below trip"),
     Trip(FaultKind.THERMOMETER_OVER_TEMPERATURE, "temperature above trip"),
+    Trip(FaultKind.OVER_TEMPERATURE, "the instrument says that it is too warm"),
     Trip(
         FaultKind.LIMIT_NOT_ACCEPTED, "changed by another client", "", NEXT_SET_POINT_S
     ),  # seen on the read-back
@@ -365,6 +368,24 @@ def test_one_lost_reading_is_a_pause_and_no_more(lab: Lab, kind: FaultKind) -> N
     assert (HELD | BLIND_FOR_GOOD)[kind] in ran.said(EventKind.VERDICT)
     assert "all clear" in ran.said(EventKind.VERDICT)
     assert_at_rest(ran)
+
+
+def test_a_run_that_nobody_watches_any_more_stops_with_the_output_open(
+    lab: Lab, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    build = program.build
+
+    def build_unwatched(*arguments: object, **options: object) -> object:
+        hardware = build(*arguments, **options)  # type: ignore[arg-type]
+        hardware.watched = lambda: hardware.clock.now_s() < MID_S
+        return hardware
+
+    monkeypatch.setattr(program, "build", build_unwatched)
+    ran = lab.run()
+    assert ran.code == 3
+    assert "the thread that watches the permission has ended" in ran.stopped_because
+    assert_at_rest(ran)
+    assert_stopped_in_time(ran, MID_S)
 
 
 def test_the_run_goes_on_after_twenty_seconds_of_silence(lab: Lab) -> None:

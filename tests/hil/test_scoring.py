@@ -17,7 +17,7 @@ from hil.logger import Sampling
 from hil.port_lives import PortLife, Told
 from hil.programmes import CHARGED_REST, DISCHARGED_REST, SHORT_STRIP, programme
 from hil.readings import ideal_reading, specified_reading
-from hil.scoring import binomial_band, estimator_config, interval_score, score_life
+from hil.scoring import estimator_config, interval_score, score_life
 from scripts import effects_against_twins, rest_evidence
 from scripts.estimator_coverage import GROUPS, Group, Score, scores, summary, tables
 from scripts.seeds import seed_of
@@ -32,6 +32,28 @@ ERRORS = {"gain_u": 5e-4, "offset_u_of_range": 1e-5}
 
 def read(p: CellParameters) -> Life:
     return Life(p, reading=specified_reading(1, 5e-3, **ERRORS))
+
+
+def _binomial(n: int, k: int, share: float) -> float:
+    ways = math.lgamma(n + 1) - math.lgamma(k + 1) - math.lgamma(n - k + 1)
+    return math.exp(ways + k * math.log(share) + (n - k) * math.log1p(-share))
+
+
+def binomial_band(n: int, share: float, level: float = 0.99) -> tuple[int, int]:
+    """Return the counts that a share gives with at least this probability, tails alike."""
+    tail = 0.5 * (1.0 - level)
+    probabilities = [_binomial(n, k, share) for k in range(n + 1)]
+    return _first_beyond(probabilities, tail), n - _first_beyond(probabilities[::-1], tail)
+
+
+def _first_beyond(probabilities: list[float], tail: float) -> int:
+    """Return the first count whose sum up to it exceeds the tail."""
+    total = 0.0
+    for count, probability in enumerate(probabilities):
+        total += probability
+        if total > tail:
+            return count
+    return len(probabilities) - 1
 
 
 def test_the_interval_score_of_an_interval() -> None:

@@ -34,10 +34,10 @@ from tests.plants.small_sine import AMBIENT_K, true_impedance
 SINE_A, TRUE_PERIODS = 2e-5, 8
 
 
-def prepared(preset: str, seed: int, *, table: bool = True) -> Prepared:
+def prepared(preset: str, seed: int, *, table: str = "\n[spectrum]\n") -> Prepared:
     """The example with nothing but its reference tests, and the spectrum in them."""
     text = re.sub(
-        r"^(# ?)?\[spectrum\].*\n((# ?)?\w+_\w+ = .*\n)+",
+        r"^(# ?)?\[spectrum\].*\n((# ?)?\w+ = .*\n)+",
         "",
         example_text(preset),
         flags=re.MULTILINE,
@@ -46,7 +46,7 @@ def prepared(preset: str, seed: int, *, table: bool = True) -> Prepared:
     for key, value in {"formation_cycles": "0", "reference_every": "1", "protocols": "[]"}.items():
         text, count = re.subn(rf"^{key} = [^#\n]*", f"{key} = {value} ", text, flags=re.MULTILINE)
         assert count == 1
-    return prepare(parse_run(text + ("\n[spectrum]\n" if table else ""), "test"), seed)
+    return prepare(parse_run(text + table, "test"), seed)
 
 
 def in_its_reference_test(rig: Rig) -> Rig:
@@ -55,8 +55,10 @@ def in_its_reference_test(rig: Rig) -> Rig:
     return rig
 
 
-def started(preset: str, seed: int, faults: tuple[InstrumentFault, ...] = ()) -> Rig:
-    given = prepared(preset, seed)
+def started(
+    preset: str, seed: int, faults: tuple[InstrumentFault, ...] = (), more: str = ""
+) -> Rig:
+    given = prepared(preset, seed, table="\n[spectrum]\n" + more)
     return in_its_reference_test(build_rig(given.core, given.limits, preset=preset, faults=faults))
 
 
@@ -96,16 +98,17 @@ def measured(rig: Rig) -> Measurement:
 
 @pytest.mark.slow
 @pytest.mark.parametrize(
-    "start",
+    ("start", "tones"),
     [
-        lambda seed: started("excess-lithium", seed),
-        lambda seed: started("li-li", seed),
-        started_on_a_circuit,
+        (lambda seed: started("excess-lithium", seed), 8),
+        (lambda seed: started("li-li", seed), 8),
+        (started_on_a_circuit, 8),
+        (lambda seed: started("excess-lithium", seed, more='method = "stepped-sine"\n'), 11),
     ],
-    ids=["lithium in excess", "Li||Li", "equivalent circuit"],
+    ids=["lithium in excess", "Li||Li", "equivalent circuit", "lithium in excess, stepped sine"],
 )
 def test_what_the_run_says_is_the_cells_small_signal_impedance(
-    start: Callable[[int], Rig],
+    start: Callable[[int], Rig], tones: int
 ) -> None:
     hits, relative, angles = [], [], []
     for seed in (1, 2, 3):
@@ -125,7 +128,7 @@ def test_what_the_run_says_is_the_cells_small_signal_impedance(
         hits += [*(np.abs(off) <= 1.96 * u), *(np.abs(turned) * np.abs(truth) <= 1.96 * u)]
         relative.append(np.abs(off) / np.abs(truth))
         angles.append(np.abs(turned))
-        assert z.size == 8
+        assert z.size == tones
         assert np.max(u / np.abs(truth)) < 0.02  # not right by being vague
         assert data["kramers_kronig"] == "valid"
         assert not data["distorted"]
@@ -156,7 +159,7 @@ def whole_test(rig: Rig) -> tuple[CycleFigures, float]:
 @pytest.mark.parametrize("seed", [1, 2])
 def test_the_cycles_charge_is_the_true_one_with_a_spectrum_as_without(seed: int) -> None:
     with_it, true_mAh = whole_test(started("excess-lithium", seed))
-    plain = prepared("excess-lithium", seed, table=False)
+    plain = prepared("excess-lithium", seed, table="")
     without, _ = whole_test(
         in_its_reference_test(build_rig(plain.core, plain.limits, preset="excess-lithium"))
     )

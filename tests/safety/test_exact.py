@@ -16,6 +16,7 @@ from controller.domain.sample import (
     QUALITY_NO_CELL_VOLTAGE,
     QUALITY_NO_REPLY,
     QUALITY_OUT_OF_ORDER,
+    QUALITY_OVER_TEMPERATURE,
     QUALITY_READBACK_MISMATCH,
     QUALITY_SATURATED,
     QUALITY_STALE,
@@ -51,6 +52,7 @@ from tests.safety.build import (
         (QUALITY_SATURATED, ["saturated"]),
         (QUALITY_NO_CELL_VOLTAGE, ["voltage_invalid"]),
         (QUALITY_READBACK_MISMATCH, ["readback_mismatch"]),
+        (QUALITY_OVER_TEMPERATURE, ["instrument_too_warm"]),
         (QUALITY_NO_REPLY, ["no_reply", "voltage_invalid", "current_invalid"]),
         (
             QUALITY_STALE | QUALITY_SATURATED | QUALITY_READBACK_MISMATCH,
@@ -219,6 +221,7 @@ def test_all_wrong_at_once_gives_all_rows() -> None:
         QUALITY_OUT_OF_ORDER,
         QUALITY_SATURATED,
         QUALITY_READBACK_MISMATCH,
+        QUALITY_OVER_TEMPERATURE,
     ):
         before = supervisor.quality_conditions(quality)
         quality |= bit

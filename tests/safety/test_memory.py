@@ -53,7 +53,7 @@ def test_the_data_is_a_copy() -> None:
     assert data["envelope_counts"] == [0, 0]
 
 
-@pytest.mark.parametrize("schema", [0, 2, None, "1"])
+@pytest.mark.parametrize("schema", [0, 1, 3, None, "2"])
 def test_unknown_schema(schema: object) -> None:
     assert "schema" in refused(schema=schema)
 
@@ -101,7 +101,7 @@ def test_open_envelope_of_the_last_is_accepted() -> None:
 def test_a_new_memory_has_seen_nothing() -> None:
     fresh: dict[str, Any] = dict.fromkeys(Memory.__slots__, 0)
     fresh.update(
-        schema=1,
+        schema=2,
         sequence=-1,
         t_host_s=None,
         t_device_s=None,
@@ -126,7 +126,7 @@ def test_a_new_memory_has_seen_nothing() -> None:
 @pytest.mark.parametrize(
     ("values", "text"),
     [
-        ({"schema": 7}, "run.sqlite: schema: 7 is not known (this version reads 1)"),
+        ({"schema": 7}, "run.sqlite: schema: 7 is not known (this version reads 2)"),
         ({"climbed_Ah": 1.0}, "run.sqlite: climbed_Ah: unknown key (did you mean 'climb_Ah'?)"),
         ({"open_envelope": 3}, "run.sqlite: open_envelope: 3 does not exist"),
         ({"clock_s": "1"}, "run.sqlite: clock_s: '1' is not a number"),

@@ -20,6 +20,7 @@ from controller.domain.sample import (
     QUALITY_NO_CELL_VOLTAGE,
     QUALITY_NO_REPLY,
     QUALITY_OUT_OF_ORDER,
+    QUALITY_OVER_TEMPERATURE,
     QUALITY_READBACK_MISMATCH,
     QUALITY_SATURATED,
     QUALITY_STALE,
@@ -287,6 +288,7 @@ CASES = [
         "stale",
     ),
     Case("readback_mismatch", rest(), rest(quality=QUALITY_READBACK_MISMATCH)),
+    Case("instrument_too_warm", rest(), rest(quality=QUALITY_OVER_TEMPERATURE)),
     Case("saturated", rest(), rest(quality=QUALITY_SATURATED)),
     Case("output_unexpectedly_off", during(TIMED_COMMAND), rest(output=OUTPUT_OFF)),
     Case(
@@ -656,7 +658,7 @@ def test_a_row_stands_at_its_own_bit() -> None:
 
 
 def test_words_and_names_follow_the_table() -> None:
-    both = faults.NO_REPLY | faults.ENVELOPE_OVERRUN
+    both = faults.NO_REPLY | faults.INSTRUMENT_TOO_WARM
     assert faults.causes_words(both) == [FAULTS[0].cause, FAULTS[-1].cause]
-    assert faults.causes_names(both) == ["no_reply", "envelope_overrun"]
+    assert faults.causes_names(both) == ["no_reply", "instrument_too_warm"]
     assert faults.causes_words(0) == []

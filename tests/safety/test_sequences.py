@@ -14,6 +14,7 @@ from controller.domain.sample import (
     OUTPUT_ON,
     OUTPUT_UNKNOWN,
     QUALITY_NO_REPLY,
+    QUALITY_OVER_TEMPERATURE,
     QUALITY_READBACK_MISMATCH,
 )
 from controller.domain.verdict import ALLOW, HOLD, REST, TRIP, WARN
@@ -83,6 +84,7 @@ def test_acknowledged_with_the_condition_gone_the_cell_cycles_again() -> None:
         ({"temperature_K": NAN}, faults.TEMPERATURE_INVALID),
         ({"current_A": 1e-3}, faults.CURRENT_WITHOUT_COMMAND),
         ({"quality": QUALITY_READBACK_MISMATCH}, faults.READBACK_MISMATCH),
+        ({"quality": QUALITY_OVER_TEMPERATURE}, faults.INSTRUMENT_TOO_WARM),
         ({"quality": QUALITY_NO_REPLY}, faults.NO_REPLY),
     ],
 )

@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from controller.app.config import example_text
-from controller.app.doctor import Finding, Level, examine, watchdog_finding
+from controller.app.doctor import Finding, Level, ability_findings, examine, watchdog_finding
 from controller.app.prepare import CAPABILITIES
 from controller.domain.capabilities import Watchdog
 from controller.hal.locks import hold_device, hold_run_directory
@@ -107,9 +107,56 @@ def test_a_run_file_with_faults_is_refused_with_remedies(tmp_path: Path) -> None
     done = doctor(path, "--out", tmp_path / "run")
     assert done.returncode == 2
     assert "uper_cut_off_V" in done.stdout
+    assert "did you mean 'upper_cut_off_V'?" in done.stdout
+    assert "not looked at" in done.stdout
+    assert "error queue" not in done.stdout, "no instrument was asked anything"
     assert "refused" in done.stdout
     assert "GB free" in done.stdout, "the computer is looked at all the same"
     assert "Traceback" not in done.stderr
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "found", "remedy"),
+    [
+        (
+            'format = "anode-free"',
+            'format = "anode-fre"',
+            "cell.format: 'anode-fre' is not valid",
+            "did you mean 'anode-free'?",
+        ),
+        ("cycles = 50", 'cycles = "many"', "cycling.cycles: 'many' is not valid", "a whole number"),
+        (
+            "cycles = 50",
+            "cycles = 0",
+            "cycling.cycles: 0 is not valid",
+            "greater than or equal to 1",
+        ),
+        (
+            'base = "base-cycling"',
+            'base = "base-cylcing"',
+            "cycling.base: no recipe 'base-cylcing'",
+            "did you mean 'base-cycling'?",
+        ),
+        ("schema = 1", "schema = 7", "schema: is 7", "this program reads schema = 1"),
+        ("schema = 1", "schema = [", "not TOML", ""),
+    ],
+)
+def test_a_refusal_names_file_key_value_and_the_nearest_choice(
+    tmp_path: Path, old: str, new: str, found: str, remedy: str
+) -> None:
+    path = run_file(tmp_path, **{old: new})
+    refused = [one for one in examine(path, tmp_path / "run") if one.what == "run file"]
+    (one,) = refused
+    assert one.level is Level.REFUSED
+    assert one.found.startswith(f"{path}: {found}")
+    assert one.remedy == remedy
+
+
+def test_a_run_file_that_is_not_there_is_named(tmp_path: Path) -> None:
+    (one,) = [
+        one for one in examine(tmp_path / "no.toml", tmp_path / "run") if one.what == "run file"
+    ]
+    assert one.found == f"{tmp_path / 'no.toml'}: no such file"
 
 
 def test_a_synchronised_folder_and_a_busy_one_are_refused(tmp_path: Path) -> None:
@@ -151,6 +198,24 @@ def test_what_stops_the_current_when_this_computer_dies(watchdog, accepted, leve
 
     facts = replace(CAPABILITIES["keithley2450"], watchdog=watchdog)
     found = watchdog_finding(facts, accepted=accepted)
+    assert found.level is level
+    assert words in found.found
+
+
+@pytest.mark.parametrize(
+    ("fact", "what", "level", "words"),
+    [
+        ("off_mode_high_impedance", "output off", Level.REFUSED, "no high impedance"),
+        ("limits_read_back", "limits", Level.REFUSED, "cannot be read back"),
+        ("four_wire", "sense leads", Level.WARN, "two wires"),
+    ],
+)
+def test_what_the_instrument_cannot_do_is_told(fact, what, level, words) -> None:
+    from dataclasses import replace
+
+    able = CAPABILITIES["keithley2450"]
+    assert named(list(ability_findings(able)), what).level is Level.OK
+    found = named(list(ability_findings(replace(able, **{fact: False}))), what)
     assert found.level is level
     assert words in found.found
 

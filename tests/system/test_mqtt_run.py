@@ -13,6 +13,8 @@ from pathlib import Path
 import pytest
 
 from controller.app.config import example_text
+from controller.domain.events import EventKind
+from controller.io.journal import JournalReader
 
 ROOT = Path(__file__).resolve().parents[2]
 REACTIVATE = (sys.executable, "-m", "controller.app")
@@ -59,6 +61,12 @@ def run(folder: Path, mqtt: str) -> dict:
 def test_an_absent_broker_changes_nothing(tmp_path: Path) -> None:
     absent = f'\n[mqtt]\nhost = "127.0.0.1"\nport = {free_port()}\n'
     assert run(tmp_path / "absent", absent) == run(tmp_path / "none", "")
+    for folder, said in (("absent", 1), ("none", 0)):
+        with JournalReader(tmp_path / folder / "run") as reader:
+            messages = [one.message for one in reader.events(EventKind.RUN)]
+        lost = [one for one in messages if "never reached 127.0.0.1" in one]
+        assert len(lost) == said
+        assert all("refused" in one.lower() for one in lost)
 
 
 @pytest.mark.broker

@@ -165,6 +165,23 @@ def test_an_instrument_without_a_watchdog_needs_a_word() -> None:
 
 
 @pytest.mark.parametrize(
+    ("missing", "words"),
+    [
+        ({"off_mode_high_impedance": False}, "output off is no high impedance"),
+        ({"limits_read_back": False}, "limits cannot be read back"),
+    ],
+)
+def test_an_instrument_that_cannot_be_left_or_checked_is_not_even_asked(
+    missing: dict[str, bool], words: str
+) -> None:
+    rig = Rig(accept_no_watchdog=True)
+    rig.cycler.capabilities = replace(CAPABILITIES, **missing)
+    with pytest.raises(CyclerRejectedError, match=words):
+        rig.guard.start()
+    assert rig.cycler.calls == []
+
+
+@pytest.mark.parametrize(
     ("ocv_V", "words"),
     [
         (2.0, None),
@@ -271,16 +288,6 @@ def test_a_trip_and_any_unknown_action_open_and_latch(action: int) -> None:
         assert rig.period(CHARGE_1MA, later).kind == OPEN
     assert len(rig.cycler.programmed) == count
     assert "energise_at_0A" not in rig.cycler.calls
-
-
-def test_after_an_acknowledgement_the_cell_is_energised_from_0_A() -> None:
-    rig = Rig().started()
-    rig.period(CHARGE_1MA)
-    rig.period(CHARGE_1MA, TRIP)
-    rig.guard.rearm()
-    rig.cycler.calls.clear()
-    assert rig.period(CHARGE_1MA) == CHARGE_1MA
-    assert rig.cycler.calls == ["poll", *RESTART_CALLS, "program"]
 
 
 def test_an_open_command_opens_and_a_later_one_never_goes_straight() -> None:
@@ -647,7 +654,7 @@ PERIODS = st.lists(
 
 @settings(max_examples=300)
 @given(PERIODS)
-def test_after_a_trip_nothing_is_programmed_until_rearmed(
+def test_after_a_trip_nothing_is_programmed_any_more(
     periods: list[tuple[Command, int, set[str], str, float]],
 ) -> None:
     rig = Rig().started()
@@ -679,7 +686,6 @@ def test_after_a_trip_nothing_is_programmed_until_rearmed(
         assert in_force.kind in (OPEN, HOLD_0A) or same_set_point(in_force, command)
     rig.cycler.connected = True
     rig.cycler.failing = set()
-    rig.guard.rearm()
     rig.guard.apply(Command(OPEN), ALLOWED, rig.guard.poll(0))
     assert not rig.cycler.output_on
 
@@ -703,7 +709,7 @@ def test_an_output_that_keeps_going_off_by_itself_is_not_switched_on_for_ever() 
         sample = rig.guard.poll(number)
         rig.guard.apply(REST_STEP, ALLOWED, sample)
     assert rig.guard.tripped
-    assert rig.told[-1] == "3 failures in a row: staying open until rearmed"
+    assert rig.told[-1] == "3 failures in a row: staying open"
     assert rig.guard.apply(REST_STEP, ALLOWED, sample).kind == OPEN
     assert not rig.cycler.output_on
 

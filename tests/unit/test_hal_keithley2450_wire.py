@@ -20,7 +20,7 @@ def test_a_poll_reply() -> None:
         3.712345,
         9.9998e-4,
         1.0,
-        28,
+        232,
         b"1;4.300000E+00;1.000000E-03;RUNNING;RUNNING",
     )
     assert wire.split_settings(parsed.settings) == (

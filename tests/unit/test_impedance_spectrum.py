@@ -156,14 +156,20 @@ def test_a_bent_answer_is_called_distorted():
     found = measure(logged(STAIRCASE, curvature_per_V=8.0), STAIRCASE)
     assert found.distorted
     assert found.even_distortion > 0.02 > found.odd_distortion
+    [said] = found.remarks()
+    assert said.startswith("the cell did not answer linearly (")
+    assert f"{found.even_distortion:.1%} of the answer at even harmonics" in said
     straight = measure(logged(STAIRCASE), STAIRCASE)
     assert not straight.distorted
+    assert straight.remarks() == []
     assert straight.even_distortion < 0.005
 
 
 def test_a_cell_that_changes_is_called_drifted():
     found = measure(logged(STAIRCASE, aging_per_s=4e-4), STAIRCASE)
     assert found.drifted
+    [said] = found.remarks()
+    assert f"differ by {found.halves_differ:.2g} times" in said
     still = [measure(logged(STAIRCASE, s), STAIRCASE) for s in range(10)]
     assert not any(one.drifted for one in still)
     assert np.median([one.halves_differ for one in still]) == pytest.approx(1.0, abs=0.25)
@@ -208,7 +214,8 @@ def test_what_drowns_in_noise_is_left_out_or_refused():
     assert loud.left_out
     assert "times its noise, 5 are needed" in loud.left_out[0]
     assert loud.spectrum.frequency_Hz.size + len(loud.left_out) == len(STAIRCASE.harmonics)
-    assert np.all(loud.snr >= 5.0)
+    spectrum = loud.spectrum
+    assert np.all(np.abs(spectrum.impedance_Ohm) >= 5.0 * 0.5 * spectrum.u_Ohm)
     with pytest.raises(ConfigurationError, match="no tone stands above the noise"):
         measure(logged(STAIRCASE, noise_V=0.5), STAIRCASE)
 

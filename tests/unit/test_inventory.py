@@ -185,13 +185,9 @@ def test_a_small_return_leaves_the_split_to_the_prior() -> None:
 
 
 def test_lithium_in_excess_is_the_priors() -> None:
-    config = InventoryConfig(
-        cell_format=CellFormat.EXCESS_LITHIUM, nominal_capacity_Ah=NOMINAL_AH, foil_Ah=16e-3
-    )
+    config = InventoryConfig(cell_format=CellFormat.EXCESS_LITHIUM, nominal_capacity_Ah=NOMINAL_AH)
     last = lived(30, lost=0.0, config=config, discharge_end=DischargeEnd.CATHODE)[-1]
     assert last.lost.label is Label.PRIOR_DOMINATED
-    assert last.reserve.label is Label.PRIOR_DOMINATED
-    assert last.reserve.high_Ah <= 16e-3
     assert math.isnan(last.revived.value_Ah)
 
 

@@ -14,10 +14,10 @@ from hypothesis import strategies as st
 from controller.domain.capabilities import ControlTier
 from controller.domain.cell import CellFormat, CellLimits, ElectrolyteFamily, Levels
 from protocols.check import CheckState, check, plating_fraction
-from protocols.parse import parse_recipe, with_parameters
+from protocols.parse import parse_recipe
 from protocols.registry import library
 from protocols.spec import Recipe
-from tests.unit.test_protocols_support import CAPABILITIES, cell, changed, limits
+from tests.unit.test_protocols_support import CAPABILITIES, cell, changed, limits, with_parameters
 
 NAN = math.nan
 ANODE_FREE, LI_LI, LI_CU = CellFormat.ANODE_FREE, CellFormat.LI_LI, CellFormat.LI_CU

@@ -49,6 +49,9 @@ def test_show_gives_evidence_parameters_reasons_and_steps(console, name):
         assert f"{parameter} = " in text
     for use in recipe.applicability.values():
         assert use.reason in text
+    assert f"risk: {recipe.price.risk_mAh_per_cm2:g} mAh/cm2 each time" in text
+    assert ("both arms end at an anchor" in text) == recipe.needs_anchor
+    assert ("may itself act as a treatment" in text) == recipe.may_act_as_treatment
     assert "Steps" in text
     assert ("Sham" in text) == bool(recipe.sham_steps)
 

@@ -16,6 +16,7 @@ from controller.domain.cell import (
     Levels,
     PulseEnvelope,
 )
+from protocols.spec import Recipe
 
 CUT_OFFS = {
     CellFormat.ANODE_FREE: (3.0, 4.3),
@@ -120,3 +121,12 @@ def changed(name: str, old: str, new: str) -> str:
     text = library_text(name)
     assert old in text
     return text.replace(old, new)
+
+
+def with_parameters(recipe: Recipe, values: dict[str, float]) -> Recipe:
+    """Return the recipe as a copy of its file with other values would read."""
+    changed = {
+        name: recipe.parameters[name].model_copy(update={"value": value})
+        for name, value in values.items()
+    }
+    return recipe.model_copy(update={"parameters": {**recipe.parameters, **changed}})

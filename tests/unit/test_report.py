@@ -6,6 +6,8 @@ import io
 import json
 import math
 import re
+import shutil
+import sqlite3
 import time
 from dataclasses import replace
 from html.parser import HTMLParser
@@ -571,6 +573,50 @@ def test_the_table_of_spectra_tells_what_is_missing_and_what_is_not_identified(
         "name": "C1", "unit": "F", "value": 1.0, "u": None, "identified": False,
     }  # fmt: skip
     assert json.loads(json.dumps(first, allow_nan=False)) == first
+
+
+@pytest.mark.parametrize(
+    ("more", "said"),
+    [
+        ({"remarks": ["the cell did not answer linearly (3.0% of the answer)"]}, "(3.0% of the"),
+        ({}, "the cell did not answer linearly"),  # as journals had it before
+    ],
+)
+def test_a_spectrum_that_was_not_linear_says_so(
+    run_dir: Path, tmp_path: Path, more: dict[str, list[str]], said: str
+) -> None:
+    copy = tmp_path / "run"
+    shutil.copytree(run_dir, copy)
+    data = {
+        "cycle": 3,
+        "frequency_Hz": [0.1],
+        "real_Ohm": [20.0],
+        "imaginary_Ohm": [-1.0],
+        "u_Ohm": [0.1],
+        "distorted": True,
+        "drifted": False,
+        "left_out": ["0.01 Hz: 2 times its noise, 5 are needed"],
+        "kramers_kronig": None,
+        "kramers_kronig_reason": "too few",
+        "circuit": None,
+        "parameters": [],
+        "units": [],
+        "values": [],
+        "u_values": [],
+        "not_identified": [],
+        **more,
+    }
+    with sqlite3.connect(copy / "run.sqlite") as connection:
+        connection.execute(
+            "INSERT INTO events (t_s, sequence, kind, message, data) VALUES (1, 1, 'spectrum', '', ?)",
+            (json.dumps(data),),
+        )
+    connection.close()
+    facts = read_facts(copy)
+    [told] = summary_of(facts)["spectra"]
+    assert said in told["remarks"][-1]
+    assert told["remarks"][0].startswith("left out 0.01 Hz")
+    assert said in page(facts, (), 0)
 
 
 def test_a_run_that_asks_for_no_spectrum_has_no_section(run_dir: Path) -> None:

@@ -10,6 +10,7 @@ from typing import Final
 
 import numpy as np
 
+from controller.app.absent import or_nan
 from controller.app.reporting.facts import (
     RunFacts,
     SpectrumFacts,
@@ -41,6 +42,7 @@ from controller.app.reporting.words import (
 from controller.domain.cell import CellFormat
 from controller.domain.decision import Decision
 from controller.domain.figures import CycleFigures, CycleKind, DischargeEnd, Label
+from controller.domain.units import SECONDS_PER_HOUR
 from controller.estimation.impedance.circuits import impedance, parse
 
 WIDTH: Final = 1040.0
@@ -89,11 +91,6 @@ class Series:
     value: Callable[[CycleFigures], float]
     u: Callable[[CycleFigures], float]
     digits: int
-
-
-def or_nan(value: float | None) -> float:
-    """Return `value`, NaN for None."""
-    return math.nan if value is None else value
 
 
 CAPACITY: Final = Series(
@@ -750,7 +747,7 @@ def treatment_chart(windows: Sequence[Window], total: int, facts: RunFacts) -> C
 
 
 def _window_panel(window: Window, x0: float, y0: float) -> str:
-    hours = window.duration_s > 2.0 * 3600.0
+    hours = window.duration_s > 2.0 * SECONDS_PER_HOUR
     scale, unit = (3600.0, "h") if hours else (60.0, "min")
     t = window.t_s / scale
     x_range = padded(float(t.min()), float(t.max()), 0.01)

@@ -14,12 +14,14 @@ from typing import Any, Final
 import numpy as np
 from numpy.typing import NDArray
 
+from controller.app.absent import or_null
 from controller.app.reporting.words import K_95, MINUS
 from controller.domain.cell import CellFormat
 from controller.domain.decision import Decision
 from controller.domain.errors import ConfigurationError
 from controller.domain.events import Event, EventKind, JsonScalar
 from controller.domain.figures import CycleFigures, CycleKind
+from controller.domain.units import SECONDS_PER_HOUR
 from controller.estimation.diagnosis import Diagnosis, Mode, diagnose, shown_in_run
 from controller.io.journal import JournalReader, SessionRecord
 from controller.policy.horizons import HorizonEffect, effects_of, forecast_effects_of
@@ -247,8 +249,11 @@ def _spectrum(data: Mapping[str, Any]) -> SpectrumFacts:
     if "reason" in data:
         return SpectrumFacts(cycle=cycle, missing=str(data["reason"]))
     remarks = [f"left out {one}" for one in data["left_out"]]
-    remarks += ["the cell did not answer linearly"] if data["distorted"] else []
-    remarks += ["the cell changed meanwhile"] if data["drifted"] else []
+    if "remarks" in data:
+        remarks += data["remarks"]
+    else:  # journals of before they had figures
+        remarks += ["the cell did not answer linearly"] if data["distorted"] else []
+        remarks += ["the cell changed meanwhile"] if data["drifted"] else []
     parameters = zip(
         data["parameters"], data["units"], data["values"], data["u_values"], strict=True
     )
@@ -355,7 +360,11 @@ def _hours(core: Mapping[str, Any], reader: JournalReader) -> float:
         return 0.0
     # before the first checkpoint: the readings' own span
     span = reader.samples(("utc_s",), stride=max(1, count // 1000))["utc_s"]
-    return float(np.nanmax(span) - np.nanmin(span)) / 3600.0 if np.isfinite(span).any() else 0.0
+    return (
+        float(np.nanmax(span) - np.nanmin(span)) / SECONDS_PER_HOUR
+        if np.isfinite(span).any()
+        else 0.0
+    )
 
 
 def _stopped_because(core: Mapping[str, Any], sessions: Sequence[SessionRecord]) -> str | None:
@@ -415,15 +424,11 @@ def _spectrum_json(one: SpectrumFacts) -> dict[str, Any]:
         "kramers_kronig": {"verdict": one.verdict, "reason": one.verdict_reason},
         "circuit": one.circuit or None,
         "parameters": [
-            {"name": name, "unit": unit, "value": value, "u": _or_none(u), "identified": identified}
+            {"name": name, "unit": unit, "value": value, "u": or_null(u), "identified": identified}
             for name, unit, value, u, identified in one.parameters
         ],
         "remarks": list(one.remarks),
     }
-
-
-def _or_none(value: float) -> float | None:
-    return value if math.isfinite(value) else None
 
 
 def _milli(value: float | None) -> float | None:

@@ -8,8 +8,9 @@ from datetime import UTC, datetime
 from importlib import resources
 from typing import Final
 
+from controller.app.absent import or_nan
 from controller.app.reporting import charts
-from controller.app.reporting.charts import Chart, or_nan
+from controller.app.reporting.charts import Chart
 from controller.app.reporting.facts import (
     RunFacts,
     SpectrumFacts,
@@ -25,6 +26,7 @@ from controller.app.reporting.words import K_95, decimals_for, known, number, pl
 from controller.domain.cell import ZERO_CELSIUS_K, CellFormat
 from controller.domain.events import Event, EventKind
 from controller.domain.figures import CycleFigures, CycleKind
+from controller.domain.units import SECONDS_PER_HOUR
 from controller.policy.horizons import HorizonEffect, Source
 from controller.policy.learning import Effect
 
@@ -511,7 +513,7 @@ def _cycle_table(facts: RunFacts) -> str:
             with_u(one.lithium_lost_Ah * 1e3, one.u_lithium_lost_Ah * 1e3),
             one.lithium_lost_label.value,
             number(one.mean_temperature_K - ZERO_CELSIUS_K, 1),
-            number(one.duration_s / 3600.0, 2),
+            number(one.duration_s / SECONDS_PER_HOUR, 2),
             treatment(one),
             safe(", ".join(one.flags)) or "-",
         )
@@ -563,7 +565,7 @@ def _event_rows(events: Sequence[Event]) -> list[tuple[str, ...]]:
 
 
 def _event_row(event: Event, more: str) -> tuple[str, ...]:
-    hours = number(event.t_s / 3600.0, 3)
+    hours = number(event.t_s / SECONDS_PER_HOUR, 3)
     sequence = str(event.sequence) if event.sequence >= 0 else "-"
     return hours, sequence, safe(event.kind.value), safe(event.message + more)
 

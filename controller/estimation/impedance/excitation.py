@@ -12,14 +12,17 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from enum import StrEnum
 from typing import Final, assert_never
 
 import numpy as np
 
 from controller.domain.capabilities import ControlTier, CyclerCapabilities
-from controller.domain.errors import ConfigurationError, Fault
+from controller.domain.errors import ConfigurationError, FaultsIn, refuse
+from controller.domain.units import SECONDS_PER_HOUR
 from controller.estimation.table import FloatArray
 
+_WHERE: Final = "impedance measurement"
 # Set-points in a period of the highest tone; 10 lose 1.6 % of its amplitude. Assumed, 8-20.
 STEPS_PER_PERIOD: Final = 10
 # Periods before the first that is used, for the cell to settle, and periods used. Assumed, 1-3, 3+.
@@ -40,6 +43,13 @@ _SEED: Final = 1970
 _MOST_STEPS: Final = 1_000_000
 # Of a period, for a device that makes sines itself: only to find the peak.
 _FINE_STEPS: Final = 16
+
+
+class Method(StrEnum):
+    """How the tones are given."""
+
+    MULTISINE = "multisine"  # all at once: quick, each with a part of the current
+    STEPPED_SINE = "stepped-sine"  # one after the other: slow, each with the whole current
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -122,21 +132,14 @@ class Excitation:
         return (self.settling + self.periods) * self.period_s
 
     @property
+    def set_points(self) -> int:
+        """Set-points of all periods, those in which the cell settles included."""
+        return (self.settling + self.periods) * int(self.levels_A.size)
+
+    @property
     def peak_A(self) -> float:
         """Largest magnitude of the current (A)."""
         return float(np.max(np.abs(self.levels_A)))
-
-    @property
-    def crest_factor(self) -> float:
-        """Peak over root mean square; of one sine 1.414."""
-        return self.peak_A / (self.amplitude_A * math.sqrt(0.5 * len(self.harmonics)))
-
-    @property
-    def swing_Ah(self) -> float:
-        """Largest charge between two moments of a period (Ah)."""
-        step_s = self.period_s / self.levels_A.size
-        charge_As = np.concatenate([[0.0], np.cumsum(self.levels_A) * step_s])
-        return float(np.max(charge_As) - np.min(charge_As)) / 3600.0
 
 
 def multisine(
@@ -166,15 +169,22 @@ def stepped_sine(
         As `multisine`.
     """
     hold_s = _checked(capabilities, wanted)
-    decades = math.log10(wanted.highest_Hz / wanted.lowest_Hz)
-    count = 1 + max(1, round(decades * per_decade))
     tones: dict[int, Excitation] = {}
-    for f_Hz in np.geomspace(wanted.highest_Hz, wanted.lowest_Hz, count).tolist():
+    for f_Hz in stepped_frequencies_Hz(wanted.lowest_Hz, wanted.highest_Hz, per_decade):
         fundamental_Hz, steps = _fundamental(f_Hz, hold_s, f_Hz)
         key = steps if hold_s else len(tones)
         if key not in tones:
             tones[key] = _scaled(capabilities, wanted, fundamental_Hz, (1,), steps, hold_s)
     return tuple(tones.values())
+
+
+def stepped_frequencies_Hz(
+    lowest_Hz: float, highest_Hz: float, per_decade: int = PER_DECADE
+) -> list[float]:
+    """Return the tones of a stepped sine before the hold rounds them, highest first (Hz)."""
+    count = 1 + max(1, round(math.log10(highest_Hz / lowest_Hz) * per_decade))
+    tones: list[float] = np.geomspace(highest_Hz, lowest_Hz, count).tolist()
+    return tones
 
 
 def shortest_hold_s(capabilities: CyclerCapabilities) -> float:
@@ -206,11 +216,10 @@ def _checked(capabilities: CyclerCapabilities, wanted: Wanted) -> float:
         "response_V": wanted.response_V,
         "max_current_A": wanted.max_current_A,
     }
-    problems = [
-        _fault(key, f"{value!r} is not a positive number", "")
-        for key, value in numbers.items()
-        if not 0.0 < value < math.inf
-    ]
+    problems = FaultsIn(_WHERE)
+    for key, value in numbers.items():
+        if not 0.0 < value < math.inf:
+            problems.add(key, f"{value!r} is not a positive number")
     if not problems:
         problems = _limits(capabilities, wanted, hold_s)
     if problems:
@@ -218,52 +227,38 @@ def _checked(capabilities: CyclerCapabilities, wanted: Wanted) -> float:
     return hold_s
 
 
-def _fault(key: str, problem: str, remedy: str) -> Fault:
-    return Fault(where="impedance measurement", key=key, problem=problem, remedy=remedy)
-
-
-def _limits(capabilities: CyclerCapabilities, wanted: Wanted, hold_s: float) -> list[Fault]:
-    problems = []
+def _limits(capabilities: CyclerCapabilities, wanted: Wanted, hold_s: float) -> FaultsIn:
+    problems = FaultsIn(_WHERE)
     if wanted.lowest_Hz >= wanted.highest_Hz:
-        problems.append(
-            _fault("lowest_Hz", f"{wanted.lowest_Hz:g} is not below {wanted.highest_Hz:g}", "")
-        )
+        problems.add("lowest_Hz", f"{wanted.lowest_Hz:g} is not below {wanted.highest_Hz:g}", "")
     reachable_Hz = highest_frequency_Hz(capabilities)
     # A fundamental is a whole number of set-points: a hair above is no other frequency.
     if wanted.highest_Hz > reachable_Hz * (1.0 + 1e-9):
-        problems.append(
-            _fault(
-                "highest_Hz",
-                f"{capabilities.model} changes its set-point every {hold_s:g} s at best, and a "
-                f"sine needs {STEPS_PER_PERIOD} of them: nothing above {reachable_Hz:.3g} Hz",
-                f"at most {reachable_Hz:.3g}",
-            )
+        problems.add(
+            "highest_Hz",
+            f"{capabilities.model} changes its set-point every {hold_s:g} s at best, and a "
+            f"sine needs {STEPS_PER_PERIOD} of them: nothing above {reachable_Hz:.3g} Hz",
+            f"at most {reachable_Hz:.3g}",
         )
     if wanted.periods < LEAST_PERIODS:
-        problems.append(
-            _fault(
-                "periods",
-                f"{wanted.periods} leave no lines without a tone to tell noise by",
-                f"at least {LEAST_PERIODS}",
-            )
+        problems.add(
+            "periods",
+            f"{wanted.periods} leave no lines without a tone to tell noise by",
+            f"at least {LEAST_PERIODS}",
         )
     if wanted.response_V > LARGEST_RESPONSE_V:
-        problems.append(
-            _fault(
-                "response_V",
-                f"{wanted.response_V:g} V: a cell is not linear over more than a part of kT/e",
-                f"at most {LARGEST_RESPONSE_V:g}",
-            )
+        problems.add(
+            "response_V",
+            f"{wanted.response_V:g} V: a cell is not linear over more than a part of kT/e",
+            f"at most {LARGEST_RESPONSE_V:g}",
         )
     peak_A = min(wanted.max_current_A, capabilities.max_current_A)
     if peak_A * wanted.resistance_Ohm < SMALLEST_RESPONSE_V:
-        problems.append(
-            _fault(
-                "max_current_A",
-                f"{peak_A:g} A at most gives {1e3 * peak_A * wanted.resistance_Ohm:.2g} mV, which "
-                "drowns in noise",
-                f"at least {SMALLEST_RESPONSE_V / wanted.resistance_Ohm:.2g} A are needed",
-            )
+        problems.add(
+            "max_current_A",
+            f"{peak_A:g} A at most gives {1e3 * peak_A * wanted.resistance_Ohm:.2g} mV, which "
+            "drowns in noise",
+            f"at least {SMALLEST_RESPONSE_V / wanted.resistance_Ohm:.2g} A are needed",
         )
     return problems
 
@@ -279,7 +274,7 @@ def _fundamental(lowest_Hz: float, hold_s: float, highest_Hz: float) -> tuple[fl
         fundamental_Hz = 1.0 / (steps * hold_s)
     if steps > _MOST_STEPS:
         problem = f"{steps} set-points a period are more than {_MOST_STEPS}"
-        raise ConfigurationError([_fault("lowest_Hz", problem, "measure the band in two parts")])
+        raise refuse(_WHERE, "lowest_Hz", problem, "measure the band in two parts")
     return fundamental_Hz, steps
 
 
@@ -308,29 +303,25 @@ def _scaled(
     )
     amplitude_A = peak_A / peak
     charge_As = np.concatenate([[0.0], np.cumsum(unit)]) / (steps * fundamental_Hz)
-    swing_Ah = amplitude_A * float(np.max(charge_As) - np.min(charge_As)) / 3600.0
+    swing_Ah = amplitude_A * float(np.max(charge_As) - np.min(charge_As)) / SECONDS_PER_HOUR
     amplitude_A *= min(1.0, wanted.max_charge_Ah / swing_Ah)
     levels_A = amplitude_A * unit
     peak_A = amplitude_A * peak
     response_V = peak_A * wanted.resistance_Ohm
-    problems = []
+    problems = FaultsIn(_WHERE)
     if response_V < SMALLEST_RESPONSE_V:
-        problems.append(
-            _fault(
-                "max_charge_Ah",
-                f"at {fundamental_Hz:.3g} Hz it leaves {1e3 * response_V:.2g} mV, which drowns in "
-                "noise",
-                "raise lowest_Hz",
-            )
+        problems.add(
+            "max_charge_Ah",
+            f"at {fundamental_Hz:.3g} Hz it leaves {1e3 * response_V:.2g} mV, which drowns in "
+            "noise",
+            "raise lowest_Hz",
         )
     if peak_A < _LEAST_OF_RANGE * capabilities.current_ranges_A[0]:
-        problems.append(
-            _fault(
-                "response_V",
-                f"{peak_A:.2g} A is below {_LEAST_OF_RANGE:g} of the smallest range, "
-                f"{capabilities.current_ranges_A[0]:g} A",
-                "",
-            )
+        problems.add(
+            "response_V",
+            f"{peak_A:.2g} A is below {_LEAST_OF_RANGE:g} of the smallest range, "
+            f"{capabilities.current_ranges_A[0]:g} A",
+            "",
         )
     if problems:
         raise ConfigurationError(problems)

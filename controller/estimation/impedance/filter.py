@@ -21,11 +21,17 @@ noise.
 
 Kernel. In use, after every reading (with the flags of `controller.estimation.impedance.steps`)::
 
+    from controller.estimation.impedance.filter import SUM, OnePair, circuit, observe_one
+    from controller.estimation.impedance.steps import NEW_SET_POINT
+
     s = OnePair(noise_V=1e-4, min_step_A=1.5e-4, nominal_capacity_Ah=3e-3)
-    observe_one(s, dt_s, current_A, voltage_V, NEW_SET_POINT if changed else 0)
+    for second in range(600):
+        current_A = 1e-3 if second // 60 % 2 else 0.0
+        changed = second > 0 and second % 60 == 0
+        observe_one(s, 1.0, current_A, 3.7 + 20.0 * current_A, NEW_SET_POINT if changed else 0)
     found = circuit(s)  # per event
     if found.identifiable & SUM:
-        r_Ohm, u_Ohm = found.sum_Ohm, found.u_sum_Ohm
+        print(found.sum_Ohm, found.u_sum_Ohm)
 
 Do not feed it what `steps` calls out of step.
 """
@@ -38,6 +44,7 @@ from typing import Final, NamedTuple
 
 from controller.domain.sample import NAN
 from controller.domain.total_math import safe_divide, safe_exp, safe_sqrt
+from controller.domain.units import SECONDS_PER_HOUR
 from controller.estimation.impedance.steps import NEW_SET_POINT, UNKNOWN_BETWEEN
 
 # What `observe_one` and `observe_two` did with a reading.
@@ -140,7 +147,6 @@ _FIRST, _LAST, _COMMON, _BEND, _NEXT = 0, 4, 8, 12, 16
 _OFF_NUMBERS: Final = 20
 # Places of the parameters after the states.
 _G, _R0, _R1, _T1, _R2, _T2 = range(6)
-SECONDS_PER_HOUR: Final = 3600.0
 # Relative standard uncertainty of V / I from the instrument's gains. Assumed, 2e-4 to 5e-3.
 RATIO_U: Final = 5e-4
 

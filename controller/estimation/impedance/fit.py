@@ -23,7 +23,7 @@ from controller.estimation.impedance.circuits import (
     slopes_and_impedance,
 )
 from controller.estimation.impedance.least_squares import Minima, Model, minima
-from controller.estimation.impedance.points import ComplexArray, Spectrum
+from controller.estimation.impedance.points import Spectrum
 from controller.estimation.impedance.starts import starts
 from controller.estimation.table import FloatArray
 
@@ -90,7 +90,6 @@ class Fit:
     weights : Weights
     estimates : tuple of Estimate
         In the order of the circuit's parameters. Like groups in series stand fast first.
-    fitted_Ohm : complex array, shape (n,)
     points, freedom : int
         Frequencies; degrees of freedom (two residuals a frequency less the parameters).
     cost : float
@@ -110,7 +109,6 @@ class Fit:
     circuit: Circuit
     weights: Weights
     estimates: tuple[Estimate, ...]
-    fitted_Ohm: ComplexArray
     points: int
     freedom: int
     cost: float
@@ -291,7 +289,6 @@ def _told(
         circuit=circuit,
         weights=weights,
         estimates=_estimates(circuit, logs, covariance, held, freedom),
-        fitted_Ohm=spectrum.impedance_Ohm + off_Ohm,
         points=spectrum.frequency_Hz.size,
         freedom=freedom,
         cost=cost,

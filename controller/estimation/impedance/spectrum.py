@@ -109,8 +109,6 @@ class Measured:
         With standard uncertainties; tones that drown in noise are left out.
     left_out : tuple of str
         Why tones are missing.
-    snr : array
-        |Z| over its standard uncertainty from noise, in the spectrum's order.
     even_distortion, odd_distortion : float
         Answer at even and odd harmonics without a tone, noise taken off, over that at the tones.
     distorted : bool
@@ -125,13 +123,29 @@ class Measured:
 
     spectrum: Spectrum
     left_out: tuple[str, ...]
-    snr: FloatArray
     even_distortion: float
     odd_distortion: float
     distorted: bool
     halves_differ: float
     drifted: bool
     drift_V: float
+
+    def remarks(self) -> list[str]:
+        """Return in words, with the figures, why the spectrum is not to be trusted as it stands."""
+        found = []
+        if self.distorted:
+            found.append(
+                "the cell did not answer linearly "
+                f"({self.even_distortion:.1%} of the answer at even harmonics, "
+                f"{self.odd_distortion:.1%} at odd ones)"
+            )
+        if self.drifted:
+            found.append(
+                "the cell changed meanwhile (the record's halves differ by "
+                f"{self.halves_differ:.2g} times what noise explains, the voltage drifted by "
+                f"{1e3 * self.drift_V:+.2g} mV)"
+            )
+        return found
 
 
 def measure(
@@ -181,7 +195,6 @@ def measure(
     return Measured(
         spectrum=spectrum_of(source, f_Hz[heard], z[heard], u[heard]),
         left_out=left_out,
-        snr=snr[heard][::-1],
         even_distortion=even,
         odd_distortion=odd,
         distorted=even_stands or odd_stands,
@@ -211,6 +224,21 @@ def joined(parts: Sequence[Measured], source: str = "stepped sine") -> Spectrum:
         np.array(list(kept)),
         np.array([z for z, _ in kept.values()]),
         np.array([u for _, u in kept.values()]),
+    )
+
+
+def together(parts: Sequence[Measured], source: str = "stepped sine") -> Measured:
+    """Return several measurements as one: what stands out in one of them, stands out."""
+    differ = [one.halves_differ for one in parts if math.isfinite(one.halves_differ)]
+    return Measured(
+        spectrum=joined(parts, source),
+        left_out=tuple(words for one in parts for words in one.left_out),
+        even_distortion=max(one.even_distortion for one in parts),
+        odd_distortion=max(one.odd_distortion for one in parts),
+        distorted=any(one.distorted for one in parts),
+        halves_differ=max(differ, default=math.nan),
+        drifted=any(one.drifted for one in parts),
+        drift_V=math.fsum(one.drift_V for one in parts),
     )
 
 

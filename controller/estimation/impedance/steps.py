@@ -5,10 +5,15 @@ the voltage followed before the edge, continued. A resistance at time t holds al
 answers within t: nothing here is called R0. What the readings cannot give is refused and the record
 says why (`status_words`). Kernel; memory is constant. In use::
 
+    from controller.estimation.impedance.steps import I_1S, NEW_SET_POINT, STEP_1S, Steps, observe
+
     s = Steps(min_step_A=1.5e-4)
-    done = observe(s, t_s, dt_s, current_A, voltage_V, NEW_SET_POINT if changed else 0)
-    if done & STEP_1S:
-        r_Ohm, u_Ohm = s.value_Ohm[I_1S], s.u_Ohm[I_1S]  # of the edge s.of_before_A -> s.of_after_A
+    for second in range(120):
+        current_A = 1e-3 if second >= 60 else 0.0
+        flags = NEW_SET_POINT if second == 60 else 0
+        done = observe(s, float(second), 1.0, current_A, 3.7 + 20.0 * current_A, flags)
+        if done & STEP_1S:  # of the edge s.of_before_A -> s.of_after_A
+            print(s.value_Ohm[I_1S], s.u_Ohm[I_1S])
 
 Readings around an edge are looked at once more when the next one comes: a logger that reads the
 voltage before or after the current shows only then.

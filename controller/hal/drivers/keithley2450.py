@@ -34,6 +34,7 @@ from controller.domain.sample import (
     QUALITY_NO_CELL_VOLTAGE,
     QUALITY_NO_REPLY,
     QUALITY_OUT_OF_ORDER,
+    QUALITY_OVER_TEMPERATURE,
     QUALITY_READBACK_MISMATCH,
     QUALITY_SATURATED,
     QUALITY_STALE,
@@ -651,7 +652,13 @@ class Keithley2450:
                 f"{self.address}: expected an open-circuit voltage, found {scpi.text(voltage)} "
                 "(overflow; is a cell connected?)"
             )
-        if scpi.integer(status) & (wire.STATUS_LIMITED | wire.STATUS_PROTECTION):
+        bits = scpi.integer(status)
+        if bits & wire.STATUS_OVER_TEMPERATURE:
+            raise CyclerRejectedError(
+                f"{self.address}: the instrument says that it is too warm: let it cool, see to its "
+                "fan and the air around it"
+            )
+        if bits & (wire.STATUS_LIMITED | wire.STATUS_PROTECTION):
             raise CyclerRejectedError(
                 f"{self.address}: the voltage limit regulates at 0 A ({voltage_V:g} V): "
                 "no cell connected, or its voltage is beyond the limit"
@@ -947,6 +954,8 @@ class Keithley2450:
             current_A = NAN
         elif not -_SATURATION * range_A < current_A < _SATURATION * range_A:
             quality |= QUALITY_SATURATED
+        if status & wire.STATUS_OVER_TEMPERATURE:
+            quality |= QUALITY_OVER_TEMPERATURE
 
         if rel_s > self._rel_s:
             self._rel_s = rel_s

@@ -21,10 +21,11 @@ MIN_LIMIT_A: Final = 1e-9
 # Longest delay block (s).
 MAX_DELAY_S: Final = 10_000.0
 
-# SOURSTAT bits (order to be checked on an instrument).
-STATUS_PROTECTION: Final = 1
-STATUS_OVER_TEMPERATURE: Final = 2
-STATUS_LIMITED: Final = 4
+# SOURSTAT bits, as the manuals give them for a reading buffer's source status (2450 page 8-29, 2461
+# page 8-31; the over-voltage bit in the latter only). To be checked on an instrument.
+STATUS_PROTECTION: Final = 4
+STATUS_OVER_TEMPERATURE: Final = 16
+STATUS_LIMITED: Final = 32
 
 # First state of the trigger model while the blocks run.
 RUNNING: Final = (b"RUNNING", b"WAITING")

@@ -13,6 +13,7 @@ from typing import Final
 import numpy as np
 
 from controller.domain.errors import nearest, refuse
+from controller.domain.units import SECONDS_PER_HOUR
 from controller.estimation.table import Table, TextArray
 from controller.io.readers.columns import CURRENT, VOLTAGE, T, build
 
@@ -150,7 +151,7 @@ def _duration_s(source: str, row: int, column: str, cell: str) -> float:
 
 def _hms_s(cell: str) -> float:
     hours, minutes, seconds = cell.split(":")
-    return 3600.0 * int(hours) + 60.0 * int(minutes) + float(seconds)
+    return SECONDS_PER_HOUR * int(hours) + 60.0 * int(minutes) + float(seconds)
 
 
 def _converted(

@@ -16,6 +16,7 @@ from typing import Any, Final, NamedTuple
 import numpy as np
 
 from controller.domain.errors import refuse
+from controller.domain.units import SECONDS_PER_HOUR
 from controller.estimation.table import FloatArray, Table, TextArray
 from controller.io.readers.columns import CURRENT, VOLTAGE, T, build
 from controller.io.readers.vendors import ARBIN, BIOLOGIC, columns_of, vendor_table
@@ -24,7 +25,6 @@ MPR_MAGIC: Final = b"BIO-LOGIC MODULAR FILE"
 RES_MAGIC: Final = b"\x00\x01\x00\x00Standard Jet DB"
 ZIP_MAGIC: Final = b"PK\x03\x04"
 _MAH: Final = 1e-3
-_SECONDS_PER_HOUR: Final = 3600.0
 
 
 class _Package(NamedTuple):
@@ -151,7 +151,7 @@ def _mean_current_A(t_s: FloatArray, added_Ah: FloatArray) -> FloatArray:
     """
     dt_s = np.diff(t_s, prepend=t_s[:1])
     quotient = np.zeros_like(added_Ah)
-    np.divide(_SECONDS_PER_HOUR * added_Ah, dt_s, out=quotient, where=dt_s > 0.0)
+    np.divide(SECONDS_PER_HOUR * added_Ah, dt_s, out=quotient, where=dt_s > 0.0)
     begins = np.flatnonzero((dt_s[:-1] <= 0.0) & (dt_s[1:] > 0.0))
     quotient[begins] = quotient[begins + 1]
     return quotient
