@@ -560,12 +560,17 @@ def _with_shorts(
     return replace(
         figures,
         discharge_A=seen.discharge_A,
-        first_second_Ohm=seen.first_Ohm,
-        slow_Ohm=seen.late_Ohm - seen.first_Ohm,
+        first_second_Ohm=_or_nan(seen.first_Ohm),
+        slow_Ohm=_or_nan(seen.late_Ohm - seen.first_Ohm),
         soft_short_probability=evidence.probability,
         soft_short_evidence="; ".join(evidence.words) if evidence.flagged else "",
         flags=(*figures.flags, "soft-short") if evidence.flagged else figures.flags,
     )
+
+
+def _or_nan(value: float) -> float:
+    """Return `value`, or the one `NAN`: figures with nothing in them compare as equal."""
+    return value if math.isfinite(value) else NAN
 
 
 def _with_lithium(
