@@ -315,8 +315,7 @@ def _temperatures_K(table: Table, series: Series) -> tuple[FloatArray, list[str]
     """Return the temperature at the end of each interval, NaN without a thermometer, and words."""
     if table.temperature_K is None:
         return np.full(series.t_s.size - 1, NAN), []
-    rows = series.row.astype(np.intp) - table.first_row
-    read_K = table.temperature_K[rows]
+    read_K = table.temperature_K[series.element]
     absurd = np.isfinite(read_K) & ~((read_K > COLDEST_K) & (read_K < HOTTEST_K))
     absurd |= np.isinf(read_K)
     words = []
@@ -324,7 +323,7 @@ def _temperatures_K(table: Table, series: Series) -> tuple[FloatArray, list[str]
         first = int(np.flatnonzero(absurd)[0])
         words.append(
             f"temperature: {int(absurd.sum())} readings are none of a cell (first: row "
-            f"{table.row(int(rows[first]))}, {read_K[first] - ZERO_CELSIUS_K:.6g} degC) and were "
+            f"{int(series.row[first])}, {read_K[first] - ZERO_CELSIUS_K:.6g} degC) and were "
             "not used"
         )
         if bool(absurd.all()):

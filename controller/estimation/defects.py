@@ -70,8 +70,10 @@ class Series:
 
     Attributes
     ----------
-    row : array of int, shape (n,)
-        Row in the file.
+    row : array, shape (n,)
+        Line in the file.
+    element : array of int, shape (n,)
+        Where in the table that was read.
     t_s, current_A, voltage_V : array, shape (n,)
     same_step, broken, held, slipped, gap : array of bool, shape (n - 1,)
         Interval within one step; across a time reset; at a held voltage; in which the clock
@@ -87,6 +89,7 @@ class Series:
     """
 
     row: FloatArray
+    element: IntArray
     t_s: FloatArray
     current_A: FloatArray
     voltage_V: FloatArray
@@ -134,7 +137,7 @@ def prepare(table: Table) -> Series:
         first = int(np.flatnonzero(beyond)[0])
         findings.append(
             f"voltage-implausible: {int(beyond.sum())} readings beyond {NO_CELLS_VOLTAGE_V:g} V "
-            f"(first: row {first + table.first_row}, {table.voltage_V[first]:.6g} V): taken as "
+            f"(first: row {table.row(first)}, {table.voltage_V[first]:.6g} V): taken as "
             "missing"
         )
     usable = (np.abs(table.t_s) < LARGEST_TIME_S) & (np.abs(table.current_A) < LARGEST_VALUE)
@@ -150,7 +153,7 @@ def prepare(table: Table) -> Series:
     twice, block = repeated_rows(
         table.t_s[usable], table.current_A[usable], table.voltage_V[usable]
     )
-    findings += repeat_findings(twice, block, usable_rows + table.first_row)
+    findings += repeat_findings(twice, block, table.rows()[usable_rows])
     usable[usable_rows[twice | block]] = False
     t_s, broken, words = _mended_time(table.t_s[usable], table, usable)
     findings += words
@@ -163,7 +166,7 @@ def prepare(table: Table) -> Series:
         same_step = (step[1:] == step[:-1]) & ~broken
     else:
         same_step = ~broken
-    t_s, slipped, words = _unslipped(t_s, same_step, table)
+    t_s, slipped, words = _unslipped(t_s, same_step, table, usable)
     findings += words
     dt_s = np.diff(t_s)
     typical_s = float(np.median(dt_s[dt_s > 0.0])) if np.any(dt_s > 0.0) else 0.0
@@ -182,7 +185,8 @@ def prepare(table: Table) -> Series:
     if dt_s.size and typical_s == 0.0:
         findings.append("time never advances: nothing can be integrated")
     return Series(
-        row=np.flatnonzero(usable).astype(np.float64) + table.first_row,
+        row=table.rows()[usable],
+        element=np.flatnonzero(usable),
         t_s=t_s,
         current_A=current_A,
         voltage_V=voltage_V,
@@ -241,7 +245,7 @@ def _mended_time(
     unknown.
     """
     mended = t_s.copy()
-    rows = np.flatnonzero(usable) + table.first_row
+    rows = table.rows()[usable]
     falls = np.flatnonzero(np.diff(t_s) < 0.0) + 1
     single: list[int] = []
     lasting: list[int] = []
@@ -274,7 +278,7 @@ def _mended_time(
 
 
 def _unslipped(
-    t_s: FloatArray, same_step: BoolArray, table: Table
+    t_s: FloatArray, same_step: BoolArray, table: Table, usable: BoolArray
 ) -> tuple[FloatArray, BoolArray, list[str]]:
     """Return times with the slips of the logged clock taken out, where they were, and words.
 
@@ -291,7 +295,7 @@ def _unslipped(
     for row, gained_s in slips:
         mended[row:] -= gained_s
         slipped[row - 1] = True
-    first = table.row(slips[0].row)
+    first = int(table.rows()[usable][slips[0].row])
     total_s = sum(slip.gained_s for slip in slips)
     words = (
         f"clock-slip: the logged clock moved {len(slips)} times against the regular period of the "

@@ -80,6 +80,12 @@ class Table:
         """Return where in the file an element stands, for messages."""
         return index + self.first_row if self.line is None else int(self.line[index])
 
+    def rows(self) -> FloatArray:
+        """Return where in the file each element stands, for messages."""
+        if self.line is not None:
+            return self.line
+        return np.arange(self.t_s.size, dtype=np.float64) + self.first_row
+
     @property
     def time_resolution_s(self) -> float:
         """Step to which the times were rounded (s); 0 where none shows.

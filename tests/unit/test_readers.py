@@ -253,3 +253,40 @@ def test_columns_of_parquet_that_are_twice_there_or_german_are_named(tmp_path):
     columns = {"time_s": numbers, "current_A": pa.array(["0,5", "0,5"]), "voltage_V": numbers}
     pa_parquet.write_table(pa.table(columns), path)
     assert "text with decimal commas ('0,5')" in refusal(path)
+
+
+def neware_of(records: list[str]) -> str:
+    """A cycle line and a step line before each third record."""
+    lines = NEWARE.splitlines()[:3]
+    for k, record in enumerate(records):
+        if k % 3 == 0:
+            lines += [f"{k // 3 + 1},5", f",1,{k // 3 + 1},Rest,00:00:02"]
+        lines.append(record)
+    return "\n".join(lines) + "\n"
+
+
+def test_findings_count_the_lines_of_a_neware_file_that_are_no_records(tmp_path):
+    """Every row that is named is the file's own line."""
+    records = [
+        f",,{k},00:00:0{k % 3},00:{k // 60:02d}:{k % 60:02d},{0.0 if k < 3 else 500.0},{3500 + k},0.0,25.0"
+        for k in range(120)
+    ]
+    records[4] = records[4].replace(",3504,", ",200000,")
+    records[7] = records[7].replace(",25.0", ",900.0")
+    records[10] = records[10].replace(",500.0,", ",nan,")
+    path = write(tmp_path / "a.csv", neware_of(records))
+    lines = path.read_text().splitlines()
+    findings = analyse(read_table(path), cell_format=None).findings
+    for word, record in (("beyond 100 V", 4), ("temperature", 7), ("usable number", 10)):
+        (words,) = [one for one in findings if word in one]
+        assert f"row {lines.index(records[record]) + 1}" in words
+
+
+@pytest.mark.parametrize("blank_at", [3, 5])
+def test_empty_lines_of_a_csv_file_are_counted_as_lines(tmp_path, blank_at):
+    lines = ["time_s,current_A,voltage_V", *(f"{k},0.1,3.{k}" for k in range(9))]
+    lines[7] = "6,nan,3.6"
+    lines.insert(blank_at, "")
+    path = write(tmp_path / "a.csv", "\n".join(lines) + "\n\n")
+    findings = analyse(read_table(path), cell_format=None).findings
+    assert any("usable number" in words and "row 9)" in words for words in findings)

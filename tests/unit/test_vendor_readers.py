@@ -128,6 +128,21 @@ def biologic_mpr(path: Path, *, with_current: bool, columns: list[int] | None = 
     return path
 
 
+def test_rows_of_a_sheet_are_those_that_the_sheet_has(tmp_path):
+    """An empty row above the names counts; of several sheets it is said that each counts anew."""
+    pytest.importorskip("python_calamine")
+    path = arbin_xlsx(tmp_path / "a.xlsx")
+    openpyxl = pytest.importorskip("openpyxl")
+    book = openpyxl.load_workbook(path)
+    for name in ("Channel_1-1", "Channel_1-2"):
+        book[name].insert_rows(1)
+    book["Channel_1-2"]["G9"] = None
+    book.save(path)
+    findings = analyse(read_table(path), cell_format=None).findings
+    assert any("usable number" in words and "row 9)" in words for words in findings)
+    assert any("2 sheets: rows are counted within each" in words for words in findings)
+
+
 def refusal(path: Path) -> str:
     with pytest.raises(ConfigurationError) as caught:
         read_table(path)

@@ -138,6 +138,25 @@ def _in_another_unit(wanted: str, names: list[str]) -> str:
     return ""
 
 
+def lines_of(lines: list[str], first_row: int, count: int) -> FloatArray | None:
+    """Return the line in the file of each of `count` rows where empty lines lie between them.
+
+    None where there are none, or where rows are not lines (a line break within quotes).
+
+    Parameters
+    ----------
+    lines : list of str
+        From the first row on.
+    first_row : int
+        Its line in the file.
+    count : int
+    """
+    filled = np.array([bool(line) for line in lines], dtype=np.bool_)
+    if filled[:count].all() or int(filled.sum()) != count:
+        return None
+    return (np.flatnonzero(filled) + first_row).astype(np.float64)
+
+
 def build(
     source: str,
     layout: str,

@@ -10,6 +10,7 @@ import importlib
 import io
 import zipfile
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, Final, NamedTuple
 
@@ -161,35 +162,43 @@ def _read_xlsx(source: str, data: bytes) -> Table:
     """Arbin: the sheets whose first row names time, current and voltage, one after the other."""
     sheets = _opened(_CALAMINE, source, lambda calamine: _sheets(calamine, data))
     parts: list[dict[str, FloatArray]] = []
-    for name, rows in sheets:
+    for name, above, rows in sheets:
         if not rows:
             continue
         header = [str(cell).strip() for cell in rows[0]]
         found = columns_of(ARBIN, header)
         if {T, CURRENT, VOLTAGE} <= found.keys():
             where = f"{source}, sheet {name!r}"
-            parts.append(
-                {
-                    field: column.scale
-                    * _cells(where, rows[1:], header.index(column.name), column.name)
-                    for field, column in found.items()
-                }
-            )
+            body, first_row = rows[1:], above + 2
+            part = {
+                field: column.scale
+                * _cells(where, body, header.index(column.name), column.name, first_row)
+                for field, column in found.items()
+            }
+            parts.append({**part, "line": first_row + np.arange(len(body), dtype=np.float64)})
     if not parts:
-        have = ", ".join(repr(name) for name, _ in sheets) or "none"
+        have = ", ".join(repr(name) for name, _, _ in sheets) or "none"
         problem = f"no sheet has Arbin's Test Time, Current and Voltage; sheets: {have}"
         raise refuse(source, "", problem)
     fields = set.intersection(*(set(part) for part in parts))
     columns = {field: np.concatenate([part[field] for part in parts]) for field in fields}
-    return vendor_table(source, ARBIN, "Arbin .xlsx", columns, 2)
+    read = vendor_table(source, ARBIN, "Arbin .xlsx", columns, 2)
+    if len(parts) < 2:
+        return read
+    words = f"the series stands in {len(parts)} sheets: rows are counted within each of them"
+    return replace(read, findings=(*read.findings, words))
 
 
-def _sheets(calamine: Any, data: bytes) -> list[tuple[str, list[list[Any]]]]:
+def _sheets(calamine: Any, data: bytes) -> list[tuple[str, int, list[list[Any]]]]:
+    """Return name, empty rows above and rows of each sheet."""
     book = calamine.CalamineWorkbook.from_filelike(io.BytesIO(data))
-    return [(name, book.get_sheet_by_name(name).to_python()) for name in book.sheet_names]
+    sheets = [(name, book.get_sheet_by_name(name)) for name in book.sheet_names]
+    return [
+        (name, sheet.start[0] if sheet.start else 0, sheet.to_python()) for name, sheet in sheets
+    ]
 
 
-def _cells(where: str, rows: list[list[Any]], at: int, name: str) -> FloatArray:
+def _cells(where: str, rows: list[list[Any]], at: int, name: str, first_row: int) -> FloatArray:
     """Return the numbers of a column of a sheet; an empty cell is NaN."""
     out = np.full(len(rows), np.nan)
     for k, row in enumerate(rows):
@@ -199,6 +208,6 @@ def _cells(where: str, rows: list[list[Any]], at: int, name: str) -> FloatArray:
         try:
             out[k] = float(cell)
         except (TypeError, ValueError):
-            key = f"row {k + 2}, column {name!r}"
+            key = f"row {k + first_row}, column {name!r}"
             raise refuse(where, key, f"{cell!r} is not a number") from None
     return out

@@ -17,7 +17,7 @@ from controller.domain.errors import ConfigurationError, refuse
 from controller.domain.sample import NAN
 from controller.estimation.table import FloatArray, Table, TextArray
 from controller.io.bdf import INTEGRATED, written_here
-from controller.io.readers.columns import CURRENT, TEXT_FIELDS, build, recognise
+from controller.io.readers.columns import CURRENT, TEXT_FIELDS, build, lines_of, recognise
 from controller.io.readers.neware import is_neware, read_neware
 from controller.io.readers.packages import read_binary
 from controller.io.readers.vendors import read_vendor_text, text_layout
@@ -130,6 +130,7 @@ def _read_csv(source: str, text: str, lines: list[str]) -> Table:
     at = header.index(fields[CURRENT])
     return replace(
         read,
+        line=lines_of(lines[1:], 2, read.t_s.size),
         written_current_resolution_A=_written_resolution(lines, at),
         findings=(*read.findings, *findings),
     )

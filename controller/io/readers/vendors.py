@@ -19,7 +19,7 @@ import pyarrow.csv as pa_csv
 
 from controller.domain.errors import refuse
 from controller.estimation.table import FloatArray, Table
-from controller.io.readers.columns import CURRENT, VOLTAGE, T, build, refuse_twice
+from controller.io.readers.columns import CURRENT, VOLTAGE, T, build, lines_of, refuse_twice
 
 ARBIN: Final = "Arbin"
 BIOLOGIC: Final = "BioLogic"
@@ -160,7 +160,8 @@ def read_vendor_text(source: str, lines: list[str], layout: TextLayout) -> Table
         for field, column in layout.fields.items()
     }
     read = vendor_table(source, layout.vendor, f"{layout.vendor} text export", columns, first_row)
-    return replace(read, findings=(*read.findings, *findings))
+    line = lines_of(body, first_row, read.t_s.size)
+    return replace(read, line=line, findings=(*read.findings, *findings))
 
 
 def vendor_table(
