@@ -122,8 +122,8 @@ def replay(
     Charge, Coulombic efficiency with its uncertainty, resistance, and the files' defects.
 
     Read are Battery Data Format, plain CSV and Parquet, Neware (CSV, .ndax), Arbin (CSV, .xlsx) and
-    BioLogic (text, .mpr) series; impedance spectra (columns, BioLogic .mpt); tables of capacities by
-    cycle. Extras open .ndax [neware], .mpr [biologic] and .xlsx [arbin].
+    BioLogic (text, .mpr) series; impedance spectra (columns, BioLogic .mpt); tables of capacities
+    by cycle. Extras open .ndax [neware], .mpr [biologic] and .xlsx [arbin].
     """
     from controller.app import replay as body
 

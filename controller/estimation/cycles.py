@@ -150,6 +150,14 @@ class CycleResult:
     flags: tuple[str, ...] = ()
 
 
+class MeanEfficiency(NamedTuple):
+    """Mean Coulombic efficiency, its standard uncertainty, and the number of cycles."""
+
+    value: float
+    u: float
+    cycles: int
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Analysis:
     """What a file says.
@@ -189,6 +197,26 @@ class Analysis:
             c
             for c in since
             if c.coulombic_efficiency is not None and not EXCLUDING.intersection(c.flags)
+        )
+
+    @property
+    def mean_efficiency(self) -> MeanEfficiency | None:
+        """Mean over the cycles that may be averaged; None where there are none.
+
+        What is uncertain comes back in every cycle with the same sign (gain, offset, rounding of a
+        constant current, a decay logged too coarsely): u of the mean is the mean of u.
+        """
+        pairs = [
+            (c.coulombic_efficiency, c.u_coulombic_efficiency)
+            for c in self.averaged
+            if c.coulombic_efficiency is not None and c.u_coulombic_efficiency is not None
+        ]
+        if not pairs:
+            return None
+        return MeanEfficiency(
+            sum(value for value, _ in pairs) / len(pairs),
+            sum(u for _, u in pairs) / len(pairs),
+            len(pairs),
         )
 
 

@@ -107,7 +107,7 @@ def test_without_a_file_an_example_is_written_and_analysed(tmp_path):
     (written,) = tmp_path.glob("reactivate-*/*.csv")
     assert str(written) in done.stderr
     assert "synthetic" in done.stderr
-    assert "Mean Coulombic efficiency over 5 cycles: 99.40 %" in done.stdout
+    assert "Mean Coulombic efficiency over 5 cycles: (99.40" in done.stdout
 
 
 def test_a_pipe_that_cannot_write_every_sign_still_gets_the_table(tmp_path):
