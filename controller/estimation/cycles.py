@@ -421,10 +421,12 @@ def _cycle(
             flags.append(_coarse_word(series, intervals, inside))
         if bool(np.any(series.gap[inside])):
             flags.append("gap")
-    if bool(np.any(series.broken[inside])):
+    # A counter that goes on over a reset of the clock knows what flowed.
+    untold = inside & ~series.counter_goes_on if counted else inside
+    if bool(np.any(series.broken[untold])):
         flags.append("time-reset")
     u_discharge_As = math.hypot(u_discharge_As, cut_off_As)
-    unobserved_As = float(np.sum(series.unobserved_As[inside]))
+    unobserved_As = float(np.sum(series.unobserved_As[untold]))
     u = propagate(
         _ranges(series, intervals, charging, discharging, charge_As, discharge_As),
         u_charge_As,

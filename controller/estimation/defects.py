@@ -84,6 +84,8 @@ class Series:
         As in the file.
     counted_charge_As, counted_discharge_As : array or None, shape (n - 1,)
         What the cycler's counters added, magnitudes; NaN where they tell nothing.
+    counter_goes_on : array of bool, shape (n - 1,)
+        Whether they go on over the interval from what they showed.
     counter_resolution_Ah, time_resolution_s, current_resolution_A : float
     findings : tuple of str
     """
@@ -102,6 +104,7 @@ class Series:
     cycle: FloatArray | None
     counted_charge_As: FloatArray | None
     counted_discharge_As: FloatArray | None
+    counter_goes_on: BoolArray
     counter_resolution_Ah: float
     time_resolution_s: float
     current_resolution_A: float
@@ -199,6 +202,7 @@ def prepare(table: Table) -> Series:
         cycle=None if table.cycle is None else table.cycle[usable],
         counted_charge_As=None if counters is None else counters.charge_As,
         counted_discharge_As=None if counters is None else counters.discharge_As,
+        counter_goes_on=np.zeros_like(broken) if counters is None else counters.goes_on,
         counter_resolution_Ah=0.0 if counters is None else counters.resolution_Ah,
         time_resolution_s=table.time_resolution_s,
         current_resolution_A=table.current_resolution_A,
