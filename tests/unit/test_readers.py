@@ -290,3 +290,59 @@ def test_empty_lines_of_a_csv_file_are_counted_as_lines(tmp_path, blank_at):
     path = write(tmp_path / "a.csv", "\n".join(lines) + "\n\n")
     findings = analyse(read_table(path), cell_format=None).findings
     assert any("usable number" in words and "row 9)" in words for words in findings)
+
+
+@pytest.mark.parametrize(
+    ("header", "other"),
+    [
+        ("time_s,current_A,voltage_V", "current_mA"),
+        ("time_s,current_A,voltage_V", "Current / A"),
+        ("Test Time / s,Current / A,Voltage / V", "Current / mA"),
+        ("test_time_second,current_ampere,voltage_volt", "current_A"),
+    ],
+)
+@pytest.mark.parametrize("parquet", [False, True])
+def test_a_column_in_another_unit_or_layout_must_agree(tmp_path, header, other, parquet):
+    factor = 1000.0 if other.endswith("mA") else 1.0
+    for apart, agrees in ((0.0, True), (0.8, False)):
+        currents = [0.1 * (k % 3) for k in range(9)]
+        values = [
+            [float(k) for k in range(9)],
+            currents,
+            [3.5 + 0.01 * k for k in range(9)],
+            [round(factor * one * (1.0 + apart), 4) for one in currents],
+        ]
+        columns = dict(zip([*header.split(","), other], values, strict=True))
+        path = tmp_path / "a.csv"
+        if parquet:
+            pa_parquet.write_table(pa.table(columns), path)
+        else:
+            rows = [
+                ",".join(str(cell) for cell in row) for row in zip(*columns.values(), strict=True)
+            ]
+            write(path, "\n".join([",".join(columns), *rows]) + "\n")
+        if agrees:
+            assert read_table(path).current_A.tolist() == pytest.approx(currents)
+        else:
+            message = refusal(path)
+            assert f"column {other!r}: differs from" in message
+            assert ("row 2:" if parquet else "row 3:") in message
+
+
+def test_words_in_a_column_that_is_no_quantity_stop_nothing(tmp_path):
+    text = PLAIN.replace("voltage_V\n", "voltage_V,current_mA\n")
+    rows = [line + ",auto" if line[:1].isdigit() else line for line in text.splitlines()]
+    assert read_table(write(tmp_path / "a.csv", "\n".join(rows))).current_A.tolist() == [
+        0.1,
+        0.1,
+        -0.2,
+    ]
+
+
+def test_a_neware_column_in_two_units_is_refused(tmp_path):
+    text = NEWARE.replace("Current(mA),", "Current(mA),Current(A),").replace(
+        ",0.0,3500", ",0.0,0.0,3500"
+    )
+    assert "stands there 2 times: Current(mA), Current(A)" in refusal(
+        write(tmp_path / "a.csv", text)
+    )
