@@ -11,7 +11,9 @@ import numpy as np
 
 from controller.estimation.clock import clock_slips
 from controller.estimation.counters import counted
+from controller.estimation.disorder import begun_again, order_findings, put_in_order
 from controller.estimation.intervals import BoolArray, IntArray, Intervals
+from controller.estimation.overlaps import overlap_findings, overlapping_rows
 from controller.estimation.repeats import repeat_findings, repeated_rows
 from controller.estimation.table import FloatArray, Table
 from controller.estimation.turns import (
@@ -133,16 +135,9 @@ def prepare(table: Table) -> Series:
             f"time-quantum: time moves in steps of {table.time_quantum_s:g} s, so that edges are "
             "not known better; write it with more digits (float64), or from the start of the test"
         )
+    read_V, words = _without_spikes(table)
+    findings += words
     # Comparisons with NaN are false: neither a missing nor an absurd value is usable.
-    beyond = np.isfinite(table.voltage_V) & (np.abs(table.voltage_V) > NO_CELLS_VOLTAGE_V)
-    single = bool(beyond.any()) and float(np.mean(beyond)) <= SPIKES_SHARE
-    if single:
-        first = int(np.flatnonzero(beyond)[0])
-        findings.append(
-            f"voltage-implausible: {int(beyond.sum())} readings beyond {NO_CELLS_VOLTAGE_V:g} V "
-            f"(first: row {table.row(first)}, {table.voltage_V[first]:.6g} V): taken as "
-            "missing"
-        )
     usable = (np.abs(table.t_s) < LARGEST_TIME_S) & (np.abs(table.current_A) < LARGEST_VALUE)
     has_voltage = np.abs(table.voltage_V) < LARGEST_VALUE
     bad = ~(usable & has_voltage)
@@ -158,12 +153,19 @@ def prepare(table: Table) -> Series:
     )
     findings += repeat_findings(twice, block, table.rows()[usable_rows])
     usable[usable_rows[twice | block]] = False
-    t_s, broken, words = _mended_time(table.t_s[usable], table, usable)
-    findings += words
-    current_A = table.current_A[usable]
-    if single:
-        has_voltage &= ~beyond
-    voltage_V = np.where(has_voltage, table.voltage_V, np.nan)[usable]
+    ordered = put_in_order(table.t_s[usable], table.current_A[usable])
+    rows_before = table.rows()[usable]
+    again = overlapping_rows(
+        ordered.t_s,
+        table.current_A[usable],
+        read_V[usable],
+        None if table.cycle is None else table.cycle[usable],
+    )
+    findings += overlap_findings(again, rows_before)
+    usable[np.flatnonzero(usable)[again]] = False
+    t_s, broken = begun_again(ordered.t_s[~again])
+    findings += order_findings(ordered, again, broken, rows_before)
+    current_A, voltage_V = table.current_A[usable], read_V[usable]
     if table.step is not None:
         step = table.step[usable]
         same_step = (step[1:] == step[:-1]) & ~broken
@@ -175,6 +177,7 @@ def prepare(table: Table) -> Series:
     typical_s = float(np.median(dt_s[dt_s > 0.0])) if np.any(dt_s > 0.0) else 0.0
     around_s = _usual_around(dt_s, broken, typical_s)
     unobserved_As = around_s * np.maximum(np.abs(current_A[1:]), np.abs(current_A[:-1]))
+    unobserved_As += ordered.open_As[~again][1:]
     gap = _gaps(dt_s, current_A) & ~broken
     if gap.any():
         first = int(np.flatnonzero(gap)[0])
@@ -210,6 +213,20 @@ def prepare(table: Table) -> Series:
     )
 
 
+def _without_spikes(table: Table) -> tuple[FloatArray, list[str]]:
+    """Return voltages, NaN where absurd or one of a few that no cell gives; and words of these."""
+    usable_V = np.where(np.abs(table.voltage_V) < LARGEST_VALUE, table.voltage_V, np.nan)
+    beyond = np.isfinite(table.voltage_V) & (np.abs(table.voltage_V) > NO_CELLS_VOLTAGE_V)
+    if not beyond.any() or float(np.mean(beyond)) > SPIKES_SHARE:
+        return usable_V, []
+    first = int(np.flatnonzero(beyond)[0])
+    words = (
+        f"voltage-implausible: {int(beyond.sum())} readings beyond {NO_CELLS_VOLTAGE_V:g} V "
+        f"(first: row {table.row(first)}, {table.voltage_V[first]:.6g} V): taken as missing"
+    )
+    return np.where(beyond, np.nan, usable_V), [words]
+
+
 def _gaps(dt_s: FloatArray, current_A: FloatArray) -> BoolArray:
     """Return which intervals the log leaves out: far longer than it has them, with current."""
     larger_A = np.maximum(np.abs(current_A[1:]), np.abs(current_A[:-1]))
@@ -236,49 +253,6 @@ def _usual_around(dt_s: FloatArray, broken: BoolArray, typical_s: float) -> Floa
         near_s = near_s[near_s > 0.0]
         out[k] = float(np.median(near_s)) if near_s.size else typical_s
     return out
-
-
-def _mended_time(
-    t_s: FloatArray, table: Table, usable: BoolArray
-) -> tuple[FloatArray, BoolArray, list[str]]:
-    """Return times that never fall, where the series is broken, and what was found.
-
-    A single row whose time fell back while the next goes on from where it was is set to the time
-    before it: it lies between its neighbours. So is one whose time ran ahead while the next goes on
-    from before it. After any other fall the series goes on from there with the time that passed
-    unknown.
-    """
-    mended = t_s.copy()
-    rows = table.rows()[usable]
-    falls = np.flatnonzero(np.diff(t_s) < 0.0) + 1
-    single: list[int] = []
-    lasting: list[int] = []
-    for k in falls.tolist():
-        if k + 1 < t_s.size and t_s[k + 1] >= t_s[k - 1]:
-            mended[k] = t_s[k - 1]
-            single.append(int(rows[k]))
-        elif k > 1 and t_s[k] >= t_s[k - 2]:
-            mended[k - 1] = t_s[k - 2]
-            single.append(int(rows[k - 1]))
-        else:
-            lasting.append(k)
-    broken = np.zeros(max(t_s.size - 1, 0), dtype=np.bool_)
-    for k in lasting:
-        mended[k:] += mended[k - 1] - mended[k]
-        broken[k - 1] = True
-    words = []
-    if falls.size:
-        first = single[0] if single else int(rows[lasting[0]])
-        how = []
-        if single:
-            how.append(f"{len(single)} single rows, set between their neighbours")
-        if lasting:
-            how.append(f"{len(lasting)} lasting, the time that passed is unknown")
-        times = "1 time" if falls.size == 1 else f"{falls.size} times"
-        words.append(
-            f"time-reset: time goes backwards {times} (first: row {first}): " + "; ".join(how)
-        )
-    return mended, broken, words
 
 
 def _unslipped(

@@ -185,6 +185,93 @@ def test_a_single_row_ahead_of_time_is_mended():
     assert any("1 single rows" in w and "(first: row 52)" in w for w in analysis.findings)
 
 
+@pytest.mark.parametrize("by_s", [40.0, 4000.0, -35.0, -900.0])
+@pytest.mark.parametrize(("first", "rows"), [(130, 2), (140, 20), (95, 12), (208, 8)])
+def test_a_block_of_rows_ahead_of_time_or_behind_is_moved_back(by_s, first, rows):
+    """Within a step, over its end and over the end of a cycle."""
+    series = table(CYCLE * 3, cycles=[1] * 3 + [2] * 3 + [3] * 3)
+    t_s = series.t_s.copy()
+    t_s[first : first + rows] += by_s
+    analysis, sound = full(replace(series, t_s=t_s)), full(series)
+    (words,) = [one for one in analysis.findings if one.startswith("time-reset: ")]
+    assert (
+        f"1 blocks of rows that ran ahead or back for a while (first: rows {first + 2} to" in words
+    )
+    assert [c.cycle for c in analysis.averaged] == [1, 2, 3]
+    for cycle, before in zip(analysis.cycles, sound.cycles, strict=True):
+        assert abs(cycle.charge_Ah - before.charge_Ah) <= 2.0 * cycle.u_charge_Ah
+        assert abs(cycle.discharge_Ah - before.discharge_Ah) <= 2.0 * cycle.u_discharge_Ah
+        assert cycle.u_charge_Ah < 0.02 * cycle.charge_Ah
+
+
+def test_a_block_of_rows_with_one_time_is_spread_between_its_neighbours():
+    series = table(CYCLE)
+    t_s = series.t_s.copy()
+    t_s[50:56] = 9e5
+    cycle = full(table(CYCLE, t_s=t_s)).cycles[0]
+    assert cycle.charge_Ah * H == pytest.approx(1.0)
+    assert "time-reset" not in cycle.flags
+
+
+def test_a_row_out_of_time_behind_a_reset_is_set_where_time_is_by_then():
+    series = table(CYCLE * 2)
+    t_s = series.t_s.copy()
+    t_s[100:] -= 700.0
+    t_s[260] -= 300.0
+    sound, analysis = full(series), full(table(CYCLE * 2, t_s=t_s))
+    assert analysis.cycles[1].charge_Ah == pytest.approx(sound.cycles[1].charge_Ah)
+    assert ["time-reset" in c.flags for c in analysis.cycles] == [True, False]
+
+
+def second_file(since_s: float, *, until_s: float, dt_s: float, count: int = 3) -> Table:
+    """What one log has up to `until_s`, and behind it a log at other moments from `since_s` on."""
+    blocks, numbers = CYCLE * count, sorted([*range(1, count + 1)] * 3)
+    first, second = table(blocks, cycles=numbers), table(blocks, dt_s=dt_s, cycles=numbers)
+    ends, begins = first.t_s <= until_s, second.t_s >= since_s
+    names = ("t_s", "current_A", "voltage_V", "step", "cycle")
+    joined = {
+        name: np.concatenate((getattr(first, name)[ends], getattr(second, name)[begins]))
+        for name in names
+    }
+    noise_V = 2e-4 * np.random.default_rng(7).standard_normal(joined["t_s"].size)
+    return replace(first, **{**joined, "voltage_V": joined["voltage_V"] + noise_V})
+
+
+@pytest.mark.parametrize(
+    ("since_s", "until_s", "dt_s"),
+    [(2500.0, 3403.0, 7.0), (700.0, 5200.0, 4.0), (3000.0, 3100.0, 13.0), (0.0, 4000.0, 9.0)],
+)
+def test_a_second_log_of_one_course_is_counted_once(since_s, until_s, dt_s):
+    """The last begins where the first began: cycle numbers tell that it is no clock begun again."""
+    analysis = full(second_file(since_s, until_s=until_s, dt_s=dt_s))
+    assert sum(one.startswith("overlapping-rows: ") for one in analysis.findings) == 1
+    assert not any(one.startswith("time-reset") for one in analysis.findings)
+    assert [c.cycle for c in analysis.averaged] == [1, 2, 3]
+    for cycle in analysis.cycles:
+        assert cycle.charge_Ah * H == pytest.approx(1.0, rel=5e-3)
+        assert abs(cycle.coulombic_efficiency - 0.99) < 2.0 * cycle.u_coulombic_efficiency
+
+
+def test_cycles_alike_under_a_clock_that_begins_again_are_no_second_log():
+    series = second_file(1e9, until_s=1e9, dt_s=10.0)
+    t_s = series.t_s.copy()
+    for number in (2.0, 3.0):
+        t_s[series.cycle == number] -= t_s[series.cycle == number][0]
+    for cycle in (series.cycle, None):
+        analysis = full(replace(series, t_s=t_s, cycle=cycle, step=None))
+        assert not any(one.startswith("overlapping-rows") for one in analysis.findings)
+        assert len(analysis.cycles) == 3
+
+
+def test_a_clock_set_back_while_the_cell_goes_on_is_no_second_log():
+    series = second_file(1e9, until_s=1e9, dt_s=10.0)
+    t_s = series.t_s.copy()
+    t_s[150:] -= 400.0
+    analysis = full(replace(series, t_s=t_s))
+    assert not any(one.startswith("overlapping-rows") for one in analysis.findings)
+    assert "time-reset" in analysis.cycles[0].flags
+
+
 def test_what_a_reset_leaves_open_is_told_by_the_intervals_around_it():
     slow = table([(1e-3, 3000.0, 3.5, 4.0)], dt_s=30.0)
     fast = table([(0.0, 2000.0, 3.9, 3.9), (-1e-3, 2990.0, 3.9, 3.0)], dt_s=2.0)
