@@ -526,6 +526,41 @@ def test_one_row_at_0_V_does_not_hide_a_turned_sign():
     assert analysis.averaged == ()
 
 
+@pytest.mark.parametrize(("current", "said"), [(-1.0, True), (1.0, False)])
+@pytest.mark.parametrize("cell_format", [CellFormat.FULL_CELL, CellFormat.ANODE_FREE, None])
+def test_a_voltage_with_its_sign_turned_is_named_with_or_without_the_current(
+    current, said, cell_format
+):
+    series = table(CYCLE * 3)
+    turned = replace(series, current_A=current * series.current_A, voltage_V=-series.voltage_V)
+    analysis = full(turned, cell_format)
+    (words,) = [w for w in analysis.findings if w.startswith("sign-implausible")]
+    assert ("and the current's with it" in words) is said
+    assert all("sign-implausible" in c.flags for c in analysis.cycles)
+    assert analysis.averaged == ()
+
+
+@pytest.mark.parametrize("rows", [slice(50, 56), slice(212, 424), slice(420, 520)])
+def test_readings_with_both_signs_turned_keep_their_cycles_out(rows):
+    series = table(CYCLE * 3, cycles=[1] * 3 + [2] * 3 + [3] * 3)
+    current_A, voltage_V = series.current_A.copy(), series.voltage_V.copy()
+    current_A[rows] *= -1.0
+    voltage_V[rows] *= -1.0
+    analysis = full(replace(series, current_A=current_A, voltage_V=voltage_V))
+    (words,) = [w for w in analysis.findings if w.startswith("sign-implausible")]
+    assert f"first: row {rows.start + 2})" in words
+    touched = {int(number) for number in np.unique(series.cycle[rows])}
+    assert not touched & {c.cycle for c in analysis.averaged}
+    for cycle in analysis.averaged:
+        assert cycle.coulombic_efficiency == pytest.approx(0.99)
+
+
+def test_a_cell_driven_below_0_V_has_no_turned_sign():
+    driven = [(-1e-3, 300.0, 3.0, -1.5), (0.0, 100.0, -0.8, -0.6)]
+    analysis = full(table([*CYCLE, *driven, *CYCLE]))
+    assert not any(w.startswith("sign-implausible") for w in analysis.findings)
+
+
 @pytest.mark.parametrize("rows", [slice(50, 56), slice(212, 424)])
 def test_a_cycle_or_some_rows_with_their_sign_turned_are_flagged(rows):
     series = table(CYCLE * 3, cycles=[1] * 3 + [2] * 3 + [3] * 3)
