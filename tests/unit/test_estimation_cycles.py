@@ -643,6 +643,40 @@ def test_readings_that_a_logger_repeats_are_named(stale):
     assert len(analysis.averaged) == (2 if stale else 3)
 
 
+RESTED = [*CYCLE[:1], (0.0, 300.0, 3.92, 3.92), (-1e-3, 990.0, 3.9, 3.0), (0.0, 300.0, 3.1, 3.1)]
+
+
+@pytest.mark.parametrize(
+    ("last", "until", "stale"),
+    [
+        (None, 0, False),
+        (380, 430, True),  # the rest of a charged cell, then far into its discharge
+        (510, 590, True),  # the rest after the discharge, then far into the charge
+        (380, 505, True),  # over the whole discharge into the rest behind it
+    ],
+)
+def test_a_log_that_froze_in_a_rest_is_named(last, until, stale):
+    series = table(RESTED * 4)
+    current_A, voltage_V = series.current_A.copy(), series.voltage_V.copy()
+    if last is not None:
+        assert current_A[last] == 0.0
+        current_A[last:until], voltage_V[last:until] = 0.0, voltage_V[last]
+    analysis = full(replace(series, current_A=current_A, voltage_V=voltage_V, step=None))
+    assert any(w.startswith("stale-readings: 1 times") for w in analysis.findings) is stale
+    if not stale:
+        assert [c.flags for c in analysis.cycles] == [()] * 4
+    for cycle in analysis.averaged:
+        assert cycle.coulombic_efficiency == pytest.approx(0.99, rel=5e-3)
+
+
+def test_rests_that_stand_still_before_a_first_charge_and_a_large_pulse_are_sound():
+    """A new cell's voltage leaps with its first current; a pulse of another rate answers alike."""
+    new = [(0.0, 600.0, 0.3, 0.3), *RESTED]
+    pulse = [(1e-2, 20.0, 3.3, 3.32), (0.0, 300.0, 3.1, 3.1)]
+    analysis = full(table([*new, *RESTED, *pulse, *RESTED]))
+    assert not any(w.startswith("stale-readings") for w in analysis.findings)
+
+
 def test_a_voltage_logged_in_steps_leaves_a_median_resistance_as_open_as_one():
     edges = [(1e-3, 2.0, 3.637, 3.6372), (0.0, 2.0, 3.6, 3.6)] * 10
     blocks = [(0.0, 60.0, 3.6, 3.6), *edges, (1e-3, 60.0, 3.637, 3.75), (0.0, 60.0, 3.7, 3.7)]
