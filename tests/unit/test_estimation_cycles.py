@@ -479,6 +479,35 @@ def test_a_file_that_begins_within_a_charge_has_an_incomplete_cycle():
     assert any(w.startswith("incomplete: the file begins within a ch") for w in analysis.findings)
 
 
+def fading(leap_V: float) -> Table:
+    """Charges lose 2 % from cycle to cycle; where a current begins the voltage leaps and slows."""
+    blocks = []
+    for lasts_s in (1000.0, 980.0, 960.0, 941.0):
+        blocks += [(1e-3, lasts_s, 3.5, 4.0), (-1e-3, 0.99 * lasts_s, 3.9, 3.0)]
+    series = table(blocks, dt_s=5.0)
+    begins_s = np.array([series.t_s[series.step == step][0] for step in range(len(blocks))])
+    since_s = series.t_s - begins_s[series.step.astype(int)]
+    moved_V = leap_V * np.sign(series.current_A) * (1.0 - np.exp(-since_s / 3.0))
+    return replace(series, voltage_V=series.voltage_V + moved_V)
+
+
+@pytest.mark.parametrize("missing", [0, 1])
+def test_a_missing_begin_of_less_charge_than_a_cycle_loses_is_told_by_the_leap(missing):
+    series = fading(0.05)
+    analysis = full(first_rows(series, slice(missing, None)))
+    assert ("incomplete" in analysis.cycles[0].flags) is (missing > 0)
+    assert any("leap and slow down" in words for words in analysis.findings) is (missing > 0)
+    assert len(analysis.averaged) == 3 + (missing == 0)
+
+
+def test_without_a_leap_a_begin_tells_nothing_and_a_new_cells_differs_freely():
+    assert full(first_rows(fading(0.0), slice(1, None))).cycles[0].flags == ()
+    series = fading(0.03)
+    new = series.step == 0.0
+    raised = replace(series, voltage_V=series.voltage_V + 0.3 * new)
+    assert full(raised).cycles[0].flags == ()
+
+
 def test_a_strip_whose_limit_carries_nothing_is_held_against_that_limit():
     """Its last reading with current lies near 0 V, scattered; the one after at the limit."""
     strips = [(-1e-3, 980.0, -0.01, last_V) for last_V in (-0.02, -0.09, -0.04)]
