@@ -30,7 +30,6 @@ from controller.estimation.defects import (
     orient_li_cu,
     prepare,
     several_cycles,
-    unit_findings,
 )
 from controller.estimation.ending import (
     LOW_V,
@@ -62,6 +61,7 @@ from controller.estimation.reservoir import find_reservoirs, half_cycles, reserv
 from controller.estimation.signs import sign_findings
 from controller.estimation.stale import stale_readings
 from controller.estimation.table import FloatArray, Table
+from controller.estimation.units import implausible_units
 
 _SECONDS_PER_HOUR: Final = 3600.0
 # Discharge above charge by more than this in the first cycle: the cell came charged. Assumed.
@@ -255,7 +255,7 @@ def analyse(
     several, words_of_several = several_cycles(series, intervals, numbers)
     findings += words_of_several
     signs = sign_findings(series, intervals, numbers, cell_format)
-    implausible = [*unit_findings(series, intervals), *signs.of_file]
+    implausible = [*implausible_units(series, intervals), *signs.of_file]
     findings += [*implausible, *signs.of_cycles]
     findings += counter_findings(series, intervals)
     resistances, words_of_steps, missing = step_resistances(series, numbers)

@@ -84,6 +84,8 @@ class Series:
         Half width of charge that flowed while time was not known (A s).
     cycle : array or None, shape (n,)
         As in the file.
+    unix_s : array or None, shape (n,)
+        Date beside the time.
     counted_charge_As, counted_discharge_As : array or None, shape (n - 1,)
         What the cycler's counters added, magnitudes; NaN where they tell nothing.
     counter_goes_on : array of bool, shape (n - 1,)
@@ -104,6 +106,7 @@ class Series:
     gap: BoolArray
     unobserved_As: FloatArray
     cycle: FloatArray | None
+    unix_s: FloatArray | None
     counted_charge_As: FloatArray | None
     counted_discharge_As: FloatArray | None
     counter_goes_on: BoolArray
@@ -203,6 +206,7 @@ def prepare(table: Table) -> Series:
         gap=gap,
         unobserved_As=unobserved_As,
         cycle=None if table.cycle is None else table.cycle[usable],
+        unix_s=None if table.unix_s is None else table.unix_s[usable],
         counted_charge_As=None if counters is None else counters.charge_As,
         counted_discharge_As=None if counters is None else counters.discharge_As,
         counter_goes_on=np.zeros_like(broken) if counters is None else counters.goes_on,
@@ -498,7 +502,7 @@ def unit_findings(series: Series, intervals: Intervals) -> list[str]:
             f"units-implausible: {int(beyond.sum())} readings lie beyond {NO_CELLS_VOLTAGE_V:g} V; "
             "mV taken for V?"
         )
-    shortest_s = _usual_half_cycle_s(series, intervals)
+    shortest_s = usual_half_cycle_s(series, intervals)
     if shortest_s < SHORTEST_HALF_CYCLE_S:
         findings.append(
             f"units-implausible: charges and discharges of {shortest_s:.3g} s would take the cell "
@@ -521,10 +525,15 @@ def unit_findings(series: Series, intervals: Intervals) -> list[str]:
     return findings
 
 
-def _usual_half_cycle_s(series: Series, intervals: Intervals) -> float:
-    """Median time (s) of half cycles that charge and discharge a cell; infinite without any."""
+def usual_half_cycle_s(
+    series: Series, intervals: Intervals, share: float = WHOLE_HALF_SHARE
+) -> float:
+    """Median time (s) of half cycles that charge and discharge a cell; infinite without any.
+
+    Of those of at least `share` of the largest one's charge.
+    """
     least_A = rest_A(intervals.charge_As, intervals.dt_s)
-    halves = large(half_rows(intervals.charge_As, series.current_A, least_A), WHOLE_HALF_SHARE)
+    halves = large(half_rows(intervals.charge_As, series.current_A, least_A), share)
     ends_V = {
         direction: [series.voltage_V[half.last] for half in halves if half.direction == direction]
         for direction in (1, -1)

@@ -49,6 +49,8 @@ class Table:
         The cycler's own counters, magnitudes; they may start again at a step, cycle or test.
     step_capacity_Ah : array or None
         The cycler's own counter within a step, magnitude, direction from the current's sign.
+    unix_s : array or None
+        Date beside the time (Unix, s).
     first_row : int
         Line (CSV) or row (Parquet) in the file of the first element, for messages.
     line : array or None
@@ -71,6 +73,7 @@ class Table:
     charging_Ah: FloatArray | None = None
     discharging_Ah: FloatArray | None = None
     step_capacity_Ah: FloatArray | None = None
+    unix_s: FloatArray | None = None
     first_row: int = 2
     line: FloatArray | None = None
     findings: tuple[str, ...] = ()

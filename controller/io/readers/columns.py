@@ -27,6 +27,7 @@ BDF_LABELS: Final[dict[str, str]] = {
     "Surface Temperature / degC": "temperature_C",
     "Temperature T1 / degC": "temperature_C",
     "Ambient Temperature / degC": "temperature_C",
+    "Unix Time / s": "unix_s",
     "Cycle Count / 1": "cycle",
     "Step Count / 1": "step",
     "Step Type": "step_type",
@@ -44,6 +45,7 @@ BDF_MACHINE_NAMES: Final[dict[str, str]] = {
     "surface_temperature_celsius": "temperature_C",
     "temperature_t1_celsius": "temperature_C",
     "ambient_temperature_celsius": "temperature_C",
+    "unix_time_second": "unix_s",
     "cycle_count": "cycle",
     "step_count": "step",
     "step_index": "step",
@@ -232,6 +234,7 @@ def build(
         charging_Ah=columns.get("charging_Ah"),
         discharging_Ah=columns.get("discharging_Ah"),
         step_capacity_Ah=columns.get("step_capacity_Ah"),
+        unix_s=columns.get("unix_s"),
         first_row=first_row,
         line=columns.get("line"),
     )
