@@ -58,6 +58,7 @@ from controller.estimation.intervals import (
 )
 from controller.estimation.pulses import step_resistances
 from controller.estimation.reservoir import find_reservoirs, half_cycles, reservoir_efficiency
+from controller.estimation.saturation import saturated_readings
 from controller.estimation.signs import sign_findings
 from controller.estimation.stale import stale_readings
 from controller.estimation.table import FloatArray, Table
@@ -99,6 +100,7 @@ EXCLUDING: Final = frozenset(
         "incomplete",
         "several-cycles",
         "stale-readings",
+        "saturated",
         "time-reset",
         "units-implausible",
         "sign-implausible",
@@ -275,10 +277,13 @@ def analyse(
         cycles = [_without_efficiency(c, "which current plates could not be told") for c in cycles]
     cycles = [_with_flag(c, "several-cycles") if c.cycle in several else c for c in cycles]
     cycles = [_with_flag(c, "sign-implausible") if c.cycle in signs.cycles else c for c in cycles]
-    stale = stale_readings(series, intervals)
-    findings += stale.findings
-    of_stale = {int(number) for number in np.unique(numbers[stale.intervals])}
-    cycles = [_with_flag(c, "stale-readings") if c.cycle in of_stale else c for c in cycles]
+    for flag, found in (
+        ("stale-readings", stale_readings(series, intervals)),
+        ("saturated", saturated_readings(series, intervals)),
+    ):
+        findings += found.findings
+        named = {int(number) for number in np.unique(numbers[found.intervals])}
+        cycles = [_with_flag(c, flag) if c.cycle in named else c for c in cycles]
     hiding = hiding_gaps(series, intervals)
     findings += hiding.findings
     hidden = {int(number) for number in np.unique(numbers[hiding.gaps])}
