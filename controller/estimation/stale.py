@@ -95,7 +95,25 @@ def _jumps(series: Series, start: int, stop: int) -> bool:
     if steps_V.size < _FEWEST or np.count_nonzero(differed) < _DIFFERED * steps_V.size:
         return False
     jump_V = abs(float(voltage_V[stop + 1] - voltage_V[stop]))
-    return jump_V > _JUMPS * float(np.median(steps_V[differed]))
+    unlike_before = jump_V > _JUMPS * float(np.median(steps_V[differed]))
+    return unlike_before and not _as_others_change(series, stop, jump_V)
+
+
+def _as_others_change(series: Series, stop: int, jump_V: float) -> bool:
+    """Whether a current changes with the jump, and others that change alike jump as far.
+
+    A voltage may come to stand still before a step ends, on a plateau or between two foils.
+    """
+    current_A, voltage_V = series.current_A, series.voltage_V
+    from_A, to_A = float(current_A[stop]), float(current_A[stop + 1])
+    within_A = _SAME_CURRENT * max(abs(from_A), abs(to_A))
+    if abs(to_A - from_A) <= within_A:
+        return False
+    alike = np.abs(current_A[:-1] - from_A) <= within_A
+    alike &= np.abs(current_A[1:] - to_A) <= within_A
+    alike[stop] = False
+    jumps_V = _first_jumps_V(voltage_V, np.flatnonzero(alike))
+    return jumps_V.size >= _FEWEST_EDGES and jump_V <= _EDGE_JUMP_TIMES * float(np.nanmax(jumps_V))
 
 
 def _beginnings(series: Series, least_A: float) -> IntArray:

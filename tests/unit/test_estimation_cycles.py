@@ -672,6 +672,18 @@ def test_readings_that_a_logger_repeats_are_named(stale):
     assert len(analysis.averaged) == (2 if stale else 3)
 
 
+def test_a_voltage_that_stands_still_before_a_step_ends_is_not_stale():
+    """Plating comes to a plateau; its end jumps as the other ends do."""
+    plating = [(1e-3, 1000.0, 0.01, 0.01), (0.0, 100.0, 0.0, 0.0), (-1e-3, 990.0, -0.01, -0.02)]
+    series = table(plating * 4)
+    voltage_V = series.voltage_V.copy()
+    last = np.flatnonzero(series.step == 6.0)
+    voltage_V[last[:60]] += 5e-5 * np.arange(60)
+    voltage_V[last[60:]] = voltage_V[last[59]]
+    analysis = full(replace(series, voltage_V=voltage_V), CellFormat.LI_LI)
+    assert not any(w.startswith("stale-readings") for w in analysis.findings)
+
+
 RESTED = [*CYCLE[:1], (0.0, 300.0, 3.92, 3.92), (-1e-3, 990.0, 3.9, 3.0), (0.0, 300.0, 3.1, 3.1)]
 
 
