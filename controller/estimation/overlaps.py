@@ -114,7 +114,7 @@ def _begins_again(before_s: FloatArray, begins_s: float) -> bool:
 
 def _same_cycles(cycle: FloatArray | None, covered: IntArray, neighbours: IntArray) -> bool:
     """Whether cycle numbers, more than one, are those of the rows around."""
-    if cycle is None or not np.ptp(cycle[covered]) > 0.0:
+    if cycle is None or not np.all(np.isfinite(cycle)) or not np.ptp(cycle[covered]) > 0.0:
         return False
     return float(np.mean(_between(cycle, covered, neighbours, 0.0))) >= _AGREE
 

@@ -169,6 +169,8 @@ def _goes_on_and_comes_back(series: Series, start: int, stop: int, least_step_A:
     if not _moves_towards(current_A, slice(first, start), end_A, least_step_A):
         return False
     around = [*range(first, start), *range(stop + 1, last + 1)]
+    if not np.all(np.isfinite(voltage_V[around])):
+        return False
     slope_Ohm = float(np.polyfit(current_A[around], voltage_V[around], 1)[0])
     sides_V = 0.5 * float(voltage_V[start] + voltage_V[stop])
     hump_V = float(np.sign(end_A)) * (float(np.median(voltage_V[start + 1 : stop])) - sides_V)

@@ -113,7 +113,8 @@ def _as_others_change(series: Series, stop: int, jump_V: float) -> bool:
     alike &= np.abs(current_A[1:] - to_A) <= within_A
     alike[stop] = False
     jumps_V = _first_jumps_V(voltage_V, np.flatnonzero(alike))
-    return jumps_V.size >= _FEWEST_EDGES and jump_V <= _EDGE_JUMP_TIMES * float(np.nanmax(jumps_V))
+    jumps_V = jumps_V[np.isfinite(jumps_V)]
+    return jumps_V.size >= _FEWEST_EDGES and jump_V <= _EDGE_JUMP_TIMES * float(np.max(jumps_V))
 
 
 def _beginnings(series: Series, least_A: float) -> IntArray:

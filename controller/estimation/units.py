@@ -151,7 +151,8 @@ def _by_the_other_clock(series: Series) -> str:
     if series.unix_s is None:
         return ""
     bounds = np.unique(np.linspace(0, series.t_s.size - 1, _PARTS + 1).astype(np.int64))
-    passed_s, dated_s = np.diff(series.t_s[bounds]), np.diff(series.unix_s[bounds])
+    unix_s = np.where(np.isfinite(series.unix_s), series.unix_s, np.nan)
+    passed_s, dated_s = np.diff(series.t_s[bounds]), np.diff(unix_s[bounds])
     both = (passed_s > 0.0) & (dated_s > 0.0)
     if np.count_nonzero(both) < _FEWEST_EDGES:
         return ""

@@ -96,7 +96,8 @@ def finer_of_same(
     largest = float(np.max(np.abs(taken.values), initial=0.0, where=np.isfinite(taken.values)))
     slack = 0.51 * (taken.step + other.step) + _SAME_WITHIN * largest
     # Comparisons with NaN are false: what is missing in one contradicts nothing.
-    differ = np.abs(taken.values - other.values) > slack
+    with np.errstate(invalid="ignore"):  # infinite in both
+        differ = np.abs(taken.values - other.values) > slack
     if differ.any():
         first = int(np.flatnonzero(differ)[0])
         problem = (
