@@ -19,6 +19,7 @@ from controller.domain.errors import ConfigurationError, refuse
 from controller.estimation.table import FloatArray, Table, TextArray
 from controller.io.bdf import INTEGRATED, written_here
 from controller.io.readers.columns import (
+    CSV_THREADS,
     CURRENT,
     TEXT_FIELDS,
     Beside,
@@ -129,7 +130,9 @@ def _read_csv(source: str, text: str, lines: list[str]) -> Table:
     try:
         table = pa_csv.read_csv(
             pa.BufferReader(text.encode()),
-            read_options=pa_csv.ReadOptions(column_names=header, skip_rows=1),
+            read_options=pa_csv.ReadOptions(
+                column_names=header, skip_rows=1, use_threads=CSV_THREADS
+            ),
             convert_options=pa_csv.ConvertOptions(
                 column_types={**numeric, **texts},
                 include_columns=[*fields.values(), *(double.column for double in doubles)],

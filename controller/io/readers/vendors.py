@@ -19,7 +19,15 @@ import pyarrow.csv as pa_csv
 
 from controller.domain.errors import refuse
 from controller.estimation.table import FloatArray, Table
-from controller.io.readers.columns import CURRENT, VOLTAGE, T, build, lines_of, refuse_twice
+from controller.io.readers.columns import (
+    CSV_THREADS,
+    CURRENT,
+    VOLTAGE,
+    T,
+    build,
+    lines_of,
+    refuse_twice,
+)
 from controller.io.readers.doubles import (
     Values,
     finer_of_same,
@@ -247,7 +255,7 @@ def _parsed(
     try:
         return pa_csv.read_csv(
             pa.BufferReader("\n".join(body).encode()),
-            read_options=pa_csv.ReadOptions(column_names=names),
+            read_options=pa_csv.ReadOptions(column_names=names, use_threads=CSV_THREADS),
             parse_options=pa_csv.ParseOptions(delimiter=layout.separator),
             convert_options=pa_csv.ConvertOptions(
                 include_columns=wanted,
