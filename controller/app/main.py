@@ -103,7 +103,8 @@ def config(example: Example = None) -> None:
 @app.command()
 def replay(
     files: Annotated[
-        list[Path] | None, typer.Argument(help="BDF, Parquet, CSV or Neware; none: an example.")
+        list[Path] | None,
+        typer.Argument(help="Series, spectra or tables of capacities; none: an example."),
     ] = None,
     cell_format: Annotated[
         str | None,
@@ -112,11 +113,17 @@ def replay(
     ignore_counters: Annotated[
         bool, typer.Option("--ignore-counters", help="Integrate even where counters exist.")
     ] = False,
-    as_json: AsJson = False,
+    as_json: Annotated[
+        bool, typer.Option("--json", help="One JSON object per file and line.")
+    ] = False,
 ) -> None:
     """Analyse measured files of cyclers.
 
     Charge, Coulombic efficiency with its uncertainty, resistance, and the files' defects.
+
+    Read are Battery Data Format, plain CSV and Parquet, Neware (CSV, .ndax), Arbin (CSV, .xlsx) and
+    BioLogic (text, .mpr) series; impedance spectra (columns, BioLogic .mpt); tables of capacities
+    by cycle. Extras open .ndax [neware], .mpr [biologic] and .xlsx [arbin].
     """
     from controller.app import replay as body
 

@@ -20,7 +20,7 @@ from controller.domain.errors import ConfigurationError, nearest, refuse
 from controller.domain.figures import Resistance
 from controller.estimation.capacities import CapacityTable
 from controller.estimation.course import Course, CycleCourse
-from controller.estimation.cycles import Analysis, CycleResult, analyse
+from controller.estimation.cycles import Analysis, CycleResult, MeanEfficiency, analyse
 from controller.io.readers import SpectrumFile, read_spectra, read_table
 from controller.io.readers.capacities import read_capacities
 
@@ -141,11 +141,16 @@ def to_json(analysis: Analysis) -> dict[str, Any]:
         "layout": analysis.layout,
         "format": None if analysis.cell_format is None else analysis.cell_format.value,
         "cycles": [_cycle_json(cycle) for cycle in analysis.cycles],
+        "mean_coulombic_efficiency": _mean_json(analysis.mean_efficiency),
         "resistances": [_resistance_json(resistance) for resistance in analysis.resistances],
         "resistance_notes": list(analysis.resistance_notes),
         "findings": list(analysis.findings),
         "diagnosis": _course_json(analysis.course),
     }
+
+
+def _mean_json(mean: MeanEfficiency | None) -> dict[str, Any] | None:
+    return None if mean is None else {"value": mean.value, "u": mean.u, "cycles": mean.cycles}
 
 
 def _course_json(course: Course) -> dict[str, Any]:

@@ -125,7 +125,7 @@ def _columns(cycles: Sequence[CycleResult]) -> list[_Column]:
     if resistances:
         small = resistances[len(resistances) // 2] < 1.0
         unit, factor = ("mOhm", 1e3) if small else ("Ohm", 1.0)
-        columns.append(_Column(f"R\n{unit}", lambda c: _resistance_words(c, factor)))
+        columns.append(_Column(f"R ± u\n{unit}", lambda c: _resistance_words(c, factor)))
     return columns
 
 
@@ -181,7 +181,7 @@ def _efficiency_words(cycle: CycleResult) -> str:
 def _resistance_words(cycle: CycleResult, factor: float) -> str:
     if not math.isfinite(cycle.resistance_Ohm):
         return _NO_VALUE
-    return f"{factor * cycle.resistance_Ohm:#.4g}"
+    return _with_u(factor * cycle.resistance_Ohm, factor * cycle.u_resistance_Ohm)
 
 
 def _lines_below(cycles: Sequence[CycleResult], *, with_ends: bool) -> list[str]:
@@ -247,19 +247,18 @@ def _with_u(value: float, u: float) -> str:
 
 def _average_words(analysis: Analysis) -> str:
     """Say the mean efficiency over the cycles that may be averaged, and how many were left out."""
-    averaged = analysis.averaged
-    if not averaged:
+    mean = analysis.mean_efficiency
+    if mean is None:
         reasons = {c.coulombic_efficiency_reason or "flagged" for c in analysis.cycles}
         return "No cycle has a Coulombic efficiency that may be averaged" + (
             f" ({'; '.join(sorted(reasons))})." if reasons else "."
         )
-    efficiencies = [c.coulombic_efficiency for c in averaged if c.coulombic_efficiency is not None]
-    mean = sum(efficiencies) / len(efficiencies)
-    left_out = len(analysis.cycles) - len(averaged)
+    left_out = len(analysis.cycles) - mean.cycles
     return (
-        f"Mean Coulombic efficiency over {_count(len(averaged), 'cycle')}: {100 * mean:.2f} %"
+        f"Mean Coulombic efficiency over {_count(mean.cycles, 'cycle')}: "
+        f"({_with_u(100 * mean.value, 100 * mean.u)}) %"
         + (f" ({_count(left_out, 'flagged cycle')} left out)" if left_out else "")
-        + "; u is one standard uncertainty."
+        + "; u is one standard uncertainty, of the mean that of its cycles, whose errors are alike."
         + (
             " It is the cathode's, not lithium's."
             if analysis.cell_format is CellFormat.EXCESS_LITHIUM

@@ -33,12 +33,16 @@ class Counted(NamedTuple):
     ----------
     charge_As, discharge_As : array, shape (n - 1,)
         Magnitudes (A s), NaN where the counter tells nothing of the interval.
+    goes_on : array of bool, shape (n - 1,)
+        Whether every counter goes on from what it showed: it was not begun anew, so that it knows
+        what flowed whatever the clock did.
     resolution_Ah : float
     findings : tuple of str
     """
 
     charge_As: FloatArray
     discharge_As: FloatArray
+    goes_on: BoolArray
     resolution_Ah: float
     findings: tuple[str, ...]
 
@@ -136,7 +140,16 @@ def counted(table: Table, usable: BoolArray) -> Counted | None:
     ]
     between = [SECONDS_PER_HOUR * _between(one, usable) for one in added]
     resolution_Ah = max(resolution(c_Ah[usable]) for c_Ah in counters)
-    return Counted(between[0], between[1], resolution_Ah, tuple(findings))
+    goes_on = _goes_on([c_Ah[usable] for c_Ah in counters])
+    return Counted(between[0], between[1], goes_on, resolution_Ah, tuple(findings))
+
+
+def _goes_on(counters: list[FloatArray]) -> BoolArray:
+    """Return where no counter falls and one of them shows charge: at 0 it may have begun anew."""
+    shown: BoolArray = np.sum(counters, axis=0)[:-1] > 0.0
+    for c_Ah in counters:
+        shown &= np.diff(c_Ah) >= 0.0
+    return shown
 
 
 def _plausible(counter_Ah: FloatArray) -> FloatArray:

@@ -7,8 +7,8 @@ from typing import Final, NamedTuple
 import numpy as np
 
 from controller.estimation.defects import Series
-from controller.estimation.intervals import BoolArray, Intervals
-from controller.estimation.table import FloatArray
+from controller.estimation.intervals import BoolArray, IntArray, Intervals
+from controller.estimation.table import FloatArray, quantum
 from controller.estimation.turns import Half, half_rows, large, rest_A
 
 # A half cycle came to its limit where its last voltage lies this near the others' (V), and within
@@ -22,6 +22,17 @@ HOLD_OVER_WITHIN: Final = 1.5
 SAME_CHARGE_WITHIN: Final = 1e-3
 # Begins are compared at currents within this factor. Assumed, 1.1-1.5.
 SAME_CURRENT_FACTOR: Final = 1.2
+# A begin is told by its leap: how much more the voltage moves in a first window, of so many of the
+# longest intervals between its first rows, than in the next; where others leap by this and so many
+# of the voltage's steps at least (V), by no less than this share. Assumed, 2-3; 6-20; 3-10 mV; 3-5;
+# 0.3-0.5; 2-3 others, the next 3 to 10.
+LEAP_V: Final = 5e-3
+LEAP_SHARE: Final = 0.4
+_LEAP_STEPS: Final = 4.0
+_WINDOW_STEPS: Final = 2.0
+_BEGIN_ROWS: Final = 8
+_FEWEST_BEGINS: Final = 2
+_FEW_BEGINS: Final = 5
 # After a gap the voltage lies behind that before it by more than this (V). Assumed, 2-20 mV.
 BEHIND_V: Final = 5e-3
 _SCATTERS: Final = 3.0
@@ -56,14 +67,19 @@ def find_cut(series: Series, intervals: Intervals) -> Cut:
     first = last = False
     direction = _direction(series.current_A[0], least_A)
     if direction:
-        first = _misses_charge(halves, direction) and _begins_late(
+        late = _misses_charge(halves, direction) and _begins_late(
             series, large(halves), direction, least_A
         )
+        leaps = late or _leaps(series, halves, direction, least_A)
+        first = late or not leaps
         if first:
-            findings.append(
-                f"incomplete: the file begins within a {_name(direction)}, or the cell came partly "
-                "charged: the first reading lies beyond the voltage at which the others begin"
+            why = (
+                ", or the cell came partly charged: the first reading lies beyond the voltage at "
+                "which the others begin"
+                if late
+                else ": the voltage does not leap and slow down as where the others begin"
             )
+            findings.append(f"incomplete: the file begins within a {_name(direction)}{why}")
     direction = _direction(series.current_A[-1], least_A)
     if direction:
         before = [half for half in large(halves) if half.last < series.t_s.size - 1]
@@ -159,6 +175,51 @@ def _begins_late(series: Series, halves: list[Half], direction: int, least_A: fl
     usual_V, scatter_V = _usual(np.array(begins_V))
     beyond_V = direction * float(series.voltage_V[0]) - usual_V
     return beyond_V > BEGIN_WITHIN_V + _SCATTERS * scatter_V
+
+
+def _leaps(series: Series, halves: list[Half], direction: int, least_A: float) -> bool:
+    """Whether the first half cycle's voltage leaps where its current begins, as others' does.
+
+    A current that begins moves the voltage fast at first and then slower and slower, in every cell
+    and at any charge; one that is logged from its midst on does not. True where nothing tells.
+    """
+    begins = [_carrying(series, half, least_A) for half in large(halves)]
+    like = [
+        rows for half, rows in zip(large(halves), begins, strict=True) if rows.size > _BEGIN_ROWS
+    ]
+    if not like or like[0][0] != 0 or direction * series.current_A[like[0][1]] <= least_A:
+        return True
+    first, others = like[0], [rows for rows in like[1:] if _alike(series, like[0], rows)]
+    others = others[:_FEW_BEGINS]
+    if len(others) < _FEWEST_BEGINS:
+        return True
+    steps_s = np.concatenate([np.diff(series.t_s[rows[:_BEGIN_ROWS]]) for rows in (first, *others)])
+    window_s = _WINDOW_STEPS * float(np.max(steps_s))
+    usual_V = min(direction * _leap_V(series, rows, window_s) for rows in others)
+    least_V = LEAP_V + _LEAP_STEPS * quantum(series.voltage_V[np.isfinite(series.voltage_V)])
+    if not usual_V >= least_V:
+        return True
+    return not direction * _leap_V(series, first, window_s) < LEAP_SHARE * usual_V
+
+
+def _carrying(series: Series, half: Half, least_A: float) -> IntArray:
+    """Return the rows of a half cycle that carry its current."""
+    rows = np.arange(half.start, half.last + 1)
+    carrying: IntArray = rows[half.direction * series.current_A[rows] > least_A]
+    return carrying
+
+
+def _alike(series: Series, first: IntArray, rows: IntArray) -> bool:
+    """Whether two half cycles begin with currents of one direction and within a factor."""
+    ratio = float(series.current_A[rows[1]] / series.current_A[first[1]])
+    return 1.0 / SAME_CURRENT_FACTOR <= ratio <= SAME_CURRENT_FACTOR
+
+
+def _leap_V(series: Series, rows: IntArray, window_s: float) -> float:
+    """Return by how much more the voltage moves in a first window of time than in the next (V)."""
+    since_s = series.t_s[rows] - series.t_s[rows[0]]
+    at_V = np.interp([0.0, window_s, 2.0 * window_s], since_s, series.voltage_V[rows])
+    return float(2.0 * at_V[1] - at_V[0] - at_V[2]) if since_s[-1] >= 2.0 * window_s else np.nan
 
 
 def _ends_early(series: Series, before: list[Half], cut: Half, least_A: float) -> bool:

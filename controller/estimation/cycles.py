@@ -31,7 +31,6 @@ from controller.estimation.defects import (
     orient_li_cu,
     prepare,
     several_cycles,
-    unit_findings,
 )
 from controller.estimation.ending import (
     LOW_V,
@@ -60,9 +59,11 @@ from controller.estimation.intervals import (
 )
 from controller.estimation.pulses import step_resistances
 from controller.estimation.reservoir import find_reservoirs, half_cycles, reservoir_efficiency
+from controller.estimation.saturation import saturated_readings
 from controller.estimation.signs import sign_findings
 from controller.estimation.stale import stale_readings
 from controller.estimation.table import FloatArray, Table
+from controller.estimation.units import implausible_units
 
 # Discharge above charge by more than this in the first cycle: the cell came charged. Assumed.
 STARTS_CHARGED_ABOVE: Final = 1.05
@@ -99,6 +100,7 @@ EXCLUDING: Final = frozenset(
         "incomplete",
         "several-cycles",
         "stale-readings",
+        "saturated",
         "time-reset",
         "units-implausible",
         "sign-implausible",
@@ -150,6 +152,14 @@ class CycleResult:
     flags: tuple[str, ...] = ()
 
 
+class MeanEfficiency(NamedTuple):
+    """Mean Coulombic efficiency, its standard uncertainty, and the number of cycles."""
+
+    value: float
+    u: float
+    cycles: int
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Analysis:
     """What a file says.
@@ -191,6 +201,26 @@ class Analysis:
             if c.coulombic_efficiency is not None and not EXCLUDING.intersection(c.flags)
         )
 
+    @property
+    def mean_efficiency(self) -> MeanEfficiency | None:
+        """Mean over the cycles that may be averaged; None where there are none.
+
+        What is uncertain comes back in every cycle with the same sign (gain, offset, rounding of a
+        constant current, a decay logged too coarsely): u of the mean is the mean of u.
+        """
+        pairs = [
+            (c.coulombic_efficiency, c.u_coulombic_efficiency)
+            for c in self.averaged
+            if c.coulombic_efficiency is not None and c.u_coulombic_efficiency is not None
+        ]
+        if not pairs:
+            return None
+        return MeanEfficiency(
+            sum(value for value, _ in pairs) / len(pairs),
+            sum(u for _, u in pairs) / len(pairs),
+            len(pairs),
+        )
+
 
 def analyse(
     table: Table, *, cell_format: CellFormat | None, ignore_counters: bool = False
@@ -227,7 +257,7 @@ def analyse(
     several, words_of_several = several_cycles(series, intervals, numbers)
     findings += words_of_several
     signs = sign_findings(series, intervals, numbers, cell_format)
-    implausible = [*unit_findings(series, intervals), *signs.of_file]
+    implausible = [*implausible_units(series, intervals), *signs.of_file]
     findings += [*implausible, *signs.of_cycles]
     findings += counter_findings(series, intervals)
     resistances, words_of_steps, missing = step_resistances(series, numbers)
@@ -247,10 +277,13 @@ def analyse(
         cycles = [_without_efficiency(c, "which current plates could not be told") for c in cycles]
     cycles = [_with_flag(c, "several-cycles") if c.cycle in several else c for c in cycles]
     cycles = [_with_flag(c, "sign-implausible") if c.cycle in signs.cycles else c for c in cycles]
-    stale = stale_readings(series, intervals)
-    findings += stale.findings
-    of_stale = {int(number) for number in np.unique(numbers[stale.intervals])}
-    cycles = [_with_flag(c, "stale-readings") if c.cycle in of_stale else c for c in cycles]
+    for flag, found in (
+        ("stale-readings", stale_readings(series, intervals)),
+        ("saturated", saturated_readings(series, intervals)),
+    ):
+        findings += found.findings
+        named = {int(number) for number in np.unique(numbers[found.intervals])}
+        cycles = [_with_flag(c, flag) if c.cycle in named else c for c in cycles]
     hiding = hiding_gaps(series, intervals)
     findings += hiding.findings
     hidden = {int(number) for number in np.unique(numbers[hiding.gaps])}
@@ -325,8 +358,7 @@ def _temperatures_K(table: Table, series: Series) -> tuple[FloatArray, list[str]
     """Return the temperature at the end of each interval, NaN without a thermometer, and words."""
     if table.temperature_K is None:
         return np.full(series.t_s.size - 1, NAN), []
-    rows = series.row.astype(np.intp) - table.first_row
-    read_K = table.temperature_K[rows]
+    read_K = table.temperature_K[series.element]
     absurd = np.isfinite(read_K) & ~((read_K > COLDEST_K) & (read_K < HOTTEST_K))
     absurd |= np.isinf(read_K)
     words = []
@@ -334,7 +366,7 @@ def _temperatures_K(table: Table, series: Series) -> tuple[FloatArray, list[str]
         first = int(np.flatnonzero(absurd)[0])
         words.append(
             f"temperature: {int(absurd.sum())} readings are none of a cell (first: row "
-            f"{table.row(int(rows[first]))}, {read_K[first] - ZERO_CELSIUS_K:.6g} degC) and were "
+            f"{int(series.row[first])}, {read_K[first] - ZERO_CELSIUS_K:.6g} degC) and were "
             "not used"
         )
         if bool(absurd.all()):
@@ -404,10 +436,12 @@ def _cycle(
             flags.append(_coarse_word(series, intervals, inside))
         if bool(np.any(series.gap[inside])):
             flags.append("gap")
-    if bool(np.any(series.broken[inside])):
+    # A counter that goes on over a reset of the clock knows what flowed.
+    untold = inside & ~series.counter_goes_on if counted else inside
+    if bool(np.any(series.broken[untold])):
         flags.append("time-reset")
     u_discharge_As = math.hypot(u_discharge_As, cut_off_As)
-    unobserved_As = float(np.sum(series.unobserved_As[inside]))
+    unobserved_As = float(np.sum(series.unobserved_As[untold]))
     u = propagate(
         _ranges(series, intervals, charging, discharging, charge_As, discharge_As),
         u_charge_As,

@@ -12,7 +12,9 @@ import numpy as np
 from controller.domain.units import SECONDS_PER_HOUR
 from controller.estimation.clock import clock_slips
 from controller.estimation.counters import counted
+from controller.estimation.disorder import begun_again, order_findings, put_in_order
 from controller.estimation.intervals import BoolArray, IntArray, Intervals
+from controller.estimation.overlaps import overlap_findings, overlapping_rows
 from controller.estimation.repeats import repeat_findings, repeated_rows
 from controller.estimation.table import FloatArray, Table
 from controller.estimation.turns import (
@@ -70,8 +72,10 @@ class Series:
 
     Attributes
     ----------
-    row : array of int, shape (n,)
-        Row in the file.
+    row : array, shape (n,)
+        Line in the file.
+    element : array of int, shape (n,)
+        Where in the table that was read.
     t_s, current_A, voltage_V : array, shape (n,)
     same_step, broken, held, slipped, gap : array of bool, shape (n - 1,)
         Interval within one step; across a time reset; at a held voltage; in which the clock
@@ -80,13 +84,18 @@ class Series:
         Half width of charge that flowed while time was not known (A s).
     cycle : array or None, shape (n,)
         As in the file.
+    unix_s : array or None, shape (n,)
+        Date beside the time.
     counted_charge_As, counted_discharge_As : array or None, shape (n - 1,)
         What the cycler's counters added, magnitudes; NaN where they tell nothing.
+    counter_goes_on : array of bool, shape (n - 1,)
+        Whether they go on over the interval from what they showed.
     counter_resolution_Ah, time_resolution_s, current_resolution_A : float
     findings : tuple of str
     """
 
     row: FloatArray
+    element: IntArray
     t_s: FloatArray
     current_A: FloatArray
     voltage_V: FloatArray
@@ -97,8 +106,10 @@ class Series:
     gap: BoolArray
     unobserved_As: FloatArray
     cycle: FloatArray | None
+    unix_s: FloatArray | None
     counted_charge_As: FloatArray | None
     counted_discharge_As: FloatArray | None
+    counter_goes_on: BoolArray
     counter_resolution_Ah: float
     time_resolution_s: float
     current_resolution_A: float
@@ -127,16 +138,9 @@ def prepare(table: Table) -> Series:
             f"time-quantum: time moves in steps of {table.time_quantum_s:g} s, so that edges are "
             "not known better; write it with more digits (float64), or from the start of the test"
         )
+    read_V, words = _without_spikes(table)
+    findings += words
     # Comparisons with NaN are false: neither a missing nor an absurd value is usable.
-    beyond = np.isfinite(table.voltage_V) & (np.abs(table.voltage_V) > NO_CELLS_VOLTAGE_V)
-    single = bool(beyond.any()) and float(np.mean(beyond)) <= SPIKES_SHARE
-    if single:
-        first = int(np.flatnonzero(beyond)[0])
-        findings.append(
-            f"voltage-implausible: {int(beyond.sum())} readings beyond {NO_CELLS_VOLTAGE_V:g} V "
-            f"(first: row {first + table.first_row}, {table.voltage_V[first]:.6g} V): taken as "
-            "missing"
-        )
     usable = (np.abs(table.t_s) < LARGEST_TIME_S) & (np.abs(table.current_A) < LARGEST_VALUE)
     has_voltage = np.abs(table.voltage_V) < LARGEST_VALUE
     bad = ~(usable & has_voltage)
@@ -150,25 +154,33 @@ def prepare(table: Table) -> Series:
     twice, block = repeated_rows(
         table.t_s[usable], table.current_A[usable], table.voltage_V[usable]
     )
-    findings += repeat_findings(twice, block, usable_rows + table.first_row)
+    findings += repeat_findings(twice, block, table.rows()[usable_rows])
     usable[usable_rows[twice | block]] = False
-    t_s, broken, words = _mended_time(table.t_s[usable], table, usable)
-    findings += words
-    current_A = table.current_A[usable]
-    if single:
-        has_voltage &= ~beyond
-    voltage_V = np.where(has_voltage, table.voltage_V, np.nan)[usable]
+    ordered = put_in_order(table.t_s[usable], table.current_A[usable])
+    rows_before = table.rows()[usable]
+    again = overlapping_rows(
+        ordered.t_s,
+        table.current_A[usable],
+        read_V[usable],
+        None if table.cycle is None else table.cycle[usable],
+    )
+    findings += overlap_findings(again, rows_before)
+    usable[np.flatnonzero(usable)[again]] = False
+    t_s, broken = begun_again(ordered.t_s[~again])
+    findings += order_findings(ordered, again, broken, rows_before)
+    current_A, voltage_V = table.current_A[usable], read_V[usable]
     if table.step is not None:
         step = table.step[usable]
         same_step = (step[1:] == step[:-1]) & ~broken
     else:
         same_step = ~broken
-    t_s, slipped, words = _unslipped(t_s, same_step, table)
+    t_s, slipped, words = _unslipped(t_s, same_step, table, usable)
     findings += words
     dt_s = np.diff(t_s)
     typical_s = float(np.median(dt_s[dt_s > 0.0])) if np.any(dt_s > 0.0) else 0.0
     around_s = _usual_around(dt_s, broken, typical_s)
     unobserved_As = around_s * np.maximum(np.abs(current_A[1:]), np.abs(current_A[:-1]))
+    unobserved_As += ordered.open_As[~again][1:]
     gap = _gaps(dt_s, current_A) & ~broken
     if gap.any():
         first = int(np.flatnonzero(gap)[0])
@@ -182,7 +194,8 @@ def prepare(table: Table) -> Series:
     if dt_s.size and typical_s == 0.0:
         findings.append("time never advances: nothing can be integrated")
     return Series(
-        row=np.flatnonzero(usable).astype(np.float64) + table.first_row,
+        row=table.rows()[usable],
+        element=np.flatnonzero(usable),
         t_s=t_s,
         current_A=current_A,
         voltage_V=voltage_V,
@@ -193,13 +206,29 @@ def prepare(table: Table) -> Series:
         gap=gap,
         unobserved_As=unobserved_As,
         cycle=None if table.cycle is None else table.cycle[usable],
+        unix_s=None if table.unix_s is None else table.unix_s[usable],
         counted_charge_As=None if counters is None else counters.charge_As,
         counted_discharge_As=None if counters is None else counters.discharge_As,
+        counter_goes_on=np.zeros_like(broken) if counters is None else counters.goes_on,
         counter_resolution_Ah=0.0 if counters is None else counters.resolution_Ah,
         time_resolution_s=table.time_resolution_s,
         current_resolution_A=table.current_resolution_A,
         findings=tuple(findings),
     )
+
+
+def _without_spikes(table: Table) -> tuple[FloatArray, list[str]]:
+    """Return voltages, NaN where absurd or one of a few that no cell gives; and words of these."""
+    usable_V = np.where(np.abs(table.voltage_V) < LARGEST_VALUE, table.voltage_V, np.nan)
+    beyond = np.isfinite(table.voltage_V) & (np.abs(table.voltage_V) > NO_CELLS_VOLTAGE_V)
+    if not beyond.any() or float(np.mean(beyond)) > SPIKES_SHARE:
+        return usable_V, []
+    first = int(np.flatnonzero(beyond)[0])
+    words = (
+        f"voltage-implausible: {int(beyond.sum())} readings beyond {NO_CELLS_VOLTAGE_V:g} V "
+        f"(first: row {table.row(first)}, {table.voltage_V[first]:.6g} V): taken as missing"
+    )
+    return np.where(beyond, np.nan, usable_V), [words]
 
 
 def _gaps(dt_s: FloatArray, current_A: FloatArray) -> BoolArray:
@@ -230,51 +259,8 @@ def _usual_around(dt_s: FloatArray, broken: BoolArray, typical_s: float) -> Floa
     return out
 
 
-def _mended_time(
-    t_s: FloatArray, table: Table, usable: BoolArray
-) -> tuple[FloatArray, BoolArray, list[str]]:
-    """Return times that never fall, where the series is broken, and what was found.
-
-    A single row whose time fell back while the next goes on from where it was is set to the time
-    before it: it lies between its neighbours. So is one whose time ran ahead while the next goes on
-    from before it. After any other fall the series goes on from there with the time that passed
-    unknown.
-    """
-    mended = t_s.copy()
-    rows = np.flatnonzero(usable) + table.first_row
-    falls = np.flatnonzero(np.diff(t_s) < 0.0) + 1
-    single: list[int] = []
-    lasting: list[int] = []
-    for k in falls.tolist():
-        if k + 1 < t_s.size and t_s[k + 1] >= t_s[k - 1]:
-            mended[k] = t_s[k - 1]
-            single.append(int(rows[k]))
-        elif k > 1 and t_s[k] >= t_s[k - 2]:
-            mended[k - 1] = t_s[k - 2]
-            single.append(int(rows[k - 1]))
-        else:
-            lasting.append(k)
-    broken = np.zeros(max(t_s.size - 1, 0), dtype=np.bool_)
-    for k in lasting:
-        mended[k:] += mended[k - 1] - mended[k]
-        broken[k - 1] = True
-    words = []
-    if falls.size:
-        first = single[0] if single else int(rows[lasting[0]])
-        how = []
-        if single:
-            how.append(f"{len(single)} single rows, set between their neighbours")
-        if lasting:
-            how.append(f"{len(lasting)} lasting, the time that passed is unknown")
-        times = "1 time" if falls.size == 1 else f"{falls.size} times"
-        words.append(
-            f"time-reset: time goes backwards {times} (first: row {first}): " + "; ".join(how)
-        )
-    return mended, broken, words
-
-
 def _unslipped(
-    t_s: FloatArray, same_step: BoolArray, table: Table
+    t_s: FloatArray, same_step: BoolArray, table: Table, usable: BoolArray
 ) -> tuple[FloatArray, BoolArray, list[str]]:
     """Return times with the slips of the logged clock taken out, where they were, and words.
 
@@ -291,7 +277,7 @@ def _unslipped(
     for row, gained_s in slips:
         mended[row:] -= gained_s
         slipped[row - 1] = True
-    first = table.row(slips[0].row)
+    first = int(table.rows()[usable][slips[0].row])
     total_s = sum(slip.gained_s for slip in slips)
     words = (
         f"clock-slip: the logged clock moved {len(slips)} times against the regular period of the "
@@ -516,7 +502,7 @@ def unit_findings(series: Series, intervals: Intervals) -> list[str]:
             f"units-implausible: {int(beyond.sum())} readings lie beyond {NO_CELLS_VOLTAGE_V:g} V; "
             "mV taken for V?"
         )
-    shortest_s = _usual_half_cycle_s(series, intervals)
+    shortest_s = usual_half_cycle_s(series, intervals)
     if shortest_s < SHORTEST_HALF_CYCLE_S:
         findings.append(
             f"units-implausible: charges and discharges of {shortest_s:.3g} s would take the cell "
@@ -540,10 +526,15 @@ def unit_findings(series: Series, intervals: Intervals) -> list[str]:
     return findings
 
 
-def _usual_half_cycle_s(series: Series, intervals: Intervals) -> float:
-    """Median time (s) of half cycles that charge and discharge a cell; infinite without any."""
+def usual_half_cycle_s(
+    series: Series, intervals: Intervals, share: float = WHOLE_HALF_SHARE
+) -> float:
+    """Median time (s) of half cycles that charge and discharge a cell; infinite without any.
+
+    Of those of at least `share` of the largest one's charge.
+    """
     least_A = rest_A(intervals.charge_As, intervals.dt_s)
-    halves = large(half_rows(intervals.charge_As, series.current_A, least_A), WHOLE_HALF_SHARE)
+    halves = large(half_rows(intervals.charge_As, series.current_A, least_A), share)
     ends_V = {
         direction: [series.voltage_V[half.last] for half in halves if half.direction == direction]
         for direction in (1, -1)

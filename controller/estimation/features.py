@@ -294,8 +294,8 @@ def second_plateau(half: HalfCycle, cell_format: CellFormat | None) -> tuple[Fea
         return none("Ah", reason), none("V", reason)
     total_Ah = float(half.charge_Ah[-1]) if half.charge_Ah.size else 0.0
     inside = (half.charge_Ah >= DIP_SHARE * total_Ah) & (half.charge_Ah <= 0.97 * total_Ah)
-    if int(inside.sum()) < 3 * LEAST_READINGS:
-        reason = f"fewer than {3 * LEAST_READINGS} readings"
+    if int(inside.sum()) < 3 * LEAST_READINGS or not total_Ah > 0.0:
+        reason = f"fewer than {3 * LEAST_READINGS} readings with charge"
         return none("Ah", reason), none("V", reason)
     charge_Ah = half.charge_Ah[inside]
     level_V = np.abs(half.voltage_V[inside])

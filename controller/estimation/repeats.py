@@ -6,7 +6,7 @@ from typing import Final
 
 import numpy as np
 
-from controller.estimation.intervals import BoolArray, IntArray
+from controller.estimation.intervals import BoolArray
 from controller.estimation.table import FloatArray
 
 # A block is repeated from this many rows on that hold so many pairs of current and voltage; fewer
@@ -56,7 +56,7 @@ def repeated_rows(
     return twice, block
 
 
-def repeat_findings(twice: BoolArray, block: BoolArray, row: IntArray) -> list[str]:
+def repeat_findings(twice: BoolArray, block: BoolArray, row: FloatArray) -> list[str]:
     """Say how many rows were left out because they stand in the file before; `row` in the file."""
     findings = []
     if block.any():

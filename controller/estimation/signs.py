@@ -59,6 +59,10 @@ def sign_findings(
     if intervals.charge_As.size == 0 or not np.any(np.isfinite(series.voltage_V)):
         return nothing
     two_foils = cell_format in TWO_FOILS
+    if not two_foils:
+        negative = _negative(series, intervals, numbers)
+        if negative is not None:
+            return negative
     unsigned = _unsigned(series, intervals, two_foils=two_foils)
     if unsigned:
         return Signs((unsigned,), (), frozenset())
@@ -95,6 +99,54 @@ def sign_findings(
     ends = [row for start, stop in flipped for row in (start, min(stop, numbers.size - 1))]
     cycles = {*turned, *(int(numbers[row]) for row in ends)}
     return Signs((), tuple(of_cycles), frozenset(cycles))
+
+
+def _negative(series: Series, intervals: Intervals, numbers: FloatArray) -> Signs | None:
+    """Say when a cell's voltage is written with its sign turned, with the current's or without.
+
+    With both turned the voltage still rises while the current is positive; yet no cell of one
+    plating electrode stands below 0 V.
+    """
+    voltage_V = series.voltage_V
+    if np.nanpercentile(voltage_V, 100.0 - _LOW_SHARE_PERCENT) < -_LOW_V:
+        moved = _moved(series, intervals, numbers).values()
+        with_As, against_As = sum(m.along_As for m in moved), sum(m.against_As for m in moved)
+        both = " and the current's with it" if with_As > _AGAINST * against_As else ""
+        words = (
+            f"sign-implausible: the voltage is negative (median {np.nanmedian(voltage_V):.4g} V): "
+            f"its sign is turned{both}"
+        )
+        return Signs((words,), (), frozenset())
+    if np.nanmedian(voltage_V) < _LOW_V:
+        return None
+    rows = _turned_readings(voltage_V)
+    if not rows.any():
+        return None
+    # Where cycles are told from the current, what follows such readings counts as the next one.
+    touched = rows[1:] | rows[:-1]
+    words = (
+        f"sign-implausible: {int(rows.sum())} readings have the voltage of those beside them with "
+        f"its sign turned (first: row {int(series.row[rows][0])}); the current's may be turned, too"
+    )
+    return Signs((), (words,), frozenset(int(number) for number in np.unique(numbers[touched])))
+
+
+def _turned_readings(voltage_V: FloatArray) -> BoolArray:
+    """Return readings below 0 V that lie nearer to their neighbours by magnitude than by value.
+
+    A cell driven below 0 V comes there by and by, or is short of a volt when it jumps.
+    """
+    below = voltage_V < -_LOW_V
+    edges = np.flatnonzero(below[1:] != below[:-1])
+    turned = np.zeros_like(below)
+    bounds = [0, *(edges + 1).tolist(), below.size]
+    for start, stop in pairwise(bounds):
+        beside = [(k, k + 1) for k in (start - 1, stop - 1) if 0 <= k < below.size - 1]
+        turned[start:stop] = below[start] and any(
+            abs(voltage_V[a] + voltage_V[b]) < 0.5 * abs(voltage_V[b] - voltage_V[a])
+            for a, b in beside
+        )
+    return turned
 
 
 def _named(numbers: list[int]) -> str:

@@ -49,6 +49,8 @@ class Table:
         The cycler's own counters, magnitudes; they may start again at a step, cycle or test.
     step_capacity_Ah : array or None
         The cycler's own counter within a step, magnitude, direction from the current's sign.
+    unix_s : array or None
+        Date beside the time (Unix, s).
     first_row : int
         Line (CSV) or row (Parquet) in the file of the first element, for messages.
     line : array or None
@@ -71,6 +73,7 @@ class Table:
     charging_Ah: FloatArray | None = None
     discharging_Ah: FloatArray | None = None
     step_capacity_Ah: FloatArray | None = None
+    unix_s: FloatArray | None = None
     first_row: int = 2
     line: FloatArray | None = None
     findings: tuple[str, ...] = ()
@@ -79,6 +82,12 @@ class Table:
     def row(self, index: int) -> int:
         """Return where in the file an element stands, for messages."""
         return index + self.first_row if self.line is None else int(self.line[index])
+
+    def rows(self) -> FloatArray:
+        """Return where in the file each element stands, for messages."""
+        if self.line is not None:
+            return self.line
+        return np.arange(self.t_s.size, dtype=np.float64) + self.first_row
 
     @property
     def time_resolution_s(self) -> float:

@@ -64,7 +64,34 @@ def test_table_says_efficiency_with_uncertainty(example, capsys, monkeypatch):
     assert "99.40" in out
     assert "±" in out
     assert "anode (" in out
-    assert "Mean Coulombic efficiency over 5 cycles: 99.40 %" in out
+    assert re.search(r"Mean Coulombic efficiency over 5 cycles: \(99\.40\d* ± 0\.0\d+\) %", out)
+
+
+def test_resistances_and_the_mean_have_their_uncertainty_in_text_as_in_json(
+    example, capsys, monkeypatch
+):
+    monkeypatch.setenv("COLUMNS", "160")
+    assert replay([example], "anode-free", ignore_counters=False, as_json=False) == 0
+    out = capsys.readouterr().out
+    assert replay([example], "anode-free", ignore_counters=False, as_json=True) == 0
+    told = json.loads(capsys.readouterr().out)
+    for cycle in told["cycles"]:
+        (row,) = [line for line in out.splitlines() if line.split()[:1] == [str(cycle["cycle"])]]
+        value, u = re.findall(r"([\d.]+) ± ([\d.]+)", row)[2]
+        assert float(value) == pytest.approx(cycle["resistance_Ohm"], abs=float(u))
+        assert float(u) == pytest.approx(cycle["u_resistance_Ohm"], rel=0.05)
+    mean = told["mean_coulombic_efficiency"]
+    assert mean["cycles"] == 5
+    us = [cycle["u_coulombic_efficiency"] for cycle in told["cycles"]]
+    assert mean["u"] == pytest.approx(sum(us) / 5)
+    value, u = re.findall(r"5 cycles: \(([\d.]+) ± ([\d.]+)\) %", out)[0]
+    assert float(value) == pytest.approx(100 * mean["value"], abs=float(u))
+    assert float(u) == pytest.approx(100 * mean["u"], rel=0.05)
+
+
+def test_without_a_cycle_to_average_the_mean_is_null(example, capsys):
+    assert replay([example], "li-li", ignore_counters=False, as_json=True) == 0
+    assert json.loads(capsys.readouterr().out)["mean_coulombic_efficiency"] is None
 
 
 def test_long_files_show_their_ends_only(tmp_path, capsys, monkeypatch):

@@ -125,3 +125,40 @@ def test_a_counter_that_is_off_gets_what_it_is_off_by_as_uncertainty(gap):
     assert cycle.charge_Ah * H == pytest.approx(1.1)
     assert cycle.u_charge_Ah * H > 0.06
     assert analysis.averaged == ()
+
+
+def with_resets(*rows: int, anew: bool):
+    """Three cycles whose clock falls by 400 s at `rows`; counters over the whole test, or anew."""
+    series = table(CYCLE * 3)
+    t_s, totals = series.t_s.copy(), {}
+    for name, sign in (("charging_Ah", 1.0), ("discharging_Ah", -1.0)):
+        flows_A = np.maximum(sign * series.current_A, 0.0)
+        flowed_As = 0.5 * (flows_A[1:] + flows_A[:-1]) * np.diff(series.t_s)
+        flowed_As[np.diff(series.step) != 0.0] = 0.0
+        totals[name] = np.concatenate(([0.0], np.cumsum(flowed_As))) / H
+    for row in rows:
+        t_s[row:] -= 400.0
+        for total_Ah in totals.values():
+            total_Ah[row:] -= anew * total_Ah[row]
+    return table(CYCLE * 3, t_s=t_s, **totals)
+
+
+def test_a_counter_that_goes_on_over_a_reset_of_the_clock_knows_the_charge():
+    sound, reset = full(with_resets(anew=False)), full(with_resets(262, 300, 380, anew=False))
+    assert any(words.startswith("time-reset: ") for words in reset.findings)
+    assert [c.cycle for c in reset.averaged] == [1, 2, 3]
+    for before, cycle in zip(sound.cycles, reset.cycles, strict=True):
+        assert cycle.source == "counter"
+        assert cycle.charge_Ah == pytest.approx(before.charge_Ah)
+        assert cycle.u_charge_Ah == pytest.approx(before.u_charge_Ah, rel=0.01)
+        assert cycle.u_coulombic_efficiency == pytest.approx(
+            before.u_coulombic_efficiency, rel=0.01
+        )
+
+
+@pytest.mark.parametrize(("anew", "ignored"), [(True, False), (False, True)])
+def test_a_counter_that_began_anew_with_the_clock_or_is_ignored_knows_nothing_of_it(anew, ignored):
+    analysis = full(with_resets(262, anew=anew), ignore_counters=ignored)
+    assert "time-reset" in analysis.cycles[1].flags
+    assert analysis.cycles[1].u_charge_Ah >= 10e-3 / H / math.sqrt(3.0)
+    assert [c.cycle for c in analysis.averaged] == [1, 3]

@@ -186,6 +186,93 @@ def test_a_single_row_ahead_of_time_is_mended():
     assert any("1 single rows" in w and "(first: row 52)" in w for w in analysis.findings)
 
 
+@pytest.mark.parametrize("by_s", [40.0, 4000.0, -35.0, -900.0])
+@pytest.mark.parametrize(("first", "rows"), [(130, 2), (140, 20), (95, 12), (208, 8)])
+def test_a_block_of_rows_ahead_of_time_or_behind_is_moved_back(by_s, first, rows):
+    """Within a step, over its end and over the end of a cycle."""
+    series = table(CYCLE * 3, cycles=[1] * 3 + [2] * 3 + [3] * 3)
+    t_s = series.t_s.copy()
+    t_s[first : first + rows] += by_s
+    analysis, sound = full(replace(series, t_s=t_s)), full(series)
+    (words,) = [one for one in analysis.findings if one.startswith("time-reset: ")]
+    assert (
+        f"1 blocks of rows that ran ahead or back for a while (first: rows {first + 2} to" in words
+    )
+    assert [c.cycle for c in analysis.averaged] == [1, 2, 3]
+    for cycle, before in zip(analysis.cycles, sound.cycles, strict=True):
+        assert abs(cycle.charge_Ah - before.charge_Ah) <= 2.0 * cycle.u_charge_Ah
+        assert abs(cycle.discharge_Ah - before.discharge_Ah) <= 2.0 * cycle.u_discharge_Ah
+        assert cycle.u_charge_Ah < 0.02 * cycle.charge_Ah
+
+
+def test_a_block_of_rows_with_one_time_is_spread_between_its_neighbours():
+    series = table(CYCLE)
+    t_s = series.t_s.copy()
+    t_s[50:56] = 9e5
+    cycle = full(table(CYCLE, t_s=t_s)).cycles[0]
+    assert cycle.charge_Ah * H == pytest.approx(1.0)
+    assert "time-reset" not in cycle.flags
+
+
+def test_a_row_out_of_time_behind_a_reset_is_set_where_time_is_by_then():
+    series = table(CYCLE * 2)
+    t_s = series.t_s.copy()
+    t_s[100:] -= 700.0
+    t_s[260] -= 300.0
+    sound, analysis = full(series), full(table(CYCLE * 2, t_s=t_s))
+    assert analysis.cycles[1].charge_Ah == pytest.approx(sound.cycles[1].charge_Ah)
+    assert ["time-reset" in c.flags for c in analysis.cycles] == [True, False]
+
+
+def second_file(since_s: float, *, until_s: float, dt_s: float, count: int = 3) -> Table:
+    """What one log has up to `until_s`, and behind it a log at other moments from `since_s` on."""
+    blocks, numbers = CYCLE * count, sorted([*range(1, count + 1)] * 3)
+    first, second = table(blocks, cycles=numbers), table(blocks, dt_s=dt_s, cycles=numbers)
+    ends, begins = first.t_s <= until_s, second.t_s >= since_s
+    names = ("t_s", "current_A", "voltage_V", "step", "cycle")
+    joined = {
+        name: np.concatenate((getattr(first, name)[ends], getattr(second, name)[begins]))
+        for name in names
+    }
+    noise_V = 2e-4 * np.random.default_rng(7).standard_normal(joined["t_s"].size)
+    return replace(first, **{**joined, "voltage_V": joined["voltage_V"] + noise_V})
+
+
+@pytest.mark.parametrize(
+    ("since_s", "until_s", "dt_s"),
+    [(2500.0, 3403.0, 7.0), (700.0, 5200.0, 4.0), (3000.0, 3100.0, 13.0), (0.0, 4000.0, 9.0)],
+)
+def test_a_second_log_of_one_course_is_counted_once(since_s, until_s, dt_s):
+    """The last begins where the first began: cycle numbers tell that it is no clock begun again."""
+    analysis = full(second_file(since_s, until_s=until_s, dt_s=dt_s))
+    assert sum(one.startswith("overlapping-rows: ") for one in analysis.findings) == 1
+    assert not any(one.startswith("time-reset") for one in analysis.findings)
+    assert [c.cycle for c in analysis.averaged] == [1, 2, 3]
+    for cycle in analysis.cycles:
+        assert cycle.charge_Ah * H == pytest.approx(1.0, rel=5e-3)
+        assert abs(cycle.coulombic_efficiency - 0.99) < 2.0 * cycle.u_coulombic_efficiency
+
+
+def test_cycles_alike_under_a_clock_that_begins_again_are_no_second_log():
+    series = second_file(1e9, until_s=1e9, dt_s=10.0)
+    t_s = series.t_s.copy()
+    for number in (2.0, 3.0):
+        t_s[series.cycle == number] -= t_s[series.cycle == number][0]
+    for cycle in (series.cycle, None):
+        analysis = full(replace(series, t_s=t_s, cycle=cycle, step=None))
+        assert not any(one.startswith("overlapping-rows") for one in analysis.findings)
+        assert len(analysis.cycles) == 3
+
+
+def test_a_clock_set_back_while_the_cell_goes_on_is_no_second_log():
+    series = second_file(1e9, until_s=1e9, dt_s=10.0)
+    t_s = series.t_s.copy()
+    t_s[150:] -= 400.0
+    analysis = full(replace(series, t_s=t_s))
+    assert not any(one.startswith("overlapping-rows") for one in analysis.findings)
+    assert "time-reset" in analysis.cycles[0].flags
+
+
 def test_what_a_reset_leaves_open_is_told_by_the_intervals_around_it():
     slow = table([(1e-3, 3000.0, 3.5, 4.0)], dt_s=30.0)
     fast = table([(0.0, 2000.0, 3.9, 3.9), (-1e-3, 2990.0, 3.9, 3.0)], dt_s=2.0)
@@ -393,6 +480,35 @@ def test_a_file_that_begins_within_a_charge_has_an_incomplete_cycle():
     assert any(w.startswith("incomplete: the file begins within a ch") for w in analysis.findings)
 
 
+def fading(leap_V: float) -> Table:
+    """Charges lose 2 % from cycle to cycle; where a current begins the voltage leaps and slows."""
+    blocks = []
+    for lasts_s in (1000.0, 980.0, 960.0, 941.0):
+        blocks += [(1e-3, lasts_s, 3.5, 4.0), (-1e-3, 0.99 * lasts_s, 3.9, 3.0)]
+    series = table(blocks, dt_s=5.0)
+    begins_s = np.array([series.t_s[series.step == step][0] for step in range(len(blocks))])
+    since_s = series.t_s - begins_s[series.step.astype(int)]
+    moved_V = leap_V * np.sign(series.current_A) * (1.0 - np.exp(-since_s / 3.0))
+    return replace(series, voltage_V=series.voltage_V + moved_V)
+
+
+@pytest.mark.parametrize("missing", [0, 1])
+def test_a_missing_begin_of_less_charge_than_a_cycle_loses_is_told_by_the_leap(missing):
+    series = fading(0.05)
+    analysis = full(first_rows(series, slice(missing, None)))
+    assert ("incomplete" in analysis.cycles[0].flags) is (missing > 0)
+    assert any("leap and slow down" in words for words in analysis.findings) is (missing > 0)
+    assert len(analysis.averaged) == 3 + (missing == 0)
+
+
+def test_without_a_leap_a_begin_tells_nothing_and_a_new_cells_differs_freely():
+    assert full(first_rows(fading(0.0), slice(1, None))).cycles[0].flags == ()
+    series = fading(0.03)
+    new = series.step == 0.0
+    raised = replace(series, voltage_V=series.voltage_V + 0.3 * new)
+    assert full(raised).cycles[0].flags == ()
+
+
 def test_a_strip_whose_limit_carries_nothing_is_held_against_that_limit():
     """Its last reading with current lies near 0 V, scattered; the one after at the limit."""
     strips = [(-1e-3, 980.0, -0.01, last_V) for last_V in (-0.02, -0.09, -0.04)]
@@ -438,6 +554,41 @@ def test_one_row_at_0_V_does_not_hide_a_turned_sign():
     analysis = full(replace(series, current_A=-series.current_A, voltage_V=voltage_V))
     assert any(w.startswith("sign-implausible") for w in analysis.findings)
     assert analysis.averaged == ()
+
+
+@pytest.mark.parametrize(("current", "said"), [(-1.0, True), (1.0, False)])
+@pytest.mark.parametrize("cell_format", [CellFormat.FULL_CELL, CellFormat.ANODE_FREE, None])
+def test_a_voltage_with_its_sign_turned_is_named_with_or_without_the_current(
+    current, said, cell_format
+):
+    series = table(CYCLE * 3)
+    turned = replace(series, current_A=current * series.current_A, voltage_V=-series.voltage_V)
+    analysis = full(turned, cell_format)
+    (words,) = [w for w in analysis.findings if w.startswith("sign-implausible")]
+    assert ("and the current's with it" in words) is said
+    assert all("sign-implausible" in c.flags for c in analysis.cycles)
+    assert analysis.averaged == ()
+
+
+@pytest.mark.parametrize("rows", [slice(50, 56), slice(212, 424), slice(420, 520)])
+def test_readings_with_both_signs_turned_keep_their_cycles_out(rows):
+    series = table(CYCLE * 3, cycles=[1] * 3 + [2] * 3 + [3] * 3)
+    current_A, voltage_V = series.current_A.copy(), series.voltage_V.copy()
+    current_A[rows] *= -1.0
+    voltage_V[rows] *= -1.0
+    analysis = full(replace(series, current_A=current_A, voltage_V=voltage_V))
+    (words,) = [w for w in analysis.findings if w.startswith("sign-implausible")]
+    assert f"first: row {rows.start + 2})" in words
+    touched = {int(number) for number in np.unique(series.cycle[rows])}
+    assert not touched & {c.cycle for c in analysis.averaged}
+    for cycle in analysis.averaged:
+        assert cycle.coulombic_efficiency == pytest.approx(0.99)
+
+
+def test_a_cell_driven_below_0_V_has_no_turned_sign():
+    driven = [(-1e-3, 300.0, 3.0, -1.5), (0.0, 100.0, -0.8, -0.6)]
+    analysis = full(table([*CYCLE, *driven, *CYCLE]))
+    assert not any(w.startswith("sign-implausible") for w in analysis.findings)
 
 
 @pytest.mark.parametrize("rows", [slice(50, 56), slice(212, 424)])
@@ -520,6 +671,52 @@ def test_readings_that_a_logger_repeats_are_named(stale):
     assert any(w.startswith("stale-readings: 1 times") for w in analysis.findings) is stale
     assert ("stale-readings" in analysis.cycles[1].flags) is stale
     assert len(analysis.averaged) == (2 if stale else 3)
+
+
+def test_a_voltage_that_stands_still_before_a_step_ends_is_not_stale():
+    """Plating comes to a plateau; its end jumps as the other ends do."""
+    plating = [(1e-3, 1000.0, 0.01, 0.01), (0.0, 100.0, 0.0, 0.0), (-1e-3, 990.0, -0.01, -0.02)]
+    series = table(plating * 4)
+    voltage_V = series.voltage_V.copy()
+    last = np.flatnonzero(series.step == 6.0)
+    voltage_V[last[:60]] += 5e-5 * np.arange(60)
+    voltage_V[last[60:]] = voltage_V[last[59]]
+    analysis = full(replace(series, voltage_V=voltage_V), CellFormat.LI_LI)
+    assert not any(w.startswith("stale-readings") for w in analysis.findings)
+
+
+RESTED = [*CYCLE[:1], (0.0, 300.0, 3.92, 3.92), (-1e-3, 990.0, 3.9, 3.0), (0.0, 300.0, 3.1, 3.1)]
+
+
+@pytest.mark.parametrize(
+    ("last", "until", "stale"),
+    [
+        (None, 0, False),
+        (380, 430, True),  # the rest of a charged cell, then far into its discharge
+        (510, 590, True),  # the rest after the discharge, then far into the charge
+        (380, 505, True),  # over the whole discharge into the rest behind it
+    ],
+)
+def test_a_log_that_froze_in_a_rest_is_named(last, until, stale):
+    series = table(RESTED * 4)
+    current_A, voltage_V = series.current_A.copy(), series.voltage_V.copy()
+    if last is not None:
+        assert current_A[last] == 0.0
+        current_A[last:until], voltage_V[last:until] = 0.0, voltage_V[last]
+    analysis = full(replace(series, current_A=current_A, voltage_V=voltage_V, step=None))
+    assert any(w.startswith("stale-readings: 1 times") for w in analysis.findings) is stale
+    if not stale:
+        assert [c.flags for c in analysis.cycles] == [()] * 4
+    for cycle in analysis.averaged:
+        assert cycle.coulombic_efficiency == pytest.approx(0.99, rel=5e-3)
+
+
+def test_rests_that_stand_still_before_a_first_charge_and_a_large_pulse_are_sound():
+    """A new cell's voltage leaps with its first current; a pulse of another rate answers alike."""
+    new = [(0.0, 600.0, 0.3, 0.3), *RESTED]
+    pulse = [(1e-2, 20.0, 3.3, 3.32), (0.0, 300.0, 3.1, 3.1)]
+    analysis = full(table([*new, *RESTED, *pulse, *RESTED]))
+    assert not any(w.startswith("stale-readings") for w in analysis.findings)
 
 
 def test_a_voltage_logged_in_steps_leaves_a_median_resistance_as_open_as_one():

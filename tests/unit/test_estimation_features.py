@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -131,6 +132,8 @@ def test_second_plateau_where_moss_is_exhausted():
     ramp = half(-(0.030 + 0.015 * SHARE), current_A=-1e-3)
     assert "slope without a step" in second_plateau(ramp, CellFormat.LI_LI)[0].reason
     assert "polarisation alone" in second_plateau(ramp, CellFormat.ANODE_FREE)[0].reason
+    nothing = replace(ramp, charge_Ah=0.0 * ramp.charge_Ah)  # under a clock that stood
+    assert "readings with charge" in second_plateau(nothing, CellFormat.LI_LI)[0].reason
 
 
 def test_what_a_cycle_lacks_is_said():

@@ -253,3 +253,96 @@ def test_columns_of_parquet_that_are_twice_there_or_german_are_named(tmp_path):
     columns = {"time_s": numbers, "current_A": pa.array(["0,5", "0,5"]), "voltage_V": numbers}
     pa_parquet.write_table(pa.table(columns), path)
     assert "text with decimal commas ('0,5')" in refusal(path)
+
+
+def neware_of(records: list[str]) -> str:
+    """A cycle line and a step line before each third record."""
+    lines = NEWARE.splitlines()[:3]
+    for k, record in enumerate(records):
+        if k % 3 == 0:
+            lines += [f"{k // 3 + 1},5", f",1,{k // 3 + 1},Rest,00:00:02"]
+        lines.append(record)
+    return "\n".join(lines) + "\n"
+
+
+def test_findings_count_the_lines_of_a_neware_file_that_are_no_records(tmp_path):
+    """Every row that is named is the file's own line."""
+    records = [
+        f",,{k},00:00:0{k % 3},00:{k // 60:02d}:{k % 60:02d},{0.0 if k < 3 else 500.0},{3500 + k},0.0,25.0"
+        for k in range(120)
+    ]
+    records[4] = records[4].replace(",3504,", ",200000,")
+    records[7] = records[7].replace(",25.0", ",900.0")
+    records[10] = records[10].replace(",500.0,", ",nan,")
+    path = write(tmp_path / "a.csv", neware_of(records))
+    lines = path.read_text().splitlines()
+    findings = analyse(read_table(path), cell_format=None).findings
+    for word, record in (("beyond 100 V", 4), ("temperature", 7), ("usable number", 10)):
+        (words,) = [one for one in findings if word in one]
+        assert f"row {lines.index(records[record]) + 1}" in words
+
+
+@pytest.mark.parametrize("blank_at", [3, 5])
+def test_empty_lines_of_a_csv_file_are_counted_as_lines(tmp_path, blank_at):
+    lines = ["time_s,current_A,voltage_V", *(f"{k},0.1,3.{k}" for k in range(9))]
+    lines[7] = "6,nan,3.6"
+    lines.insert(blank_at, "")
+    path = write(tmp_path / "a.csv", "\n".join(lines) + "\n\n")
+    findings = analyse(read_table(path), cell_format=None).findings
+    assert any("usable number" in words and "row 9)" in words for words in findings)
+
+
+@pytest.mark.parametrize(
+    ("header", "other"),
+    [
+        ("time_s,current_A,voltage_V", "current_mA"),
+        ("time_s,current_A,voltage_V", "Current / A"),
+        ("Test Time / s,Current / A,Voltage / V", "Current / mA"),
+        ("test_time_second,current_ampere,voltage_volt", "current_A"),
+    ],
+)
+@pytest.mark.parametrize("parquet", [False, True])
+def test_a_column_in_another_unit_or_layout_must_agree(tmp_path, header, other, parquet):
+    factor = 1000.0 if other.endswith("mA") else 1.0
+    for apart, agrees in ((0.0, True), (0.8, False)):
+        currents = [0.1 * (k % 3) for k in range(9)]
+        values = [
+            [float(k) for k in range(9)],
+            currents,
+            [3.5 + 0.01 * k for k in range(9)],
+            [round(factor * one * (1.0 + apart), 4) for one in currents],
+        ]
+        columns = dict(zip([*header.split(","), other], values, strict=True))
+        path = tmp_path / "a.csv"
+        if parquet:
+            pa_parquet.write_table(pa.table(columns), path)
+        else:
+            rows = [
+                ",".join(str(cell) for cell in row) for row in zip(*columns.values(), strict=True)
+            ]
+            write(path, "\n".join([",".join(columns), *rows]) + "\n")
+        if agrees:
+            assert read_table(path).current_A.tolist() == pytest.approx(currents)
+        else:
+            message = refusal(path)
+            assert f"column {other!r}: differs from" in message
+            assert ("row 2:" if parquet else "row 3:") in message
+
+
+def test_words_in_a_column_that_is_no_quantity_stop_nothing(tmp_path):
+    text = PLAIN.replace("voltage_V\n", "voltage_V,current_mA\n")
+    rows = [line + ",auto" if line[:1].isdigit() else line for line in text.splitlines()]
+    assert read_table(write(tmp_path / "a.csv", "\n".join(rows))).current_A.tolist() == [
+        0.1,
+        0.1,
+        -0.2,
+    ]
+
+
+def test_a_neware_column_in_two_units_is_refused(tmp_path):
+    text = NEWARE.replace("Current(mA),", "Current(mA),Current(A),").replace(
+        ",0.0,3500", ",0.0,0.0,3500"
+    )
+    assert "stands there 2 times: Current(mA), Current(A)" in refusal(
+        write(tmp_path / "a.csv", text)
+    )

@@ -128,6 +128,101 @@ def biologic_mpr(path: Path, *, with_current: bool, columns: list[int] | None = 
     return path
 
 
+def with_column(path: Path, name: str, cell: Any, *, separator: str = ",", like: str = "") -> Path:
+    """Write one more column to a text export: what `cell` makes of column `like`."""
+    lines = path.read_text(encoding="latin-1").splitlines()
+    at = next(k for k, line in enumerate(lines) if like in line.split(separator))
+    column = lines[at].split(separator).index(like)
+    lines[at] = name + separator + lines[at]
+    for k, line in enumerate(lines[at + 1 :], start=at + 1):
+        lines[k] = f"{cell(float(line.split(separator)[column]), k)}{separator}{line}"
+    path.write_text("\n".join(lines) + "\n", encoding="latin-1")
+    return path
+
+
+@pytest.mark.parametrize(
+    ("name", "like", "factor"),
+    [
+        ("Current (mA)", "Current (A)", 1e3),
+        ("Test_Time(min)", "Test Time (s)", 1.0 / 60.0),
+        ("Voltage(mV)", "Voltage (V)", 1e3),
+        ("Discharge_Capacity(mAh)", "Discharge Capacity (Ah)", 1e3),
+    ],
+)
+def test_two_columns_of_one_quantity_must_agree(tmp_path, name, like, factor):
+    """Rounded otherwise they agree; where they do not, neither is taken."""
+    rounded = with_column(
+        arbin_csv(tmp_path / "a.csv"), name, lambda x, _: f"{factor * x:.6f}", like=like
+    )
+    table = read_table(rounded)
+    assert table.findings == ()
+    (cycle,) = analyse(table, cell_format=CellFormat.ANODE_FREE).cycles
+    assert cycle.coulombic_efficiency == pytest.approx(0.9, rel=3e-4)
+    other = with_column(
+        arbin_csv(tmp_path / "b.csv"),
+        name,
+        lambda x, k: factor * x * (1.5 if k > 99 else 1.0),
+        like=like,
+    )
+    message = refusal(other)
+    assert repr(name) in message
+    assert repr(like) in message
+    assert "one quantity" in message
+
+
+def test_the_finer_of_two_columns_is_read(tmp_path):
+    path = with_column(
+        arbin_csv(tmp_path / "a.csv"),
+        "Current (mA)",
+        lambda x, _: round(1e3 * x),
+        like="Current (A)",
+    )
+    fine = with_column(
+        path, "Current(uA)", lambda x, _: round(1e6 * x + 0.3, 1), like="Current (A)"
+    )
+    assert read_table(fine).current_A[50] == pytest.approx(2.0003e-3, abs=1e-12)
+
+
+def test_columns_that_are_alike_are_told_apart_in_words(tmp_path):
+    """A mean beside a reading says nothing; one electrode beside the cell is said."""
+    path = biologic_text(tmp_path / "a.mpt")
+    path = with_column(path, "I/mA", lambda x, _: 1.0001 * x, separator="\t", like="<I>/mA")
+    assert len(read_table(path).findings) == 1
+    path = with_column(path, "Ecell/V", lambda x, _: x - 0.4, separator="\t", like="Ewe/V")
+    assert any(
+        "'Ecell/V' was taken, 'Ewe/V' was not; they differ by 0.4" in words
+        for words in read_table(path).findings
+    )
+
+
+def test_a_column_that_a_sheet_has_twice_is_refused(tmp_path):
+    pytest.importorskip("python_calamine")
+    openpyxl = pytest.importorskip("openpyxl")
+    path = arbin_xlsx(tmp_path / "a.xlsx")
+    book = openpyxl.load_workbook(path)
+    book["Channel_1-1"]["A1"] = "Current(A)"
+    book.save(path)
+    assert "stands there 2 times" in refusal(path)
+    book["Channel_1-1"]["A1"] = "Current(mA)"
+    book.save(path)
+    assert "one quantity" in refusal(path)
+
+
+def test_rows_of_a_sheet_are_those_that_the_sheet_has(tmp_path):
+    """An empty row above the names counts; of several sheets it is said that each counts anew."""
+    pytest.importorskip("python_calamine")
+    path = arbin_xlsx(tmp_path / "a.xlsx")
+    openpyxl = pytest.importorskip("openpyxl")
+    book = openpyxl.load_workbook(path)
+    for name in ("Channel_1-1", "Channel_1-2"):
+        book[name].insert_rows(1)
+    book["Channel_1-2"]["G9"] = None
+    book.save(path)
+    findings = analyse(read_table(path), cell_format=None).findings
+    assert any("usable number" in words and "row 9)" in words for words in findings)
+    assert any("2 sheets: rows are counted within each" in words for words in findings)
+
+
 def refusal(path: Path) -> str:
     with pytest.raises(ConfigurationError) as caught:
         read_table(path)

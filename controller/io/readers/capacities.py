@@ -12,6 +12,7 @@ import pyarrow.parquet as pa_parquet
 
 from controller.domain.errors import refuse
 from controller.estimation.capacities import CapacityTable
+from controller.io.readers.columns import CSV_THREADS
 from controller.io.readers.read import decoded
 
 # Spelling of the capacity -> its unit.
@@ -57,7 +58,11 @@ def read_capacities(path: Path) -> CapacityTable | None:
             options = pa_csv.ConvertOptions(
                 include_columns=columns, column_types={"cell": pa.string()}
             )
-            table = pa_csv.read_csv(pa.BufferReader(body.encode()), convert_options=options)
+            table = pa_csv.read_csv(
+                pa.BufferReader(body.encode()),
+                read_options=pa_csv.ReadOptions(use_threads=CSV_THREADS),
+                convert_options=options,
+            )
     except (OSError, pa.ArrowException) as error:
         raise refuse(source, "", f"cannot be read: {str(error).splitlines()[0]}") from None
     if not table.num_rows:

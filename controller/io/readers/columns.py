@@ -7,7 +7,7 @@ ontology 1.3.0. Both spellings of a column are accepted.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Final
+from typing import Final, NamedTuple
 
 import numpy as np
 
@@ -27,6 +27,7 @@ BDF_LABELS: Final[dict[str, str]] = {
     "Surface Temperature / degC": "temperature_C",
     "Temperature T1 / degC": "temperature_C",
     "Ambient Temperature / degC": "temperature_C",
+    "Unix Time / s": "unix_s",
     "Cycle Count / 1": "cycle",
     "Step Count / 1": "step",
     "Step Type": "step_type",
@@ -44,6 +45,7 @@ BDF_MACHINE_NAMES: Final[dict[str, str]] = {
     "surface_temperature_celsius": "temperature_C",
     "temperature_t1_celsius": "temperature_C",
     "ambient_temperature_celsius": "temperature_C",
+    "unix_time_second": "unix_s",
     "cycle_count": "cycle",
     "step_count": "step",
     "step_index": "step",
@@ -78,12 +80,18 @@ _KNOWN: Final = (
     "time_s, current_A, voltage_V"
 )
 TEXT_FIELDS: Final = ("step_type",)
+# With Arrow's own threads a process that was done was seen to end by an abort ("terminate called
+# without an active exception"), in some of a hundred runs on a loaded machine.
+CSV_THREADS: Final = False
 # What a column in another unit is to be multiplied by.
 _INTO: Final[Mapping[str, Mapping[str, str]]] = {
     "A": {"mA": "0.001", "uA": "1e-6", "µA": "1e-6"},
     "V": {"mV": "0.001"},
     "s": {"ms": "0.001", "min": "60", "h": "3600"},
+    "Ah": {"mAh": "0.001"},
 }
+# Fields that one column alone can hold; a cell has several thermometers and counts several ways.
+_ONE_ONLY: Final = (*_REQUIRED, "charging_Ah", "discharging_Ah", "step_capacity_Ah")
 
 
 def recognise(source: str, names: list[str]) -> tuple[str, dict[str, str]]:
@@ -119,6 +127,32 @@ def recognise(source: str, names: list[str]) -> tuple[str, dict[str, str]]:
     return layout, fields
 
 
+class Beside(NamedTuple):
+    """A column that holds a quantity once more, and what its numbers are to be multiplied by."""
+
+    field: str
+    column: str
+    factor: float
+
+
+def beside(names: list[str], fields: Mapping[str, str]) -> list[Beside]:
+    """Return the columns that hold what those of `fields` hold.
+
+    In another unit, or by the name that another layout has for it.
+    """
+    found = []
+    for field in _ONE_ONLY:
+        taken = fields.get(field, "")
+        for name in names:
+            elsewhere = field in _REQUIRED and any(
+                spelling.get(name) == field for _, spelling in _LAYOUTS
+            )
+            factor = 1.0 if elsewhere else _factor(taken, name)
+            if taken and name != taken and factor:
+                found.append(Beside(field, name, factor))
+    return found
+
+
 def refuse_twice(source: str, names: list[str], column: str) -> None:
     """Refuse a file in which a column that is read stands more than once."""
     if names.count(column) > 1:
@@ -128,14 +162,46 @@ def refuse_twice(source: str, names: list[str], column: str) -> None:
 
 def _in_another_unit(wanted: str, names: list[str]) -> str:
     """Return what to do with a column that holds the quantity in another unit; empty for none."""
-    between = " / " if " / " in wanted else "_"
-    quantity, _, unit = wanted.rpartition(between)
+    between = _between(wanted)
+    unit = wanted.rpartition(between)[2]
     for name in names:
-        other, _, given = name.rpartition(between)
-        factor = _INTO.get(unit, {}).get(given)
-        if other.casefold() == quantity.casefold() and factor:
+        if _factor(wanted, name):
+            given = name.rpartition(between)[2]
+            factor = _INTO[unit][given]
             return f"{name!r} is in {given}: multiply it by {factor} and call it {wanted!r}"
     return ""
+
+
+def _between(name: str) -> str:
+    return " / " if " / " in name else "_"
+
+
+def _factor(wanted: str, name: str) -> float:
+    """Return what turns a column of the same quantity into the wanted unit; 0 for any other."""
+    between = _between(wanted)
+    quantity, _, unit = wanted.rpartition(between)
+    other, _, given = name.rpartition(between)
+    factor = _INTO.get(unit, {}).get(given)
+    return float(factor) if other.casefold() == quantity.casefold() and factor else 0.0
+
+
+def lines_of(lines: list[str], first_row: int, count: int) -> FloatArray | None:
+    """Return the line in the file of each of `count` rows where empty lines lie between them.
+
+    None where there are none, or where rows are not lines (a line break within quotes).
+
+    Parameters
+    ----------
+    lines : list of str
+        From the first row on.
+    first_row : int
+        Its line in the file.
+    count : int
+    """
+    filled = np.array([bool(line) for line in lines], dtype=np.bool_)
+    if filled[:count].all() or int(filled.sum()) != count:
+        return None
+    return (np.flatnonzero(filled) + first_row).astype(np.float64)
 
 
 def build(
@@ -171,6 +237,7 @@ def build(
         charging_Ah=columns.get("charging_Ah"),
         discharging_Ah=columns.get("discharging_Ah"),
         step_capacity_Ah=columns.get("step_capacity_Ah"),
+        unix_s=columns.get("unix_s"),
         first_row=first_row,
         line=columns.get("line"),
     )

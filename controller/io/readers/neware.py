@@ -125,6 +125,10 @@ def _find(source: str, header: list[str], name: str) -> int:
 
 
 def _find_scaled(source: str, header: list[str], quantity: str) -> tuple[int, float]:
+    units = [name for name in header if name.startswith(quantity + "(") and name.endswith(")")]
+    if len(units) > 1:
+        problem = f"stands there {len(units)} times: {', '.join(units)}"
+        raise refuse(source, f"column {quantity!r}", problem, "export it once")
     for k, name in enumerate(header):
         if name.startswith(quantity + "(") and name.endswith(")"):
             unit = name[len(quantity) + 1 : -1]

@@ -10,6 +10,7 @@ import importlib
 import io
 import zipfile
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, Final, NamedTuple
 
@@ -18,8 +19,16 @@ import numpy as np
 from controller.domain.errors import refuse
 from controller.domain.units import SECONDS_PER_HOUR
 from controller.estimation.table import FloatArray, Table, TextArray
-from controller.io.readers.columns import CURRENT, VOLTAGE, T, build
-from controller.io.readers.vendors import ARBIN, BIOLOGIC, columns_of, vendor_table
+from controller.io.readers.columns import CURRENT, VOLTAGE, T, build, refuse_twice
+from controller.io.readers.doubles import values_of
+from controller.io.readers.vendors import (
+    ARBIN,
+    BIOLOGIC,
+    Column,
+    all_columns_of,
+    settled,
+    vendor_table,
+)
 
 MPR_MAGIC: Final = b"BIO-LOGIC MODULAR FILE"
 RES_MAGIC: Final = b"\x00\x01\x00\x00Standard Jet DB"
@@ -126,10 +135,16 @@ def _read_mpr(path: Path) -> Table:
     if "freq/Hz" in names:
         remedy = "export it as text: freq/Hz, Re(Z)/Ohm, -Im(Z)/Ohm"
         raise refuse(source, "", "an impedance spectrum, no series in time", remedy)
-    columns: dict[str, FloatArray] = {
-        field: column.scale * np.asarray(data[column.name], dtype=np.float64)
-        for field, column in columns_of(BIOLOGIC, names).items()
+    read = {
+        field: [
+            values_of(
+                one.name, np.asarray(data[one.name], dtype=np.float64), one.scale, _shown(found)
+            )
+            for one in found
+        ]
+        for field, found in all_columns_of(BIOLOGIC, names).items()
     }
+    columns, findings = settled(source, read, lambda k: k + 1)
     if "dq/mA.h" in names and T in columns:
         added_Ah = _MAH * np.asarray(data["dq/mA.h"], dtype=np.float64)
         columns.setdefault("charging_Ah", np.cumsum(np.maximum(added_Ah, 0.0)))
@@ -140,7 +155,8 @@ def _read_mpr(path: Path) -> Table:
         if field not in columns:
             problem = "missing in this technique; it has " + ", ".join(names)
             raise refuse(source, f"column {name!r}", problem)
-    return vendor_table(source, BIOLOGIC, "BioLogic .mpr", columns, 1)
+    table = vendor_table(source, BIOLOGIC, "BioLogic .mpr", columns, 1)
+    return replace(table, findings=(*table.findings, *findings))
 
 
 def _mean_current_A(t_s: FloatArray, added_Ah: FloatArray) -> FloatArray:
@@ -161,35 +177,71 @@ def _read_xlsx(source: str, data: bytes) -> Table:
     """Arbin: the sheets whose first row names time, current and voltage, one after the other."""
     sheets = _opened(_CALAMINE, source, lambda calamine: _sheets(calamine, data))
     parts: list[dict[str, FloatArray]] = []
-    for name, rows in sheets:
+    findings: list[str] = []
+    for name, above, rows in sheets:
         if not rows:
             continue
         header = [str(cell).strip() for cell in rows[0]]
-        found = columns_of(ARBIN, header)
+        found = all_columns_of(ARBIN, header)
         if {T, CURRENT, VOLTAGE} <= found.keys():
             where = f"{source}, sheet {name!r}"
-            parts.append(
-                {
-                    field: column.scale
-                    * _cells(where, rows[1:], header.index(column.name), column.name)
-                    for field, column in found.items()
-                }
-            )
+            part, words = _sheet_columns(where, found, header, rows[1:], above + 2)
+            parts.append(part)
+            findings += words
     if not parts:
-        have = ", ".join(repr(name) for name, _ in sheets) or "none"
+        have = ", ".join(repr(name) for name, _, _ in sheets) or "none"
         problem = f"no sheet has Arbin's Test Time, Current and Voltage; sheets: {have}"
         raise refuse(source, "", problem)
     fields = set.intersection(*(set(part) for part in parts))
     columns = {field: np.concatenate([part[field] for part in parts]) for field in fields}
-    return vendor_table(source, ARBIN, "Arbin .xlsx", columns, 2)
+    read = vendor_table(source, ARBIN, "Arbin .xlsx", columns, 2)
+    if len(parts) > 1:
+        sheets_said = f"the series stands in {len(parts)} sheets: rows are counted within each"
+        findings.append(sheets_said)
+    return replace(read, findings=(*read.findings, *findings))
 
 
-def _sheets(calamine: Any, data: bytes) -> list[tuple[str, list[list[Any]]]]:
+def _shown(columns: list[Column]) -> float:
+    """Return 0 where a column stands alone: how it was rounded matters beside another only."""
+    return 0.0 if len(columns) == 1 else np.nan
+
+
+def _sheet_columns(
+    where: str,
+    found: dict[str, list[Column]],
+    header: list[str],
+    body: list[list[Any]],
+    first_row: int,
+) -> tuple[dict[str, FloatArray], list[str]]:
+    """Return a sheet's columns and lines, and what is to be said of columns not taken."""
+    for column in (column for columns in found.values() for column in columns):
+        refuse_twice(where, header, column.name)
+    read = {
+        field: [
+            values_of(
+                one.name,
+                _cells(where, body, header.index(one.name), one.name, first_row),
+                one.scale,
+                _shown(columns),
+            )
+            for one in columns
+        ]
+        for field, columns in found.items()
+    }
+    part, findings = settled(where, read, lambda k: k + first_row)
+    return {**part, "line": first_row + np.arange(len(body), dtype=np.float64)}, findings
+
+
+def _sheets(calamine: Any, data: bytes) -> list[tuple[str, int, list[list[Any]]]]:
+    """Return name, empty rows above and rows of each sheet."""
     book = calamine.CalamineWorkbook.from_filelike(io.BytesIO(data))
-    return [(name, book.get_sheet_by_name(name).to_python()) for name in book.sheet_names]
+    sheets = [(name, book.get_sheet_by_name(name)) for name in book.sheet_names]
+    return [
+        (name, sheet.start[0] if sheet.start else 0, sheet.to_python()) for name, sheet in sheets
+    ]
 
 
-def _cells(where: str, rows: list[list[Any]], at: int, name: str) -> FloatArray:
+def _cells(where: str, rows: list[list[Any]], at: int, name: str, first_row: int) -> FloatArray:
     """Return the numbers of a column of a sheet; an empty cell is NaN."""
     out = np.full(len(rows), np.nan)
     for k, row in enumerate(rows):
@@ -199,6 +251,6 @@ def _cells(where: str, rows: list[list[Any]], at: int, name: str) -> FloatArray:
         try:
             out[k] = float(cell)
         except (TypeError, ValueError):
-            key = f"row {k + 2}, column {name!r}"
+            key = f"row {k + first_row}, column {name!r}"
             raise refuse(where, key, f"{cell!r} is not a number") from None
     return out

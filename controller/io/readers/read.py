@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import csv
+import math
 import re
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, Final
@@ -14,16 +16,23 @@ import pyarrow.csv as pa_csv
 import pyarrow.parquet as pa_parquet
 
 from controller.domain.errors import ConfigurationError, refuse
-from controller.domain.sample import NAN
 from controller.estimation.table import FloatArray, Table, TextArray
 from controller.io.bdf import INTEGRATED, written_here
-from controller.io.readers.columns import CURRENT, TEXT_FIELDS, build, recognise
+from controller.io.readers.columns import (
+    CSV_THREADS,
+    CURRENT,
+    TEXT_FIELDS,
+    Beside,
+    beside,
+    build,
+    lines_of,
+    recognise,
+)
+from controller.io.readers.doubles import finer_of_same, values_of, written_step
 from controller.io.readers.neware import is_neware, read_neware
 from controller.io.readers.packages import read_binary
 from controller.io.readers.vendors import read_vendor_text, text_layout
 
-# Rows looked at for the number of decimals.
-_ROWS_FOR_DECIMALS: Final = 500
 _PARQUET_MAGIC: Final = b"PAR1"
 _UTF16_MARKS: Final = (b"\xff\xfe", b"\xfe\xff")
 _DECIMAL_COMMA: Final = re.compile(r"[+-]?\d+,\d+([eE][+-]?\d+)?")
@@ -91,11 +100,14 @@ def _read_parquet(source: str, data: bytes) -> Table:
         raise refuse(source, "", f"damaged or truncated Parquet file: {error}") from None
     layout, fields = recognise(source, names)
     fields, findings = _without_own_counters(source, names, fields)
+    doubles = beside(names, fields)
+    wanted = [*fields.values(), *(double.column for double in doubles)]
     try:
-        table = pa_parquet.read_table(pa.BufferReader(data), columns=list(fields.values()))
+        table = pa_parquet.read_table(pa.BufferReader(data), columns=wanted)
     except (pa.ArrowException, OSError) as error:
         raise refuse(source, "", f"damaged or truncated Parquet file: {error}") from None
     read = _from_arrow(source, f"Parquet, {layout}", fields, table, first_row=1)
+    _refuse_contradiction(read, fields, doubles, table, lambda _: math.nan)
     return replace(read, findings=(*read.findings, *findings))
 
 
@@ -114,23 +126,30 @@ def _read_csv(source: str, text: str, lines: list[str]) -> Table:
         raise refuse(source, "row 2", "no data rows: the file is empty or truncated")
     numeric = {column: pa.float64() for f, column in fields.items() if f not in TEXT_FIELDS}
     texts = {column: pa.string() for f, column in fields.items() if f in TEXT_FIELDS}
+    doubles = beside(header, fields)
     try:
         table = pa_csv.read_csv(
             pa.BufferReader(text.encode()),
-            read_options=pa_csv.ReadOptions(column_names=header, skip_rows=1),
+            read_options=pa_csv.ReadOptions(
+                column_names=header, skip_rows=1, use_threads=CSV_THREADS
+            ),
             convert_options=pa_csv.ConvertOptions(
                 column_types={**numeric, **texts},
-                include_columns=list(fields.values()),
+                include_columns=[*fields.values(), *(double.column for double in doubles)],
                 null_values=list(_EMPTY_CELLS),
             ),
         )
     except pa.ArrowException as error:
         raise _located(source, lines, header, fields, error) from None
     read = _from_arrow(source, f"CSV, {layout}", fields, table, first_row=2)
+    read = replace(read, line=lines_of(lines[1:], 2, read.t_s.size))
+    _refuse_contradiction(
+        read, fields, doubles, table, lambda name: written_step(lines[1:], header.index(name))
+    )
     at = header.index(fields[CURRENT])
     return replace(
         read,
-        written_current_resolution_A=_written_resolution(lines, at),
+        written_current_resolution_A=written_step(lines[1:], at),
         findings=(*read.findings, *findings),
     )
 
@@ -149,6 +168,25 @@ def _without_own_counters(
     return kept, (_OWN_COUNTERS,)
 
 
+def _refuse_contradiction(
+    read: Table,
+    fields: dict[str, str],
+    doubles: list[Beside],
+    table: Any,
+    written: Callable[[str], float],
+) -> None:
+    """Refuse a file in which a column contradicts the one that is read for its quantity."""
+    for field, column, factor in doubles:
+        try:
+            other = np.asarray(table[column].cast(pa.float64()), dtype=np.float64)
+        except pa.ArrowException:
+            continue  # no numbers: it holds something else
+        taken = np.asarray(table[fields[field]].cast(pa.float64()), dtype=np.float64)
+        first = values_of(fields[field], taken, 1.0, written(fields[field]))
+        second = values_of(column, other, factor, written(column))
+        finer_of_same(read.source, first, second, read.row)
+
+
 def _refuse_decimal_commas(source: str, lines: list[str]) -> None:
     """Refuse rows whose numbers have decimal commas, as in a German or French export."""
     for separator in (";", "\t"):
@@ -158,21 +196,6 @@ def _refuse_decimal_commas(source: str, lines: list[str]) -> None:
             if len(cells) > 1 and cell is not None:
                 problem = f"numbers have decimal commas ({cell!r})"
                 raise refuse(source, f"row {row}", problem, _DECIMAL_POINTS)
-
-
-def _written_resolution(lines: list[str], at: int) -> float:
-    """Return the last decimal written in a column, from rows all over the file; NaN if scientific.
-
-    Trailing zeros count: they are there because the writer kept a fixed number of decimals.
-    """
-    decimals = 0
-    for line in lines[1 :: max(1, len(lines) // _ROWS_FOR_DECIMALS)]:
-        cells = line.split(",")
-        cell = cells[at] if at < len(cells) else ""
-        if "e" in cell or "E" in cell:
-            return NAN
-        decimals = max(decimals, len(cell.rpartition(".")[2]) if "." in cell else 0)
-    return 10.0**-decimals
 
 
 def _located(

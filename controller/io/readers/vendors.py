@@ -8,7 +8,7 @@ Arbin's MITS and BioLogic's EC-Lab and BT-Lab exports as other readers know them
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 from datetime import datetime
 from typing import Any, Final, NamedTuple
@@ -19,7 +19,22 @@ import pyarrow.csv as pa_csv
 
 from controller.domain.errors import refuse
 from controller.estimation.table import FloatArray, Table
-from controller.io.readers.columns import CURRENT, VOLTAGE, T, build, refuse_twice
+from controller.io.readers.columns import (
+    CSV_THREADS,
+    CURRENT,
+    VOLTAGE,
+    T,
+    build,
+    lines_of,
+    refuse_twice,
+)
+from controller.io.readers.doubles import (
+    Values,
+    finer_of_same,
+    said_of_alike,
+    values_of,
+    written_step,
+)
 
 ARBIN: Final = "Arbin"
 BIOLOGIC: Final = "BioLogic"
@@ -47,6 +62,7 @@ _SCALES: Final[dict[str, float]] = {
     "C": 1.0,
     "°C": 1.0,
 }
+_THERMOMETER: Final = "temperature_C"  # a cell may have several
 _UNIT: Final = r"(?P<unit>[^)\s]*)"
 # Field of `Table` -> what its column is called; the first that is found wins.
 _NAMES: Final[dict[str, tuple[tuple[str, str], ...]]] = {
@@ -91,13 +107,53 @@ class Column(NamedTuple):
 
 def columns_of(vendor: str, names: list[str]) -> dict[str, Column]:
     """Return, per field of `Table`, the column of a vendor's file that holds it."""
-    found: dict[str, Column] = {}
+    return {field: columns[0] for field, columns in all_columns_of(vendor, names).items()}
+
+
+def all_columns_of(vendor: str, names: list[str]) -> dict[str, list[Column]]:
+    """Return, per field of `Table`, all columns of a vendor's file that may hold it.
+
+    One that stands there twice by name is given once.
+    """
+    found: dict[str, list[Column]] = {}
     for field, pattern in _NAMES[vendor]:
-        for name in names:
+        for name in dict.fromkeys(names):
             match = re.fullmatch(pattern, name)
-            if field not in found and match and match["unit"] in _SCALES:
-                found[field] = Column(name, _SCALES[match["unit"]])
+            if match and match["unit"] in _SCALES:
+                found.setdefault(field, []).append(Column(name, _SCALES[match["unit"]]))
     return found
+
+
+def settled(
+    source: str,
+    columns: Mapping[str, list[Values]],
+    row_of: Callable[[int], int],
+) -> tuple[dict[str, FloatArray], list[str]]:
+    """Return one column per field, and what is to be said of the others.
+
+    The first counts; of the same in another unit that which is written finer.
+
+    Raises
+    ------
+    ConfigurationError
+        Two columns of one quantity differ.
+    """
+    out: dict[str, FloatArray] = {}
+    findings: list[str] = []
+    for field, (taken, *others) in columns.items():
+        one = taken
+        for other in others if field != _THERMOMETER else []:
+            if _quantity(other.name) == _quantity(taken.name):
+                one = finer_of_same(source, one, other, row_of)
+            else:
+                findings += said_of_alike(one, other)
+        out[field] = one.values
+    return out, findings
+
+
+def _quantity(name: str) -> str:
+    """Return a column's name without its unit, however it is spelled."""
+    return re.sub(r"[ _]", "", re.split(r"[(/]", name)[0]).casefold()
 
 
 def vendor_columns(names: list[str]) -> tuple[str, dict[str, Column]] | None:
@@ -152,15 +208,34 @@ def read_vendor_text(source: str, lines: list[str], layout: TextLayout) -> Table
         raise refuse(source, f"row {first_row}", "no data rows: the file is empty or truncated")
     comma = layout.separator == "\t" and "," in body[0] and "." not in body[0].split("\t")[-2]
     table = _parsed(source, body, layout, "," if comma else ".", first_row)
-    for column in layout.fields.values():
-        refuse_twice(source, layout.names, column.name)
+    for columns_of_one in all_columns_of(layout.vendor, layout.names).values():
+        for column in columns_of_one:
+            refuse_twice(source, layout.names, column.name)
     findings: list[str] = []
-    columns = {
-        field: column.scale * _numbers(source, column.name, table[column.name], findings)
-        for field, column in layout.fields.items()
+    line = lines_of(body, first_row, table.num_rows)
+    read_columns = {
+        field: [
+            values_of(
+                one.name,
+                _numbers(source, one.name, table[one.name], findings),
+                one.scale,
+                written_step(
+                    body,
+                    layout.names.index(one.name),
+                    layout.separator,
+                    "," if comma else ".",
+                ),
+            )
+            for one in found
+        ]
+        for field, found in all_columns_of(layout.vendor, layout.names).items()
     }
+    columns, words = settled(
+        source, read_columns, lambda k: k + first_row if line is None else int(line[k])
+    )
+    findings += words
     read = vendor_table(source, layout.vendor, f"{layout.vendor} text export", columns, first_row)
-    return replace(read, findings=(*read.findings, *findings))
+    return replace(read, line=line, findings=(*read.findings, *findings))
 
 
 def vendor_table(
@@ -175,11 +250,12 @@ def _parsed(
     source: str, body: list[str], layout: TextLayout, decimal_point: str, first_row: int
 ) -> Any:
     names = [name or f"unnamed {k}" for k, name in enumerate(layout.names)]
-    wanted = [column.name for column in layout.fields.values()]
+    found = all_columns_of(layout.vendor, layout.names).values()
+    wanted = [column.name for columns in found for column in columns]
     try:
         return pa_csv.read_csv(
             pa.BufferReader("\n".join(body).encode()),
-            read_options=pa_csv.ReadOptions(column_names=names),
+            read_options=pa_csv.ReadOptions(column_names=names, use_threads=CSV_THREADS),
             parse_options=pa_csv.ParseOptions(delimiter=layout.separator),
             convert_options=pa_csv.ConvertOptions(
                 include_columns=wanted,
