@@ -232,6 +232,7 @@ def test_how_the_cell_fares_is_said_once_it_is_another_thing() -> None:
                 k,
                 charge_Ah=2.9e-3 - lost * (k - first),
                 discharge_Ah=2.85e-3 - lost * (k - first),
+                base_discharge_Ah=2.85e-3 - lost * (k - first),
                 discharge_A=1e-3,
                 flags=(),
             )
