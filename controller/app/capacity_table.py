@@ -9,7 +9,7 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table as RichTable
 
-from controller.estimation.capacities import (
+from controller.estimation.files.capacities import (
     NOTHING_MORE,
     CapacityTable,
     Fade,

@@ -18,9 +18,9 @@ from controller.app.replay_table import show
 from controller.domain.cell import CellFormat
 from controller.domain.errors import ConfigurationError, nearest, refuse
 from controller.domain.figures import Resistance
-from controller.estimation.capacities import CapacityTable
-from controller.estimation.course import Course, CycleCourse
-from controller.estimation.cycles import Analysis, CycleResult, MeanEfficiency, analyse
+from controller.estimation.files.capacities import CapacityTable
+from controller.estimation.files.course import Course, CycleCourse
+from controller.estimation.files.cycles import Analysis, CycleResult, MeanEfficiency, analyse
 from controller.io.readers import SpectrumFile, read_spectra, read_table
 from controller.io.readers.capacities import read_capacities
 

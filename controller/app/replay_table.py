@@ -17,9 +17,9 @@ from rich.table import Table as RichTable
 
 from controller.domain.cell import CellFormat
 from controller.domain.figures import DischargeEnd
-from controller.estimation.course import in_ranges
-from controller.estimation.cycles import Analysis, CycleResult
 from controller.estimation.diagnosis import Mode
+from controller.estimation.files.course import in_ranges
+from controller.estimation.files.cycles import Analysis, CycleResult
 
 # A table longer than this shows its first and last rows.
 ROWS_SHOWN: Final = 24

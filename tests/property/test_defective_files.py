@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from controller.domain.cell import CellFormat
-from controller.estimation.cycles import analyse
+from controller.estimation.files.cycles import analyse
 from controller.estimation.table import Table
 from tests.unit.test_estimation_cycles import CYCLE, LI_CU, RESTED, table
 

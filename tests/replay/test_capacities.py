@@ -10,7 +10,7 @@ import pytest
 from controller.app.capacity_table import capacities_json
 from controller.app.replay import replay
 from controller.domain.errors import ConfigurationError
-from controller.estimation.capacities import NOTHING_MORE, fades, quartiles
+from controller.estimation.files.capacities import NOTHING_MORE, fades, quartiles
 from controller.io.readers.capacities import read_capacities
 
 TABLE = (

@@ -10,7 +10,7 @@ import pyarrow.csv as pa_csv
 import pytest
 
 from controller.domain.cell import CellFormat
-from controller.estimation.cycles import Analysis, analyse
+from controller.estimation.files.cycles import Analysis, analyse
 from controller.io.readers import read_table
 
 IFE = "neware_ife_ce20/nw_regular_export_ife_example.csv"

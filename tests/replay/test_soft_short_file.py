@@ -11,7 +11,7 @@ import pytest
 
 from controller.app.replay import to_json
 from controller.domain.cell import CellFormat
-from controller.estimation.cycles import analyse
+from controller.estimation.files.cycles import analyse
 from controller.io.readers import read_table
 
 FILE = "lili_tegdme_softshort/lili_tegdme_gcpl.parquet"

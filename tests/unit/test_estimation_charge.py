@@ -21,9 +21,9 @@ from controller.estimation.charge import (
     interval_charge,
     propagate,
 )
-from controller.estimation.clock import clock_slips
 from controller.estimation.ends import EndShape, classify_end
-from controller.estimation.intervals import (
+from controller.estimation.files.clock import clock_slips
+from controller.estimation.files.intervals import (
     integrate,
     rounding,
     sampling_u_As,

@@ -7,7 +7,7 @@ import math
 import numpy as np
 import pytest
 
-from controller.estimation.counters import counter_increments
+from controller.estimation.files.counters import counter_increments
 from tests.unit.test_estimation_cycles import CYCLE, H, full, table
 
 NAN = math.nan

@@ -12,8 +12,8 @@ from controller.domain.cell import CellFormat
 from controller.domain.figures import DischargeEnd
 from controller.estimation import charge
 from controller.estimation.charge import CUT_OFF_U_V, GAIN_PER_K
-from controller.estimation.cycles import analyse
 from controller.estimation.diagnosis import Mode
+from controller.estimation.files.cycles import analyse
 from controller.estimation.table import Table
 
 H = 3600.0

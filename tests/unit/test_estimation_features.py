@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from controller.domain.cell import CellFormat
-from controller.estimation.features import (
+from controller.estimation.files.features import (
     HalfCycle,
     capacity_peaks,
     cycle_features,

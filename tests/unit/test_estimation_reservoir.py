@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from controller.domain.cell import CellFormat
-from controller.estimation.cycles import analyse
+from controller.estimation.files.cycles import analyse
 from controller.estimation.reservoir import (
     HalfCycle,
     find_reservoirs,

@@ -10,7 +10,7 @@ import pyarrow.parquet as pa_parquet
 import pytest
 
 from controller.domain.errors import ConfigurationError
-from controller.estimation.cycles import analyse
+from controller.estimation.files.cycles import analyse
 from controller.io.readers import read_table
 
 PLAIN = "time_s,current_A,voltage_V\n0,0.1,3.5\n1,0.1,3.6\n2,-0.2,3.4\n"

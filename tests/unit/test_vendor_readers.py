@@ -19,7 +19,7 @@ import pytest
 
 from controller.domain.cell import CellFormat
 from controller.domain.errors import ConfigurationError
-from controller.estimation.cycles import analyse
+from controller.estimation.files.cycles import analyse
 from controller.io.readers import read_table
 
 STEP_S = 10.0

@@ -11,7 +11,7 @@ import pyarrow.csv as pa_csv
 import pyarrow.parquet as pa_parquet
 
 from controller.domain.errors import refuse
-from controller.estimation.capacities import CapacityTable
+from controller.estimation.files.capacities import CapacityTable
 from controller.io.readers.columns import CSV_THREADS
 from controller.io.readers.read import decoded
 

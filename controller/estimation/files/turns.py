@@ -8,7 +8,7 @@ from typing import Final, NamedTuple
 import numpy as np
 
 from controller.domain.sample import NAN
-from controller.estimation.intervals import IntArray
+from controller.estimation.files.intervals import IntArray
 from controller.estimation.table import FloatArray
 
 # A reversal counts as a new half cycle once this share of the half cycle before has flowed back.

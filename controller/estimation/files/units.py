@@ -12,10 +12,10 @@ from typing import Final
 
 import numpy as np
 
-from controller.estimation.defects import Series, unit_findings, usual_half_cycle_s
-from controller.estimation.intervals import Intervals
+from controller.estimation.files.defects import Series, unit_findings, usual_half_cycle_s
+from controller.estimation.files.intervals import Intervals
+from controller.estimation.files.turns import LARGE_SHARE, half_rows, large, rest_A
 from controller.estimation.table import FloatArray, quantum
-from controller.estimation.turns import LARGE_SHARE, half_rows, large, rest_A
 
 _SECONDS_PER_HOUR: Final = 3600.0
 # What a current of 1 C moves the voltage by where it begins (V): cells of 25 mV to 0.9 V were

@@ -9,10 +9,10 @@ from typing import Final, NamedTuple
 import numpy as np
 
 from controller.domain.cell import TWO_FOILS, CellFormat
-from controller.estimation.defects import HELD_WITHIN_V, Series
-from controller.estimation.intervals import BoolArray, Intervals
+from controller.estimation.files.defects import HELD_WITHIN_V, Series
+from controller.estimation.files.intervals import BoolArray, Intervals
+from controller.estimation.files.turns import rest_A, turns
 from controller.estimation.table import FloatArray
-from controller.estimation.turns import rest_A, turns
 
 # A cell that spends this share of its readings below this voltage (V) is a half or symmetric cell:
 # its voltage's direction proves nothing. Assumed, 2-10 %; 0.3-1 V.

@@ -6,10 +6,10 @@ from typing import Final, NamedTuple
 
 import numpy as np
 
-from controller.estimation.defects import Series
-from controller.estimation.intervals import BoolArray, IntArray, Intervals
+from controller.estimation.files.defects import Series
+from controller.estimation.files.intervals import BoolArray, IntArray, Intervals
+from controller.estimation.files.turns import rest_A
 from controller.estimation.table import FloatArray, quantum
-from controller.estimation.turns import rest_A
 
 # So many equal readings ... Assumed, 8-20.
 _FEWEST: Final = 10

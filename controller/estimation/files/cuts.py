@@ -6,10 +6,10 @@ from typing import Final, NamedTuple
 
 import numpy as np
 
-from controller.estimation.defects import Series
-from controller.estimation.intervals import BoolArray, IntArray, Intervals
+from controller.estimation.files.defects import Series
+from controller.estimation.files.intervals import BoolArray, IntArray, Intervals
+from controller.estimation.files.turns import Half, half_rows, large, rest_A
 from controller.estimation.table import FloatArray, quantum
-from controller.estimation.turns import Half, half_rows, large, rest_A
 
 # A half cycle came to its limit where its last voltage lies this near the others' (V), and within
 # three times their scatter more. Assumed, 2-10 mV: cyclers end a step to a few mV.

@@ -6,7 +6,7 @@ from typing import Final
 
 import numpy as np
 
-from controller.estimation.intervals import BoolArray, IntArray
+from controller.estimation.files.intervals import BoolArray, IntArray
 from controller.estimation.table import FloatArray
 
 # Two logs of one course are told from so many rows of the second ...

@@ -11,10 +11,10 @@ from typing import Final, NamedTuple
 
 import numpy as np
 
-from controller.estimation.defects import HELD_WITHIN_V, Series
-from controller.estimation.intervals import BoolArray, Intervals
+from controller.estimation.files.defects import HELD_WITHIN_V, Series
+from controller.estimation.files.intervals import BoolArray, Intervals
+from controller.estimation.files.turns import rest_A
 from controller.estimation.table import FloatArray, quantum
-from controller.estimation.turns import rest_A
 
 # So many readings at exactly the largest or smallest value of the file are pinned there ...
 # Assumed, 5-10.

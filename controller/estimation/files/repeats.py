@@ -6,7 +6,7 @@ from typing import Final
 
 import numpy as np
 
-from controller.estimation.intervals import BoolArray
+from controller.estimation.files.intervals import BoolArray
 from controller.estimation.table import FloatArray
 
 # A block is repeated from this many rows on that hold so many pairs of current and voltage; fewer

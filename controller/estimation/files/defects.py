@@ -10,14 +10,13 @@ from typing import Final, NamedTuple
 import numpy as np
 
 from controller.domain.units import SECONDS_PER_HOUR
-from controller.estimation.clock import clock_slips
-from controller.estimation.counters import counted
-from controller.estimation.disorder import begun_again, order_findings, put_in_order
-from controller.estimation.intervals import BoolArray, IntArray, Intervals
-from controller.estimation.overlaps import overlap_findings, overlapping_rows
-from controller.estimation.repeats import repeat_findings, repeated_rows
-from controller.estimation.table import FloatArray, Table
-from controller.estimation.turns import (
+from controller.estimation.files.clock import clock_slips
+from controller.estimation.files.counters import counted
+from controller.estimation.files.disorder import begun_again, order_findings, put_in_order
+from controller.estimation.files.intervals import BoolArray, IntArray, Intervals
+from controller.estimation.files.overlaps import overlap_findings, overlapping_rows
+from controller.estimation.files.repeats import repeat_findings, repeated_rows
+from controller.estimation.files.turns import (
     REVERSAL_OF_LARGEST,
     Half,
     end_V,
@@ -26,6 +25,7 @@ from controller.estimation.turns import (
     rest_A,
     turns,
 )
+from controller.estimation.table import FloatArray, Table
 
 # A reversal counts from this share of the largest excursion on where a cycle column that never
 # counts says there is one cycle. Assumed.

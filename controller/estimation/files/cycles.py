@@ -22,16 +22,6 @@ from controller.estimation.charge import (
     propagate,
     uniform_u,
 )
-from controller.estimation.course import Course, course_of
-from controller.estimation.cuts import Cut, find_cut, hiding_gaps
-from controller.estimation.defects import (
-    Series,
-    counter_findings,
-    cycle_numbers,
-    orient_li_cu,
-    prepare,
-    several_cycles,
-)
 from controller.estimation.ending import (
     LOW_V,
     NO_CURRENT_SHARE,
@@ -48,7 +38,17 @@ from controller.estimation.ends import (
     remember,
     shape_of,
 )
-from controller.estimation.intervals import (
+from controller.estimation.files.course import Course, course_of
+from controller.estimation.files.cuts import Cut, find_cut, hiding_gaps
+from controller.estimation.files.defects import (
+    Series,
+    counter_findings,
+    cycle_numbers,
+    orient_li_cu,
+    prepare,
+    several_cycles,
+)
+from controller.estimation.files.intervals import (
     BoolArray,
     IntArray,
     Intervals,
@@ -57,13 +57,13 @@ from controller.estimation.intervals import (
     rounding,
     sampling_u_As,
 )
-from controller.estimation.pulses import step_resistances
+from controller.estimation.files.pulses import step_resistances
+from controller.estimation.files.saturation import saturated_readings
+from controller.estimation.files.signs import sign_findings
+from controller.estimation.files.stale import stale_readings
+from controller.estimation.files.units import implausible_units
 from controller.estimation.reservoir import find_reservoirs, half_cycles, reservoir_efficiency
-from controller.estimation.saturation import saturated_readings
-from controller.estimation.signs import sign_findings
-from controller.estimation.stale import stale_readings
 from controller.estimation.table import FloatArray, Table
-from controller.estimation.units import implausible_units
 
 # Discharge above charge by more than this in the first cycle: the cell came charged. Assumed.
 STARTS_CHARGED_ABOVE: Final = 1.05

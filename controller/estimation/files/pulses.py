@@ -10,7 +10,7 @@ from typing import Final, NamedTuple
 import numpy as np
 
 from controller.domain.figures import Resistance
-from controller.estimation.defects import Series
+from controller.estimation.files.defects import Series
 from controller.estimation.impedance import steps
 from controller.estimation.impedance.steps import Steps
 from controller.estimation.impedance.words import completed

@@ -6,7 +6,7 @@ from typing import Final, NamedTuple
 
 import numpy as np
 
-from controller.estimation.intervals import BoolArray
+from controller.estimation.files.intervals import BoolArray
 from controller.estimation.table import FloatArray
 
 # A block that ran ahead or back has no more rows than this. Assumed, 10-50.

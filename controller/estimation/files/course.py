@@ -12,10 +12,10 @@ from numpy.typing import NDArray
 
 from controller.domain.cell import CellFormat
 from controller.domain.units import SECONDS_PER_HOUR
-from controller.estimation.defects import Series
 from controller.estimation.diagnosis import Diagnosis, diagnose, shown_by
-from controller.estimation.features import Feature, HalfCycle, cycle_features
-from controller.estimation.intervals import BoolArray, Intervals
+from controller.estimation.files.defects import Series
+from controller.estimation.files.features import Feature, HalfCycle, cycle_features
+from controller.estimation.files.intervals import BoolArray, Intervals
 from controller.estimation.short_watch import ShortFigures, ShortWatch, close_cycle, observe
 from controller.estimation.shorts import ShortEvidence, ShortMemory, follow
 from controller.estimation.table import FloatArray

@@ -8,7 +8,7 @@ from typing import Final
 
 import numpy as np
 
-from controller.estimation.intervals import BoolArray, IntArray
+from controller.estimation.files.intervals import BoolArray, IntArray
 from controller.estimation.table import FloatArray
 
 # The first ratio holds what formation takes. Assumed.

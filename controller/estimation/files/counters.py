@@ -7,7 +7,7 @@ from typing import Final, NamedTuple
 import numpy as np
 
 from controller.domain.units import SECONDS_PER_HOUR
-from controller.estimation.intervals import BoolArray
+from controller.estimation.files.intervals import BoolArray
 from controller.estimation.table import FloatArray, Table, resolution
 
 # Beyond this a counter shows no charge (Ah).

@@ -1,0 +1,1 @@
+"""What a logged file says: its defects, cycles, resistances and course."""
