@@ -62,6 +62,9 @@ LEFT_SHARE: Final = 0.3
 # Two levels that lay further apart than this share of the last discharge are on a plateau, where
 # the voltage says nothing of the charge. Assumed, 0.05-0.2.
 PLATEAU_SHARE: Final = 0.1
+# A plateau that took less than this share of what it took last time was not come through: the whole
+# curve lies lower, by a larger polarisation. Assumed, 0.1-0.5.
+LEAST_OF_PLATEAU: Final = 0.25
 # How fast the errors of the levels are forgotten, and what the first guess counts, in cycles.
 LEVEL_MEMORY: Final = 0.8
 LEVEL_GUESS: Final = 1.0
@@ -610,9 +613,8 @@ def _by_level(state: ForecastState, curve: Curve) -> list[tuple[float, float, fl
     end_Ah = at_Ah + left_Ah
     if not end_Ah > 0.0:
         return []
-    above_Ah = last.left_Ah[k + 1] if k + 1 < LEVELS else -1.0
-    level_Ah = (above_Ah if above_Ah >= 0.0 else last.discharge_Ah) - left_Ah
-    if level_Ah > PLATEAU_SHARE * last.discharge_Ah:
+    level_Ah = _stretch(last, k)
+    if level_Ah > PLATEAU_SHARE * last.discharge_Ah or _lies_lower(last, curve, k):
         return []
     first = (math.hypot(LEFT_SHARE * left_Ah, level_Ah) / end_Ah) ** 2 + SMALLEST * SMALLEST
     square = (LEVEL_GUESS * first + last.weight[k] * last.square[k]) / (
@@ -631,6 +633,28 @@ def _by_level(state: ForecastState, curve: Curve) -> list[tuple[float, float, fl
         (rest * (0.98 - 0.96 * alike), math.log(scaled_Ah), scaled_sd),
         (NOTHING_SHARE, seen, math.hypot(sd, NOTHING_SD)),
     ]
+
+
+def _stretch(last: LastCurve, k: int) -> float:
+    """Return the charge that lay between this level and the one above it, or the beginning."""
+    above_Ah = last.left_Ah[k + 1] if k + 1 < LEVELS else -1.0
+    return (above_Ah if above_Ah >= 0.0 else last.discharge_Ah) - last.left_Ah[k]
+
+
+def _lies_lower(last: LastCurve, curve: Curve, lowest: int) -> bool:
+    """Return whether this discharge fell through the levels of what was a plateau last time.
+
+    What was left at a level then says nothing of now: another resistance moves a flat curve by
+    more than it falls on the way.
+    """
+    for k in range(lowest + 1, LEVELS):
+        then_Ah = _stretch(last, k) if last.left_Ah[k] >= 0.0 else 0.0
+        if then_Ah > PLATEAU_SHARE * last.discharge_Ah:
+            above_Ah = curve.at_level_Ah[k + 1] if k + 1 < LEVELS else 0.0
+            now_Ah = curve.at_level_Ah[k] - max(above_Ah, 0.0)
+            if now_Ah < LEAST_OF_PLATEAU * then_Ah:
+                return True
+    return False
 
 
 def _steepness(last: LastCurve, curve: Curve, k: int) -> float:

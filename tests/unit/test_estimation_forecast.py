@@ -322,6 +322,39 @@ def test_what_has_flowed_cannot_be_taken_back():
     assert found.mean > curve.charge_Ah
 
 
+def flat(curve: Curve, ends_Ah: float, plateau_V: float, share: float = 1.0) -> None:
+    """A voltage that hardly falls, as of LFP, until the last 2 % of the discharge."""
+    begin_curve(curve)
+    previous_Ah = 0.0
+    for charge_Ah in np.linspace(0.0, ends_Ah, 2001)[1:]:
+        if charge_Ah > share * ends_Ah:
+            break
+        done = charge_Ah / ends_Ah
+        voltage_V = plateau_V - 0.01 * done + 0.3 * math.exp(-done / 2e-3)
+        if done > 0.98:
+            voltage_V -= (done - 0.98) / 0.02 * (voltage_V - 3.0)
+        observe_curve(curve, charge_Ah - previous_Ah, voltage_V)
+        previous_Ah = float(charge_Ah)
+
+
+def test_a_flat_curve_that_lies_lower_is_not_near_its_end():
+    """80 mV more of polarisation: levels that were passed at the end last time are passed at once."""
+    state = ForecastState()
+    curve = new_curve(3.0, 4.3, NOMINAL_AH)
+    random = np.random.default_rng(3)
+    for _ in range(12):
+        flat(curve, 2.7e-3 + 0.1e-3 * float(random.standard_normal()), 3.4)
+        state = close_forecast(state, 3e-3, curve.charge_Ah, curve)
+    for share in (0.05, 0.25, 0.75):
+        flat(curve, 2.7e-3, 3.32, share)
+        low, high = seen(state, curve).discharge_Ah.interval()
+        assert low <= 2.7e-3 <= high
+        assert high - low < 1.0e-3
+    # and where the plateau was come through, the end is near
+    flat(curve, 2.5e-3, 3.4, 0.99)
+    assert seen(state, curve).discharge_Ah.quantile(0.5) == pytest.approx(2.5e-3, rel=0.01)
+
+
 def test_another_rate_is_not_compared():
     state, curve = with_curves([2.7] * 8)
     ran_to(curve, 1.5e-3, 0.99)
