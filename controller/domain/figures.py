@@ -40,9 +40,13 @@ class Label(StrEnum):
 UNITS_IMPLAUSIBLE: Final = "units-implausible"
 SIGN_IMPLAUSIBLE: Final = "sign-implausible"
 MISREAD: Final = frozenset({UNITS_IMPLAUSIBLE, SIGN_IMPLAUSIBLE})
+# Flag of a cycle in which a regulated voltage moved: what flowed between two readings is not known.
+NOT_HELD: Final = "voltage-not-held"
 # Flags of a cycle in which the run was interrupted, and of one that says nothing of a treatment.
 INTERRUPTED: Final = frozenset({"unobserved-charge", "interrupted"})
-SPOILS_EFFECT: Final = MISREAD | INTERRUPTED | {"treatment-abandoned", "gap", "time-reset"}
+SPOILS_EFFECT: Final = (
+    MISREAD | INTERRUPTED | {"treatment-abandoned", "gap", "time-reset", NOT_HELD}
+)
 # Cycles after an interruption that say nothing of a treatment either.
 EXCLUDED_AFTER_INTERRUPTION: Final = 3
 

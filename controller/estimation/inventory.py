@@ -42,7 +42,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from controller.domain.cell import ON_COPPER, CellFormat
-from controller.domain.figures import MISREAD, CycleFigures, CycleKind, DischargeEnd, Label
+from controller.domain.figures import (
+    MISREAD,
+    NOT_HELD,
+    CycleFigures,
+    CycleKind,
+    DischargeEnd,
+    Label,
+)
 from controller.domain.sample import NAN
 from controller.domain.units import SECONDS_PER_HOUR
 from controller.estimation import charge_scatter
@@ -140,7 +147,9 @@ _ROOT_12: Final = math.sqrt(12.0)
 _Z, _S, _O, _P, _TAKEN_S, _TAKEN_O = range(6)
 _STATES: Final = 6
 _UPPER: Final = np.triu_indices(_STATES)
-_SPOILING: Final = frozenset({"gap", "unobserved-charge", "incomplete", "time-reset", "saturated"})
+_SPOILING: Final = frozenset(
+    {"gap", "unobserved-charge", "incomplete", "time-reset", "saturated", NOT_HELD}
+)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

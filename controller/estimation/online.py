@@ -14,6 +14,7 @@ from typing import Any, Final, NamedTuple
 from controller.domain.cell import CellFormat
 from controller.domain.command import TAG_BASE, TAG_DIAGNOSTIC, TAG_TREATMENT
 from controller.domain.figures import (
+    NOT_HELD,
     SIGN_IMPLAUSIBLE,
     UNITS_IMPLAUSIBLE,
     CycleFigures,
@@ -633,6 +634,7 @@ def _flags(
         "unobserved-charge": state.unobserved_Ah > 0.0,
         "gap": s.gaps > 0,
         "saturated": s.saturated > 0,
+        NOT_HELD: s.not_held > 0,
         "time-reset": s.time_resets > 0,
         "current-against-command": s.against > 0,
     }

@@ -106,6 +106,9 @@ RATIO_U: Final = 2e-3
 WRONG_WAY_V: Final = 3e-3
 # Within this of the cut-off a reading without limit status counts as held (V). Assumed, 2-10 mV.
 HELD_WITHIN_V: Final = 0.005
+# A voltage that is regulated and moves by more than this between two readings is not held: what
+# current flowed in between is not known (V). Assumed, 20-100 mV.
+NOT_HELD_V: Final = 0.05
 # Within this of the upper cut-off electrolyte oxidises: over 0.1 V it falls to a third or less.
 # Assumed, 0.05-0.2 V.
 HIGH_WITHIN_V: Final = 0.1
@@ -193,6 +196,7 @@ class Running:
         "kind",
         "limit_status",
         "missed_change",
+        "not_held",
         "oxidation_s",
         "range_A",
         "ranges_A",
@@ -260,6 +264,7 @@ class Running:
     temperature_s: float
     gaps: int
     saturated: int
+    not_held: int  # intervals in which a regulated voltage moved
     implausible: int
     against: int  # readings whose current runs against the command; in a row, up to those that tell
     against_in_row: int
@@ -404,7 +409,7 @@ def take_interval(
     """Take in what happened since the last reading used. Kernel."""
     status = sample.limit_status
     shape = shape_of(s, reading.current_A, status, sample.output, kind, tag)
-    charge = charge_of(s, sample, reading.current_A, dt_s, shape, kind)
+    charge = charge_of(s, sample, reading, dt_s, shape, kind)
     add_charge(s, sample.current_range_A, charge, dt_s, kind, tag)
     count_time(s, cell, status, reading.voltage_V, charge.charge_As, dt_s, kind)
     follow_rest(s, status, reading.voltage_V, charge.charge_As, dt_s, kind)
@@ -511,9 +516,10 @@ def shape_of(
 
 
 def charge_of(
-    s: Running, sample: Sample, current_A: float, dt_s: float, shape: int, kind: int
+    s: Running, sample: Sample, reading: Reading, dt_s: float, shape: int, kind: int
 ) -> IntervalCharge:
     """Return the interval's charge and how far it can be off. Kernel."""
+    current_A = reading.current_A
     before_A = s.current_A
     found = interval_charge(before_A, current_A, dt_s, shape, s.slope_A_per_s, s.dt_before_s)
     if shape == STEADY and dt_s <= GAP_S and not sample.quality & QUALITY_SATURATED:
@@ -532,6 +538,10 @@ def charge_of(
     else:
         s.slope_A_per_s = (current_A - before_A) / dt_s
         s.dt_before_s = dt_s
+    held = shape == RAMP and sample.limit_status == LIMIT_VOLTAGE
+    if held and abs(reading.voltage_V - s.voltage_V) > NOT_HELD_V:
+        s.not_held += 1
+        half_As = max(half_As, 0.5 * abs(charge_As))
     if dt_s > GAP_S:
         s.gaps += 1  # anything from nothing to the larger current may have flowed
         low_As = min(before_A, current_A, 0.0) * dt_s
@@ -738,6 +748,7 @@ def new_cycle(s: Running) -> None:
     s.temperature_s = 0.0
     s.gaps = 0
     s.saturated = 0
+    s.not_held = 0
     s.implausible = 0
     s.against = 0
     s.against_in_row = 0

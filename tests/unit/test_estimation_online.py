@@ -241,6 +241,23 @@ def test_a_long_gap_is_flagged_and_widens():
     assert widths[1][0] * 3600.0 == pytest.approx(1e-3 * (running.GAP_S + 1.0) / math.sqrt(3.0))
 
 
+@pytest.mark.parametrize(("low_V", "held"), [(4.299, True), (3.7, False)])
+def test_a_held_voltage_that_swings_says_that_its_charge_is_not_known(low_V, held):
+    """A cell out of salt has two voltages at one current; between readings it took less."""
+    state, conf = online.new_state(config()), config()
+    up = [(60.0 * k, 1e-3, 3.5 + 0.8 * k / 30.0, CHARGE) for k in range(1, 31)]
+    feed(state, conf, [(0.0, 0.0, 3.5, HOLD_0A), *up])
+    swings = [(1800.0 + 30.0 * k, 1e-3, (low_V, 4.3)[k % 2], CHARGE) for k in range(1, 61)]
+    feed(state, conf, swings, limit_status=LIMIT_VOLTAGE)
+    down = [(3600.0 + 10.0 * k, -1e-3, 4.2 - 0.003 * k, DISCHARGE) for k in range(1, 361)]
+    feed(state, conf, down)
+    figures = close(state, conf)
+    assert ("voltage-not-held" in figures.flags) is not held
+    # half an hour at 1 mA, of which half may be wrong
+    expected_Ah = 0.0 if held else 0.25e-3 / math.sqrt(3.0)
+    assert figures.u_charge_Ah == pytest.approx(expected_Ah, rel=0.05, abs=1e-5)
+
+
 def test_a_saturated_reading_is_used_flagged_and_widens():
     state, conf = online.new_state(config()), config(gain_u=0.0, offset_u_A_of_range=0.0)
     feed(
