@@ -79,6 +79,9 @@ REVIVED_SCATTER: Final = 0.03
 REVIVED_PER_H: Final = 0.007
 RETURNED_PER_H: Final = 6e-4
 STRIP_RATE_SCATTER: Final = 0.01
+# Of what a cell loses, as much goes with time as with charge: at e times the rate this share of it
+# may be missing or come on top. Assumed, 0.2-0.6; carbonates at C/10 and C/3 differ by 0.4.
+LOSS_RATE_SCATTER: Final = 0.4
 
 
 class _Pair(NamedTuple):
@@ -157,8 +160,10 @@ def strip_over_plate(
     shares = [one.discharge_Ah / one.charge_Ah for one in history if one.charge_Ah > 0.0]
     if newest is None or len(shares) < LEAST_PAIRS:
         return UNKNOWN
-    middle = median(shares)
-    own = median(abs(one - middle) for one in shares) / MAD_PER_SIGMA
+    # a cell that gets better from cycle to cycle, as it settles, is compared with its last ones
+    middle = max(median(shares), min(shares[-2:]))
+    own = min(_spread(shares), _spread([later - one for one, later in pairwise(shares)]))
+    of_rate = math.hypot(STRIP_RATE_SCATTER, LOSS_RATE_SCATTER * max(1.0 - middle, 0.0))
     usual = _usual(history)
     rested_h = max(newest.before.rest_before_h, figures.rest_before_h)
     longer_h = max(rested_h - usual.rest_before_h - FREE_H, 0.0)
@@ -170,12 +175,19 @@ def strip_over_plate(
     )
     parts = [
         own,
+        shares[-1] - shares[-2],
         RETURNED_PER_H * max(newest.before.charged_rest_h - usual.charged_rest_h - FREE_H, 0.0),
         math.hypot(REVIVED_SCATTER, REVIVED_PER_H * longer_h) if longer_h > 0.0 else 0.0,
-        *(STRIP_RATE_SCATTER * _logarithm(a, b) for a, b in rates),
+        *(of_rate * _logarithm(a, b) for a, b in rates),
         *_warmth_scatter(newest),
     ]
     return Beyond(figures.discharge_Ah / figures.charge_Ah - middle, math.hypot(*parts))
+
+
+def _spread(values: Sequence[float]) -> float:
+    """Return the standard deviation as the median distance from the median tells it."""
+    middle = median(values)
+    return median(abs(one - middle) for one in values) / MAD_PER_SIGMA
 
 
 def _newest(recent: Sequence[ShortFigures], figures: ShortFigures) -> _Pair | None:

@@ -296,6 +296,28 @@ def test_a_strip_that_gives_more_than_was_plated_counts_unless_a_rest_came_befor
     assert not judge(after(history), rested, CellFormat.LI_CU, NOMINAL_AH).flagged
 
 
+def test_a_cell_that_settles_on_copper_is_not_called_a_short():
+    """A carbonate loses 22 % at C/10 and 13 % at C/3, and gets better by 0.3 % a cycle later on."""
+    _, plain = cycle(ShortWatch(), 0.0, 1)
+    shares = [0.776, 0.777, 0.866, 0.865, 0.864, 0.864, 0.864]
+    shares += [0.864 + 3e-3 * k for k in range(1, 9)]
+    memory = ShortMemory()
+    for k, share in enumerate(shares):
+        rate_A = 3e-4 if k < 2 else 1e-3
+        one = figures_like(
+            plain,
+            number=k,
+            charge_Ah=1e-3,
+            discharge_Ah=share * 1e-3,
+            charge_A=rate_A,
+            discharge_A=rate_A,
+            half_A=(rate_A, rate_A),
+        )
+        assert not follow(memory, one, CellFormat.LI_CU, NOMINAL_AH).flagged
+    leaky = figures_like(one, number=len(shares), discharge_Ah=(shares[-1] + 0.04) * 1e-3)
+    assert judge(memory, leaky, CellFormat.LI_CU, NOMINAL_AH).flagged
+
+
 def foil_cycle(watch, t_s, number, *, ohm, leak_from=2.0, warmer_K=0.0, thermometer=True):
     """Feed a cycle of an hour each way between two foils; a leak of 2 % begins in a half."""
     random = np.random.default_rng(number)
