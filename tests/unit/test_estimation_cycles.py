@@ -110,6 +110,21 @@ def test_pulses_make_no_cycles():
     assert "incomplete" in analysis.cycles[1].flags
 
 
+def test_pulses_make_no_cycles_where_they_are_large_beside_the_steps_between_them():
+    """A pulse test's first steps are small, and so is each step beside the whole discharge."""
+    steps = [(-1e-3, 70.0, 3.9, 3.8), (1e-3, 12.0, 3.85, 3.86)] * 14
+    test = [(1e-3, 1000.0, 3.5, 4.0), *steps, (-1e-3, 178.0, 3.5, 3.0)]
+    analysis = full(table(test * 2, dt_s=1.0))
+    assert [c.cycle for c in analysis.cycles] == [1, 2]
+    assert [c.coulombic_efficiency for c in analysis.averaged] == pytest.approx([1.158 / 1.168] * 2)
+
+
+def test_discharges_that_give_little_back_are_no_pulses():
+    cycle = [(1e-3, 1000.0, 3.5, 4.0), (-1e-3, 60.0, 3.9, 3.0)]
+    analysis = full(table(cycle * 4), CellFormat.ANODE_FREE)
+    assert [c.coulombic_efficiency for c in analysis.cycles] == pytest.approx([0.06] * 4)
+
+
 def test_the_files_own_numbers_are_kept():
     analysis = full(table(CYCLE * 2, cycles=[7] * 3 + [9] * 3))
     assert [c.cycle for c in analysis.cycles] == [7, 9]
