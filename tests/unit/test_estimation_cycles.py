@@ -633,6 +633,37 @@ def test_a_pulse_that_the_voltage_answers_is_no_turned_sign():
     assert not any(w.startswith("sign-implausible") for w in analysis.findings)
 
 
+@pytest.mark.parametrize("rows", [slice(300, 330), slice(420, 450)])
+def test_a_current_that_reads_0_in_a_half_cycle_is_named(rows):
+    series = table(RESTED * 3)
+    current_A = series.current_A.copy()
+    assert abs(np.sum(current_A[rows])) == pytest.approx(1e-3 * (rows.stop - rows.start))
+    current_A[rows] = 0.0
+    analysis = full(replace(series, current_A=current_A, step=None))
+    (words,) = [w for w in analysis.findings if w.startswith("current-implausible")]
+    assert f"(first: from row {rows.start + 2} on) the current reads 0" in words
+    assert [c.coulombic_efficiency for c in analysis.averaged] == pytest.approx([0.99] * 2)
+
+
+def test_a_discharge_that_lost_its_sign_is_named_without_cycle_numbers():
+    series = table(RESTED * 4)
+    current_A = series.current_A.copy()
+    current_A[series.step == 6.0] *= -1.0
+    analysis = full(replace(series, current_A=current_A))
+    (words,) = [w for w in analysis.findings if w.startswith("current-implausible")]
+    assert "the voltage goes against from its first reading on" in words
+    assert [c.coulombic_efficiency for c in analysis.averaged] == pytest.approx([0.99] * 2)
+
+
+def test_a_rest_within_a_discharge_that_drains_the_cell_reads_0_rightly():
+    """The voltage lets go, then falls further than it stood: self-discharge, no lost current."""
+    drained = [(0.0, 30.0, 3.58, 3.6), (0.0, 3000.0, 3.6, 3.45)]
+    halves = [(-1e-3, 400.0, 3.9, 3.55), *drained, (-1e-3, 590.0, 3.4, 3.0)]
+    analysis = full(table([*RESTED[:2], *halves, RESTED[3]] * 3))
+    assert not any(w.startswith("current-implausible") for w in analysis.findings)
+    assert len(analysis.averaged) == 3
+
+
 @pytest.mark.parametrize("sign", [1.0, -1.0])
 def test_a_current_without_sign_is_named(sign):
     series = table(CYCLE * 3, cycles=[1] * 3 + [2] * 3 + [3] * 3)

@@ -9,7 +9,7 @@ from typing import Final, NamedTuple
 
 import numpy as np
 
-from controller.domain.cell import ZERO_CELSIUS_K, CellFormat
+from controller.domain.cell import TWO_FOILS, ZERO_CELSIUS_K, CellFormat
 from controller.domain.figures import DischargeEnd, Resistance
 from controller.domain.sample import NAN
 from controller.domain.units import SECONDS_PER_HOUR
@@ -57,9 +57,10 @@ from controller.estimation.files.intervals import (
     rounding,
     sampling_u_As,
 )
+from controller.estimation.files.lost import Lost, lost_currents
 from controller.estimation.files.pulses import step_resistances
 from controller.estimation.files.saturation import saturated_readings
-from controller.estimation.files.signs import sign_findings
+from controller.estimation.files.signs import Signs, sign_findings
 from controller.estimation.files.stale import stale_readings
 from controller.estimation.files.units import implausible_units
 from controller.estimation.reservoir import find_reservoirs, half_cycles, reservoir_efficiency
@@ -101,6 +102,7 @@ EXCLUDING: Final = frozenset(
         "several-cycles",
         "stale-readings",
         "saturated",
+        "current-implausible",
         "time-reset",
         "units-implausible",
         "sign-implausible",
@@ -280,6 +282,7 @@ def analyse(
     for flag, found in (
         ("stale-readings", stale_readings(series, intervals)),
         ("saturated", saturated_readings(series, intervals)),
+        ("current-implausible", _lost(series, intervals, signs, cell_format)),
     ):
         findings += found.findings
         named = {int(number) for number in np.unique(numbers[found.intervals])}
@@ -334,6 +337,15 @@ def _reservoirs(series: Series, intervals: Intervals) -> list[str]:
         reservoir_efficiency(halves, start, count, full_scale_A=full_scale_A).words()
         for start, count in find_reservoirs(halves)
     ]
+
+
+def _lost(
+    series: Series, intervals: Intervals, signs: Signs, cell_format: CellFormat | None
+) -> Lost:
+    """Return currents that the voltage contradicts; not where all do, or the format lets them."""
+    if signs.of_file or cell_format in TWO_FOILS:
+        return Lost(np.zeros(intervals.dt_s.size, dtype=np.bool_), ())
+    return lost_currents(series, intervals)
 
 
 def _integrated(series: Series) -> Intervals:
