@@ -103,12 +103,15 @@ EXCLUDING: Final = frozenset(
         "stale-readings",
         "saturated",
         "current-implausible",
+        "reservoir",
         "time-reset",
         "units-implausible",
         "sign-implausible",
         "counter-mismatch",
     }
 )
+# ... but show how the cell fares: a half alone tells of a foil, and no discharge at all of a short.
+SHOWING: Final = frozenset({"incomplete", "reservoir"})
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -283,6 +286,7 @@ def analyse(
         ("stale-readings", stale_readings(series, intervals)),
         ("saturated", saturated_readings(series, intervals)),
         ("current-implausible", _lost(series, intervals, signs, cell_format)),
+        ("reservoir", _reservoirs(series, intervals, cell_format)),
     ):
         findings += found.findings
         named = {int(number) for number in np.unique(numbers[found.intervals])}
@@ -303,8 +307,6 @@ def analyse(
     cycles = _with_resistances(cycles, resistances)
     cycles = _with_flags_between(cycles, [words.split(":")[0] for words in implausible])
     findings += _cycle_findings(intervals, numbers, cycles)
-    if cell_format is CellFormat.LI_CU:
-        findings += _reservoirs(series, intervals)
     if cell_format is None:
         findings.append("no cell format was given: Coulombic efficiency is not stated")
     return Analysis(
@@ -322,21 +324,37 @@ def analyse(
             cell_format,
             left_out={
                 *_cut_off(cut, numbers),
-                # a half alone tells of a foil, and no discharge at all of a short
-                *(c.cycle for c in cycles if (EXCLUDING - {"incomplete"}).intersection(c.flags)),
+                *(c.cycle for c in cycles if (EXCLUDING - SHOWING).intersection(c.flags)),
             },
         ),
     )
 
 
-def _reservoirs(series: Series, intervals: Intervals) -> list[str]:
-    """Say the efficiency of each reservoir series (Aurbach / Adams) that stands in the file."""
+class _Reservoirs(NamedTuple):
+    """Intervals within reservoir series, array of bool, shape (n - 1,), and findings."""
+
+    intervals: BoolArray
+    findings: tuple[str, ...]
+
+
+def _reservoirs(
+    series: Series, intervals: Intervals, cell_format: CellFormat | None
+) -> _Reservoirs:
+    """Return each reservoir series (Aurbach / Adams) that stands in the file, and its efficiency.
+
+    Charge that one of its cycles left behind another one strips.
+    """
+    if cell_format is not CellFormat.LI_CU:
+        return _Reservoirs(np.zeros(intervals.dt_s.size, dtype=np.bool_), ())
     halves = half_cycles(intervals.charge_As, intervals.half_width_As, intervals.dt_s)
     full_scale_A = float(np.max(np.abs(series.current_A)))
-    return [
-        reservoir_efficiency(halves, start, count, full_scale_A=full_scale_A).words()
-        for start, count in find_reservoirs(halves)
-    ]
+    within = np.zeros(intervals.dt_s.size, dtype=np.bool_)
+    findings = []
+    for start, count in find_reservoirs(halves):
+        within[halves[start].first : halves[start + 2 * count + 1].last + 1] = True
+        found = reservoir_efficiency(halves, start, count, full_scale_A=full_scale_A)
+        findings.append(found.words())
+    return _Reservoirs(within, tuple(findings))
 
 
 def _lost(
