@@ -324,6 +324,24 @@ def test_a_gap_that_may_hide_a_discharge_gives_no_efficiency():
     assert any("may hide a whole half cycle" in w for w in analysis.findings)
 
 
+def test_a_discharge_missing_between_two_rests_gives_no_efficiency():
+    series = table(RESTED * 4)
+    rows = np.flatnonzero(series.step != 6.0)
+    analysis = full(rows_of(series, rows))
+    (words,) = [w for w in analysis.findings if w.startswith("gap")]
+    assert "1 of the log in a rest (first: after row 396)" in words
+    assert [c.coulombic_efficiency for c in analysis.averaged] == pytest.approx([0.99] * 2)
+
+
+def test_a_rest_logged_rarely_hides_nothing():
+    series = table(RESTED * 4)
+    edge = np.diff(series.step) != 0.0
+    kept = (series.current_A != 0.0) | np.append(edge, True) | np.append(True, edge)
+    analysis = full(rows_of(series, np.flatnonzero(kept)))
+    assert not any(w.startswith("gap") for w in analysis.findings)
+    assert len(analysis.averaged) == 4
+
+
 def test_counters_are_used_unless_ignored_and_compared():
     series = table(CYCLE)
     dt_s = np.diff(series.t_s, prepend=0.0)
