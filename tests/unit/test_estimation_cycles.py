@@ -130,6 +130,23 @@ def test_the_files_own_numbers_are_kept():
     assert [c.cycle for c in analysis.cycles] == [7, 9]
 
 
+def test_numbers_that_count_in_the_midst_of_charges_are_named_and_not_used():
+    series = table(CYCLE * 4, cycles=[k // 3 for k in range(12)])
+    late = np.append(np.zeros(20), series.cycle[:-20])
+    for step in (series.step, None):
+        analysis = full(replace(series, cycle=late, step=step))
+        words = "the cycle column counts in the midst of half cycles (first: row 234)"
+        assert any(one.startswith(words) for one in analysis.findings)
+        assert [c.coulombic_efficiency for c in analysis.averaged] == pytest.approx([0.99] * 4)
+
+
+def test_a_number_logged_a_row_late_is_kept():
+    series = table(CYCLE * 3, cycles=[k // 3 + 7 for k in range(9)])
+    analysis = full(replace(series, cycle=np.append([7.0], series.cycle[:-1])))
+    assert [c.cycle for c in analysis.cycles] == [7, 8, 9]
+    assert not any("cycle column" in one for one in analysis.findings)
+
+
 def test_numbers_that_are_not_whole_are_named_and_not_used():
     series = table(CYCLE * 2)
     analysis = full(table(CYCLE * 2, cycle=np.full(series.t_s.size, 2.5)))
