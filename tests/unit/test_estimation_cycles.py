@@ -125,6 +125,18 @@ def test_discharges_that_give_little_back_are_no_pulses():
     assert [c.coulombic_efficiency for c in analysis.cycles] == pytest.approx([0.06] * 4)
 
 
+def test_what_a_drive_cycle_turns_unseen_is_in_the_uncertainty_of_its_charges():
+    """One reading a second of a current that changes each second: the chord cancels part of it."""
+    rng = np.random.default_rng(4)
+    steps_A = rng.normal(-2e-4, 1e-3, 3000)
+    current_A = np.concatenate((np.full(1000, 1e-3), [0.0], steps_A, [0.0]))
+    series = table([(0.0, current_A.size - 1.0, 3.5, 3.6)], dt_s=1.0)
+    one = np.append(np.ones(current_A.size - 1), 2.0)
+    cycle = full(replace(series, current_A=current_A, cycle=one)).cycles[0]
+    true_Ah = float(np.sum(current_A[current_A > 0.0])) / 3600.0
+    assert 5.0 * cycle.u_net_charge_Ah < true_Ah - cycle.charge_Ah < 2.0 * cycle.u_charge_Ah
+
+
 def test_the_files_own_numbers_are_kept():
     analysis = full(table(CYCLE * 2, cycles=[7] * 3 + [9] * 3))
     assert [c.cycle for c in analysis.cycles] == [7, 9]

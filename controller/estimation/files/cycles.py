@@ -489,12 +489,13 @@ def _cycle(
     if cell_format is CellFormat.EXCESS_LITHIUM:
         flags.append("not_lithium_ce")
     h = SECONDS_PER_HOUR
+    both_As = 0.0 if counted else _cancelled_As(series, intervals, inside)
     return CycleResult(
         cycle=number,
         charge_Ah=charge_As / h,
-        u_charge_Ah=u.charge / h,
+        u_charge_Ah=math.hypot(u.charge, both_As) / h,
         discharge_Ah=discharge_As / h,
-        u_discharge_Ah=u.discharge / h,
+        u_discharge_Ah=math.hypot(u.discharge, both_As) / h,
         net_charge_Ah=(discharge_As - charge_As) / h,
         u_net_charge_Ah=u.net / h,
         coulombic_efficiency=efficiency,
@@ -516,6 +517,19 @@ def _own_u_As(
             + resolution_u_As(intervals, chosen, series.current_resolution_A) ** 2
         )
     )
+
+
+def _cancelled_As(series: Series, intervals: Intervals, inside: BoolArray) -> float:
+    """Return the charge that may have flowed both ways where the current turned unseen (A s).
+
+    Between two readings of either sign the chord takes one direction off the other. If the current
+    jumped, as much is missing of charge as of discharge, in each such interval; so the net charge
+    does not change, and a drive cycle's gross charges are too small by the sum.
+    """
+    before_A, after_A = series.current_A[:-1], series.current_A[1:]
+    turned = inside & (before_A * after_A < 0.0)
+    smaller_A = np.minimum(np.abs(before_A), np.abs(after_A))
+    return 0.5 * float(np.sum((smaller_A * intervals.dt_s)[turned]))
 
 
 def _coarse_word(series: Series, intervals: Intervals, inside: BoolArray) -> str:
