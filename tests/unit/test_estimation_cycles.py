@@ -702,6 +702,14 @@ def test_a_discharge_that_lost_its_sign_is_named_without_cycle_numbers():
     assert [c.coulombic_efficiency for c in analysis.averaged] == pytest.approx([0.99] * 2)
 
 
+def test_a_cell_that_recovers_behind_a_probe_rests_rightly():
+    """A probe of a hundredth moves nothing beside what a discharge left to relax."""
+    probe = [(0.0, 30.0, 3.1, 3.11), (1e-5, 10.0, 3.1102, 3.112), (0.0, 300.0, 3.112, 3.15)]
+    analysis = full(table([*CYCLE, *probe] * 3))
+    assert not any(w.startswith("current-implausible") for w in analysis.findings)
+    assert len(analysis.averaged) == 3
+
+
 def test_a_rest_within_a_discharge_that_drains_the_cell_reads_0_rightly():
     """The voltage lets go, then falls further than it stood: self-discharge, no lost current."""
     drained = [(0.0, 30.0, 3.58, 3.6), (0.0, 3000.0, 3.6, 3.45)]

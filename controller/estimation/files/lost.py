@@ -19,6 +19,7 @@ from controller.estimation.table import FloatArray, quantum
 _FEWEST: Final = 3
 _GOES_ON_V: Final = 0.01
 _NOT_BACK_V: Final = 1e-3
+_SAME_CURRENT: Final = 0.1
 # A current after a rest whose first so many readings move the voltage against it by so much (V), as
 # does the whole of it by this share of the file's span. Assumed, 2-4; 5-10 mV; 0.2-0.5.
 _FIRST_READINGS: Final = 3
@@ -52,7 +53,7 @@ def lost_currents(series: Series, intervals: Intervals) -> Lost:
     zero = [
         run
         for run in runs
-        if not beside.intersection(run) and _reads_0(series.voltage_V, signs, run, rounded_V)
+        if not beside.intersection(run) and _reads_0(series, signs, run, rounded_V)
     ]
     findings = []
     for part, words in (
@@ -71,15 +72,15 @@ def lost_currents(series: Series, intervals: Intervals) -> Lost:
     return Lost(found, tuple(findings))
 
 
-def _reads_0(
-    voltage_V: FloatArray, signs: FloatArray, run: tuple[int, int], rounded_V: float
-) -> bool:
+def _reads_0(series: Series, signs: FloatArray, run: tuple[int, int], rounded_V: float) -> bool:
     """Whether a current left out of a half cycle is no rest: the voltage does not let go."""
     start, stop = run
     if start == 0 or stop == signs.size or stop - start < _FEWEST or signs[start] != 0.0:
         return False
-    if signs[start - 1] != signs[stop]:
+    before_A, after_A = series.current_A[start - 1], series.current_A[stop]
+    if abs(after_A - before_A) > _SAME_CURRENT * max(abs(before_A), abs(after_A)):
         return False
+    voltage_V = series.voltage_V
     moved_V = signs[stop] * (voltage_V[start:stop] - voltage_V[start - 1])
     goes_on = moved_V[-1] > max(_GOES_ON_V, rounded_V)
     return bool(goes_on and np.nanmin(np.diff(moved_V, prepend=0.0)) > -_NOT_BACK_V)
