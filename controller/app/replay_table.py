@@ -83,7 +83,8 @@ def _show_course(console: Console, analysis: Analysis) -> None:
             for c in course.cycles
             if math.isfinite(c.figures.polarised_Ohm)
         ]
-        _say(console, f"voltage over current by cycle (Ohm): {', '.join(trend)}", mark="  - ")
+        if trend:
+            _say(console, f"voltage over current by cycle (Ohm): {', '.join(trend)}", mark="  - ")
 
 
 def _show_cycles(console: Console, cycles: Sequence[CycleResult]) -> None:

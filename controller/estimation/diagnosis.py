@@ -302,7 +302,8 @@ def diagnose(
     alike = _at_the_last_rate(cycles)
     if len(alike) < LEAST_CYCLES:
         at = " at the last current" if len(alike) < len(cycles) else ""
-        return _cannot_tell(f"{len(alike)} cycles{at}; a trend needs {LEAST_CYCLES}", None)
+        cycles_word = "1 cycle" if len(alike) == 1 else f"{len(alike)} cycles"
+        return _cannot_tell(f"{cycles_word}{at}; a trend needs {LEAST_CYCLES}", None)
     found = symptoms(alike, nominal_capacity_Ah)
     known = [name for name in Symptoms._fields if _counts(name, getattr(found, name), cell_format)]
     if len(known) < LEAST_SYMPTOMS:
@@ -329,8 +330,19 @@ def diagnose(
     return Diagnosis(
         mode=named,
         probabilities=MappingProxyType({**probabilities, Mode.CANNOT_TELL: 0.0}),
-        evidence=words,
+        evidence=words if sure else (_undecided(probabilities), *words),
         symptoms=found,
+    )
+
+
+def _undecided(probabilities: Mapping[Mode, float]) -> str:
+    """Say which modes are nearest where none is named."""
+    first, second = sorted(probabilities, key=lambda one: -probabilities[one])[:2]
+    if probabilities[first] >= LEAST_PROBABILITY:
+        return "what is nearest cannot be named, because what it is known by could not be seen"
+    return (
+        f"none is probable enough: {first.value} {probabilities[first]:.2f}, "
+        f"{second.value} {probabilities[second]:.2f}"
     )
 
 

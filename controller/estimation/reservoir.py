@@ -39,11 +39,15 @@ class HalfCycle(NamedTuple):
         Standard uncertainty of its own (sampling, rounding), without gain and offset.
     time_s : float
         That the current flowed.
+    first, last : int
+        Its first and last interval.
     """
 
     charge_Ah: float
     u_Ah: float
     time_s: float
+    first: int = 0
+    last: int = 0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -73,7 +77,8 @@ class ReservoirEfficiency:
             f"cycles of {1e3 * self.cycled_Ah:.4g} mAh, {1e3 * self.stripped_Ah:.4g} mAh stripped "
             f"to the cut-off: CE = {100.0 * self.coulombic_efficiency:.3f} "
             f"± {100.0 * self.u_coulombic_efficiency:.3f} % on average; the efficiency of a single "
-            "one of these cycles says nothing, its strip ends by charge"
+            "one of these cycles says nothing, its strip ends by charge; they are left out of "
+            "averages"
         )
 
 
@@ -97,6 +102,8 @@ def half_cycles(
             float(np.sum(charge_As[rows])) / SECONDS_PER_HOUR,
             float(np.sum(half_width_As[rows])) / math.sqrt(3.0) / SECONDS_PER_HOUR,
             float(np.sum(dt_s[rows])),
+            int(rows[0]),
+            int(rows[-1]),
         )
         for rows in np.split(flowing, edges)
     ]
@@ -108,7 +115,11 @@ def half_cycles(
         if out and (out[-1].charge_Ah > 0.0) == (one.charge_Ah > 0.0):
             last = out.pop()
             one = HalfCycle(  # noqa: PLW2901 -- what lay between was no half cycle
-                last.charge_Ah + one.charge_Ah, last.u_Ah + one.u_Ah, last.time_s + one.time_s
+                last.charge_Ah + one.charge_Ah,
+                last.u_Ah + one.u_Ah,
+                last.time_s + one.time_s,
+                last.first,
+                one.last,
             )
         out.append(one)
     return out

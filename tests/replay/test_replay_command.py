@@ -2,14 +2,21 @@
 
 from __future__ import annotations
 
+import io
 import json
 import re
 import tempfile
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
+from rich.console import Console
 
 from controller.app.replay import replay, write_example
+from controller.app.replay_table import show
+from controller.domain.cell import CellFormat
+from controller.estimation.files.cycles import analyse
+from controller.io.readers import read_table
 
 
 @pytest.fixture
@@ -220,3 +227,12 @@ def test_a_bad_file_does_not_keep_the_others_from_being_read(example, tmp_path, 
     missing = tmp_path / "none.csv"
     assert replay([missing, example], "anode-free", ignore_counters=False, as_json=True) == 2
     assert len(capsys.readouterr().out.splitlines()) == 1
+
+
+def test_no_polarisation_to_show_is_no_empty_line(example):
+    analysis = analyse(read_table(example), cell_format=CellFormat.LI_LI)
+    text = io.StringIO()
+    unseen = replace(analysis.course, cycles=())
+    show(Console(file=text, width=100), replace(analysis, course=unseen))
+    assert "Diagnosis" in text.getvalue()
+    assert "voltage over current by cycle" not in text.getvalue()

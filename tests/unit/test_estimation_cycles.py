@@ -110,9 +110,53 @@ def test_pulses_make_no_cycles():
     assert "incomplete" in analysis.cycles[1].flags
 
 
+def test_pulses_make_no_cycles_where_they_are_large_beside_the_steps_between_them():
+    """A pulse test's first steps are small, and so is each step beside the whole discharge."""
+    steps = [(-1e-3, 70.0, 3.9, 3.8), (1e-3, 12.0, 3.85, 3.86)] * 14
+    test = [(1e-3, 1000.0, 3.5, 4.0), *steps, (-1e-3, 178.0, 3.5, 3.0)]
+    analysis = full(table(test * 2, dt_s=1.0))
+    assert [c.cycle for c in analysis.cycles] == [1, 2]
+    assert [c.coulombic_efficiency for c in analysis.averaged] == pytest.approx([1.158 / 1.168] * 2)
+
+
+def test_discharges_that_give_little_back_are_no_pulses():
+    cycle = [(1e-3, 1000.0, 3.5, 4.0), (-1e-3, 60.0, 3.9, 3.0)]
+    analysis = full(table(cycle * 4), CellFormat.ANODE_FREE)
+    assert [c.coulombic_efficiency for c in analysis.cycles] == pytest.approx([0.06] * 4)
+
+
+def test_what_a_drive_cycle_turns_unseen_is_in_the_uncertainty_of_its_charges():
+    """One reading a second of a current that changes each second: the chord cancels part of it."""
+    rng = np.random.default_rng(4)
+    steps_A = rng.normal(-2e-4, 1e-3, 3000)
+    current_A = np.concatenate((np.full(1000, 1e-3), [0.0], steps_A, [0.0]))
+    series = table([(0.0, current_A.size - 1.0, 3.5, 3.6)], dt_s=1.0)
+    one = np.append(np.ones(current_A.size - 1), 2.0)
+    cycle = full(replace(series, current_A=current_A, cycle=one)).cycles[0]
+    true_Ah = float(np.sum(current_A[current_A > 0.0])) / 3600.0
+    assert 5.0 * cycle.u_net_charge_Ah < true_Ah - cycle.charge_Ah < 2.0 * cycle.u_charge_Ah
+
+
 def test_the_files_own_numbers_are_kept():
     analysis = full(table(CYCLE * 2, cycles=[7] * 3 + [9] * 3))
     assert [c.cycle for c in analysis.cycles] == [7, 9]
+
+
+def test_numbers_that_count_in_the_midst_of_charges_are_named_and_not_used():
+    series = table(CYCLE * 4, cycles=[k // 3 for k in range(12)])
+    late = np.append(np.zeros(20), series.cycle[:-20])
+    for step in (series.step, None):
+        analysis = full(replace(series, cycle=late, step=step))
+        words = "the cycle column counts in the midst of half cycles (first: row 234)"
+        assert any(one.startswith(words) for one in analysis.findings)
+        assert [c.coulombic_efficiency for c in analysis.averaged] == pytest.approx([0.99] * 4)
+
+
+def test_a_number_logged_a_row_late_is_kept():
+    series = table(CYCLE * 3, cycles=[k // 3 + 7 for k in range(9)])
+    analysis = full(replace(series, cycle=np.append([7.0], series.cycle[:-1])))
+    assert [c.cycle for c in analysis.cycles] == [7, 8, 9]
+    assert not any("cycle column" in one for one in analysis.findings)
 
 
 def test_numbers_that_are_not_whole_are_named_and_not_used():
@@ -307,6 +351,24 @@ def test_a_gap_that_may_hide_a_discharge_gives_no_efficiency():
     assert cycle.coulombic_efficiency is None
     assert cycle.coulombic_efficiency_reason == "a gap in the log may hide a half cycle"
     assert any("may hide a whole half cycle" in w for w in analysis.findings)
+
+
+def test_a_discharge_missing_between_two_rests_gives_no_efficiency():
+    series = table(RESTED * 4)
+    rows = np.flatnonzero(series.step != 6.0)
+    analysis = full(rows_of(series, rows))
+    (words,) = [w for w in analysis.findings if w.startswith("gap")]
+    assert "1 of the log in a rest (first: after row 396)" in words
+    assert [c.coulombic_efficiency for c in analysis.averaged] == pytest.approx([0.99] * 2)
+
+
+def test_a_rest_logged_rarely_hides_nothing():
+    series = table(RESTED * 4)
+    edge = np.diff(series.step) != 0.0
+    kept = (series.current_A != 0.0) | np.append(edge, True) | np.append(True, edge)
+    analysis = full(rows_of(series, np.flatnonzero(kept)))
+    assert not any(w.startswith("gap") for w in analysis.findings)
+    assert len(analysis.averaged) == 4
 
 
 def test_counters_are_used_unless_ignored_and_compared():
@@ -616,6 +678,45 @@ def test_a_pulse_that_the_voltage_answers_is_no_turned_sign():
     pulse = [(1e-3, 500.0, 3.5, 3.75), (-1e-3, 40.0, 3.6, 3.59), (1e-3, 540.0, 3.75, 4.0)]
     analysis = full(table([*pulse, *CYCLE[1:]] * 3))
     assert not any(w.startswith("sign-implausible") for w in analysis.findings)
+
+
+@pytest.mark.parametrize("rows", [slice(300, 330), slice(420, 450)])
+def test_a_current_that_reads_0_in_a_half_cycle_is_named(rows):
+    series = table(RESTED * 3)
+    current_A = series.current_A.copy()
+    assert abs(np.sum(current_A[rows])) == pytest.approx(1e-3 * (rows.stop - rows.start))
+    current_A[rows] = 0.0
+    analysis = full(replace(series, current_A=current_A, step=None))
+    (words,) = [w for w in analysis.findings if w.startswith("current-implausible")]
+    assert f"(first: from row {rows.start + 2} on) the current reads 0" in words
+    assert [c.coulombic_efficiency for c in analysis.averaged] == pytest.approx([0.99] * 2)
+
+
+def test_a_discharge_that_lost_its_sign_is_named_without_cycle_numbers():
+    series = table(RESTED * 4)
+    current_A = series.current_A.copy()
+    current_A[series.step == 6.0] *= -1.0
+    analysis = full(replace(series, current_A=current_A))
+    (words,) = [w for w in analysis.findings if w.startswith("current-implausible")]
+    assert "the voltage goes against from its first reading on" in words
+    assert [c.coulombic_efficiency for c in analysis.averaged] == pytest.approx([0.99] * 2)
+
+
+def test_a_cell_that_recovers_behind_a_probe_rests_rightly():
+    """A probe of a hundredth moves nothing beside what a discharge left to relax."""
+    probe = [(0.0, 30.0, 3.1, 3.11), (1e-5, 10.0, 3.1102, 3.112), (0.0, 300.0, 3.112, 3.15)]
+    analysis = full(table([*CYCLE, *probe] * 3))
+    assert not any(w.startswith("current-implausible") for w in analysis.findings)
+    assert len(analysis.averaged) == 3
+
+
+def test_a_rest_within_a_discharge_that_drains_the_cell_reads_0_rightly():
+    """The voltage lets go, then falls further than it stood: self-discharge, no lost current."""
+    drained = [(0.0, 30.0, 3.58, 3.6), (0.0, 3000.0, 3.6, 3.45)]
+    halves = [(-1e-3, 400.0, 3.9, 3.55), *drained, (-1e-3, 590.0, 3.4, 3.0)]
+    analysis = full(table([*RESTED[:2], *halves, RESTED[3]] * 3))
+    assert not any(w.startswith("current-implausible") for w in analysis.findings)
+    assert len(analysis.averaged) == 3
 
 
 @pytest.mark.parametrize("sign", [1.0, -1.0])

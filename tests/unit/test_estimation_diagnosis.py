@@ -107,6 +107,17 @@ def test_what_lies_far_from_every_mode_is_not_named():
     assert found.mode is Mode.CANNOT_TELL
 
 
+def test_where_no_mode_is_named_it_is_said_which_are_nearest():
+    """Not what decided for one of them: `cannot tell: loses 0 % of nominal capacity a cycle`."""
+    unseen = [cycle(ohm=math.nan, slow=math.nan)] * 10
+    found = diagnose(unseen, CellFormat.ANODE_FREE, NOMINAL_AH)
+    assert found.mode is Mode.CANNOT_TELL
+    assert found.evidence[0].startswith("none is probable enough: healthy 0.")
+    assert ", contact 0." in found.evidence[0]
+    (words,) = diagnose([cycle()], CellFormat.ANODE_FREE, NOMINAL_AH).evidence
+    assert words == "1 cycle; a trend needs 6"
+
+
 def test_a_symmetric_cell_gives_no_capacity_to_judge_by():
     found = diagnose([cycle(0.9)] * 10, CellFormat.LI_LI, NOMINAL_AH)
     assert not any("capacity" in words for words in found.evidence)

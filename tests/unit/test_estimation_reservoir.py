@@ -116,5 +116,8 @@ def test_replay_says_it_for_li_cu_only():
     ]
     assert "5 cycles of 0.2778 mAh" in words
     assert "CE = 98." in words
+    analysis = analyse(made, cell_format=CellFormat.LI_CU)
+    assert all("reservoir" in cycle.flags for cycle in analysis.cycles)
+    assert analysis.mean_efficiency is None
     others = analyse(made, cell_format=CellFormat.ANODE_FREE).findings
     assert not [one for one in others if one.startswith("reservoir")]

@@ -35,6 +35,12 @@ _FEWEST_BEGINS: Final = 2
 _FEW_BEGINS: Final = 5
 # After a gap the voltage lies behind that before it by more than this (V). Assumed, 2-20 mV.
 BEHIND_V: Final = 5e-3
+# A rest in which nothing was logged for so long (s) and for so many times the intervals beside it,
+# and after which the voltage stands elsewhere by this share of the file's span: a half cycle is
+# missing. Assumed, 60-600 s; 5-20; 0.2-0.5.
+REST_GAP_S: Final = 120.0
+_REST_GAP_LONGER: Final = 10.0
+_REST_GAP_SHARE: Final = 0.3
 _SCATTERS: Final = 3.0
 _MAD: Final = 1.4826
 
@@ -128,14 +134,40 @@ def hiding_gaps(series: Series, intervals: Intervals) -> Hiding:
         ]
         lasts = bool(lasting_s) and intervals.dt_s[k] >= float(np.median(lasting_s))
         gaps[k] = moved_V < -BEHIND_V or lasts
-    if not gaps.any():
-        return Hiding(gaps, ())
-    first = int(series.row[int(np.flatnonzero(gaps)[0])])
-    words = (
-        f"gap: {int(gaps.sum())} of them (first: after row {first}) may hide a whole half cycle of "
-        "the other direction: the efficiency of its cycle is not stated"
-    )
-    return Hiding(gaps, (words,))
+    resting = _resting_gaps(series, least_A)
+    findings = []
+    if gaps.any():
+        findings.append(
+            f"gap: {int(gaps.sum())} of them (first: after row {_row_of(series, gaps)}) may hide a "
+            "whole half cycle of the other direction: the efficiency of its cycle is not stated"
+        )
+    if resting.any():
+        findings.append(
+            f"gap: {int(resting.sum())} of the log in a rest (first: after row "
+            f"{_row_of(series, resting)}), after which the voltage stands elsewhere: a half cycle "
+            "may be missing, the efficiency of its cycle is not stated"
+        )
+    return Hiding(gaps | resting, tuple(findings))
+
+
+def _row_of(series: Series, gaps: BoolArray) -> int:
+    """Return the row after which the first gap lies."""
+    return int(series.row[int(np.flatnonzero(gaps)[0])])
+
+
+def _resting_gaps(series: Series, least_A: float) -> BoolArray:
+    """Return the gaps between two readings at rest over which the voltage moved too far."""
+    dt_s = np.diff(series.t_s)
+    rests = np.abs(series.current_A) <= least_A
+    known = series.voltage_V[np.isfinite(series.voltage_V)]
+    if dt_s.size < 2 or not known.size:
+        return np.zeros(dt_s.size, dtype=np.bool_)
+    moved_V = np.abs(np.diff(series.voltage_V))
+    beside_s = np.maximum(np.append(0.0, dt_s[:-1]), np.append(dt_s[1:], 0.0))
+    gaps: BoolArray = rests[1:] & rests[:-1] & ~series.broken
+    gaps &= dt_s > np.maximum(REST_GAP_S, _REST_GAP_LONGER * beside_s)
+    gaps &= moved_V > _REST_GAP_SHARE * float(np.ptp(known))
+    return gaps
 
 
 def _direction(current_A: float, least_A: float) -> int:

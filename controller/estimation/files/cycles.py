@@ -9,7 +9,7 @@ from typing import Final, NamedTuple
 
 import numpy as np
 
-from controller.domain.cell import ZERO_CELSIUS_K, CellFormat
+from controller.domain.cell import TWO_FOILS, ZERO_CELSIUS_K, CellFormat
 from controller.domain.figures import DischargeEnd, Resistance
 from controller.domain.sample import NAN
 from controller.domain.units import SECONDS_PER_HOUR
@@ -57,9 +57,10 @@ from controller.estimation.files.intervals import (
     rounding,
     sampling_u_As,
 )
+from controller.estimation.files.lost import Lost, lost_currents
 from controller.estimation.files.pulses import step_resistances
 from controller.estimation.files.saturation import saturated_readings
-from controller.estimation.files.signs import sign_findings
+from controller.estimation.files.signs import Signs, sign_findings
 from controller.estimation.files.stale import stale_readings
 from controller.estimation.files.units import implausible_units
 from controller.estimation.reservoir import find_reservoirs, half_cycles, reservoir_efficiency
@@ -101,12 +102,16 @@ EXCLUDING: Final = frozenset(
         "several-cycles",
         "stale-readings",
         "saturated",
+        "current-implausible",
+        "reservoir",
         "time-reset",
         "units-implausible",
         "sign-implausible",
         "counter-mismatch",
     }
 )
+# ... but show how the cell fares: a half alone tells of a foil, and no discharge at all of a short.
+SHOWING: Final = frozenset({"incomplete", "reservoir"})
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -280,6 +285,8 @@ def analyse(
     for flag, found in (
         ("stale-readings", stale_readings(series, intervals)),
         ("saturated", saturated_readings(series, intervals)),
+        ("current-implausible", _lost(series, intervals, signs, cell_format)),
+        ("reservoir", _reservoirs(series, intervals, cell_format)),
     ):
         findings += found.findings
         named = {int(number) for number in np.unique(numbers[found.intervals])}
@@ -300,8 +307,6 @@ def analyse(
     cycles = _with_resistances(cycles, resistances)
     cycles = _with_flags_between(cycles, [words.split(":")[0] for words in implausible])
     findings += _cycle_findings(intervals, numbers, cycles)
-    if cell_format is CellFormat.LI_CU:
-        findings += _reservoirs(series, intervals)
     if cell_format is None:
         findings.append("no cell format was given: Coulombic efficiency is not stated")
     return Analysis(
@@ -319,21 +324,46 @@ def analyse(
             cell_format,
             left_out={
                 *_cut_off(cut, numbers),
-                # a half alone tells of a foil, and no discharge at all of a short
-                *(c.cycle for c in cycles if (EXCLUDING - {"incomplete"}).intersection(c.flags)),
+                *(c.cycle for c in cycles if (EXCLUDING - SHOWING).intersection(c.flags)),
             },
         ),
     )
 
 
-def _reservoirs(series: Series, intervals: Intervals) -> list[str]:
-    """Say the efficiency of each reservoir series (Aurbach / Adams) that stands in the file."""
+class _Reservoirs(NamedTuple):
+    """Intervals within reservoir series, array of bool, shape (n - 1,), and findings."""
+
+    intervals: BoolArray
+    findings: tuple[str, ...]
+
+
+def _reservoirs(
+    series: Series, intervals: Intervals, cell_format: CellFormat | None
+) -> _Reservoirs:
+    """Return each reservoir series (Aurbach / Adams) that stands in the file, and its efficiency.
+
+    Charge that one of its cycles left behind another one strips.
+    """
+    if cell_format is not CellFormat.LI_CU:
+        return _Reservoirs(np.zeros(intervals.dt_s.size, dtype=np.bool_), ())
     halves = half_cycles(intervals.charge_As, intervals.half_width_As, intervals.dt_s)
     full_scale_A = float(np.max(np.abs(series.current_A)))
-    return [
-        reservoir_efficiency(halves, start, count, full_scale_A=full_scale_A).words()
-        for start, count in find_reservoirs(halves)
-    ]
+    within = np.zeros(intervals.dt_s.size, dtype=np.bool_)
+    findings = []
+    for start, count in find_reservoirs(halves):
+        within[halves[start].first : halves[start + 2 * count + 1].last + 1] = True
+        found = reservoir_efficiency(halves, start, count, full_scale_A=full_scale_A)
+        findings.append(found.words())
+    return _Reservoirs(within, tuple(findings))
+
+
+def _lost(
+    series: Series, intervals: Intervals, signs: Signs, cell_format: CellFormat | None
+) -> Lost:
+    """Return currents that the voltage contradicts; not where all do, or the format lets them."""
+    if signs.of_file or cell_format in TWO_FOILS:
+        return Lost(np.zeros(intervals.dt_s.size, dtype=np.bool_), ())
+    return lost_currents(series, intervals)
 
 
 def _integrated(series: Series) -> Intervals:
@@ -459,12 +489,13 @@ def _cycle(
     if cell_format is CellFormat.EXCESS_LITHIUM:
         flags.append("not_lithium_ce")
     h = SECONDS_PER_HOUR
+    both_As = 0.0 if counted else _cancelled_As(series, intervals, inside)
     return CycleResult(
         cycle=number,
         charge_Ah=charge_As / h,
-        u_charge_Ah=u.charge / h,
+        u_charge_Ah=math.hypot(u.charge, both_As) / h,
         discharge_Ah=discharge_As / h,
-        u_discharge_Ah=u.discharge / h,
+        u_discharge_Ah=math.hypot(u.discharge, both_As) / h,
         net_charge_Ah=(discharge_As - charge_As) / h,
         u_net_charge_Ah=u.net / h,
         coulombic_efficiency=efficiency,
@@ -486,6 +517,19 @@ def _own_u_As(
             + resolution_u_As(intervals, chosen, series.current_resolution_A) ** 2
         )
     )
+
+
+def _cancelled_As(series: Series, intervals: Intervals, inside: BoolArray) -> float:
+    """Return the charge that may have flowed both ways where the current turned unseen (A s).
+
+    Between two readings of either sign the chord takes one direction off the other. If the current
+    jumped, as much is missing of charge as of discharge, in each such interval; so the net charge
+    does not change, and a drive cycle's gross charges are too small by the sum.
+    """
+    before_A, after_A = series.current_A[:-1], series.current_A[1:]
+    turned = inside & (before_A * after_A < 0.0)
+    smaller_A = np.minimum(np.abs(before_A), np.abs(after_A))
+    return 0.5 * float(np.sum((smaller_A * intervals.dt_s)[turned]))
 
 
 def _coarse_word(series: Series, intervals: Intervals, inside: BoolArray) -> str:

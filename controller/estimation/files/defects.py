@@ -49,6 +49,10 @@ WHOLE_HALF_SHARE: Final = 0.5
 CUT_OFF_SEEN_V: Final = 0.1
 # Half cycles with this share of the charge must agree on which current plates. Assumed, 0.7-0.95.
 AGREEING_SHARE: Final = 0.8
+# A cycle number that changes under one current (within this share), each side of it more than that
+# share of what flows, counts late or early. Assumed, 1-5 %; 1-5 %.
+SAME_CURRENT: Final = 0.02
+MIDST_SHARE: Final = 0.02
 # Times that move in steps longer than this are said to (s). Assumed, 1-10 s.
 COARSE_TIME_S: Final = 1.0
 # Beyond these a number is no measurement: 30,000 years; a million ampere or volt.
@@ -431,7 +435,34 @@ def cycle_numbers(series: Series, intervals: Intervals) -> tuple[FloatArray, lis
                 "cycles were told from the sign of the current"
             )
             return told, [words]
+    within = _changes_within(series, intervals, cycle)
+    changes = int(np.count_nonzero(np.diff(cycle)))
+    told = _cycles_from_current(series, intervals) if 2 * within.size > changes else cycle[:0]
+    # A column with other numbers than cycles counts something else: hours, runs.
+    if told.size and told[-1] > 1.0 and abs(told[-1] - 1.0 - changes) <= 1.0:
+        words = (
+            f"the cycle column counts in the midst of half cycles (first: row "
+            f"{int(series.row[within[0]])}): cycles were told from the sign of the current"
+        )
+        return told, [words]
     return cycle[1:], []
+
+
+def _changes_within(series: Series, intervals: Intervals, cycle: FloatArray) -> IntArray:
+    """Return the rows at which the number changes under a current that goes on as it was."""
+    before_A, after_A = series.current_A[:-1], series.current_A[1:]
+    larger_A = np.maximum(np.abs(before_A), np.abs(after_A))
+    goes_on = series.same_step & (np.abs(after_A - before_A) <= SAME_CURRENT * larger_A)
+    goes_on &= larger_A > rest_A(intervals.charge_As, intervals.dt_s)
+    rows = np.flatnonzero(goes_on & (np.diff(cycle) != 0.0)) + 1
+    part = np.concatenate(([0], np.cumsum(~goes_on)))
+    flowed_As = np.concatenate(([0.0], np.cumsum(np.abs(intervals.charge_As))))
+    first = np.searchsorted(part, part[rows], side="left")
+    last = np.searchsorted(part, part[rows], side="right") - 1
+    least_As = MIDST_SHARE * (flowed_As[last] - flowed_As[first])
+    amid = np.minimum(flowed_As[rows - 1] - flowed_As[first], flowed_As[last] - flowed_As[rows])
+    found: IntArray = rows[amid > least_As].astype(np.int64)
+    return found
 
 
 def _counted_on(cycle: FloatArray, falls: IntArray) -> FloatArray:

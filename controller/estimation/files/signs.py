@@ -66,7 +66,7 @@ def sign_findings(
     unsigned = _unsigned(series, intervals, two_foils=two_foils)
     if unsigned:
         return Signs((unsigned,), (), frozenset())
-    if two_foils or np.nanpercentile(series.voltage_V, _LOW_SHARE_PERCENT) < _LOW_V:
+    if two_foils or stands_low(series.voltage_V):
         return nothing
     moved = _moved(series, intervals, numbers)
     with_As = sum(one.along_As for one in moved.values())
@@ -99,6 +99,11 @@ def sign_findings(
     ends = [row for start, stop in flipped for row in (start, min(stop, numbers.size - 1))]
     cycles = {*turned, *(int(numbers[row]) for row in ends)}
     return Signs((), tuple(of_cycles), frozenset(cycles))
+
+
+def stands_low(voltage_V: FloatArray) -> bool:
+    """Whether a cell is a half or symmetric one, whose voltage's direction proves nothing."""
+    return bool(np.nanpercentile(voltage_V, _LOW_SHARE_PERCENT) < _LOW_V)
 
 
 def _negative(series: Series, intervals: Intervals, numbers: FloatArray) -> Signs | None:

@@ -15,6 +15,11 @@ from controller.estimation.table import FloatArray
 REVERSAL_SHARE: Final = 0.05
 # ... and this share of the largest excursion of charge in the file. Both assumed.
 REVERSAL_OF_LARGEST: Final = 2e-4
+# A half cycle of less than REVERSAL_SHARE of the largest is a pulse where each of its neighbours is
+# so many times as large and all three together bring no more than so many times the largest: the
+# steps of a pulse test, not cycles that give little back. Assumed, 2-5; 1.1-1.7.
+_PULSE_BETWEEN: Final = 3.0
+_STAIRS_AT_MOST: Final = 1.5
 # A half cycle of less than this share of the largest says nothing of a file's directions and
 # limits. Assumed, 5-30 %.
 LARGE_SHARE: Final = 0.1
@@ -85,7 +90,32 @@ def turns(charge_As: FloatArray, of_largest: float = REVERSAL_OF_LARGEST) -> lis
             turned_As = extreme_As
             out.append(Turn(extreme_at, direction))
             extreme_at = k
-    return out
+    return _without_pulses(out, total_As, extreme_at)
+
+
+def _without_pulses(found: list[Turn], total_As: FloatArray, end: int) -> list[Turn]:
+    """Return the turns without those of pulses on the way, down a staircase as at its first steps.
+
+    While the first steps are found nobody knows how far it goes on: a pulse may be large beside
+    them, and small beside the whole.
+    """
+    rows = np.array([*(turn.row for turn in found), end])
+    size_As = np.abs(np.diff(total_As[rows]))
+    if size_As.size < 3:
+        return found
+    largest_As = float(np.max(size_As))
+    while size_As.size >= 3:
+        before_As, here_As, after_As = size_As[:-2], size_As[1:-1], size_As[2:]
+        pulse = here_As < REVERSAL_SHARE * largest_As
+        pulse &= _PULSE_BETWEEN * here_As < np.minimum(before_As, after_As)
+        pulse &= before_As - here_As + after_As <= _STAIRS_AT_MOST * largest_As
+        at = np.flatnonzero(pulse) + 1
+        if not at.size:
+            break
+        rows = np.delete(rows, np.concatenate((at, at + 1)))
+        size_As = np.abs(np.diff(total_As[rows]))
+    kept = set(rows.tolist())
+    return [turn for turn in found if turn.row in kept]
 
 
 def _candidates(charge_As: FloatArray) -> IntArray:
