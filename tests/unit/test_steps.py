@@ -409,3 +409,18 @@ def test_a_step_whose_square_is_nothing_raises_nothing() -> None:
         steps.observe(s, float(k), 1.0, 0.0 if k < 10 else 1e-300, 3.5 if k < 10 else 3.6, 0)
     assert s.value_Ohm[steps.I_FIRST] > 1e298
     assert math.isnan(s.u_Ohm[steps.I_FIRST])
+
+
+def test_a_voltage_that_collapses_before_the_current_ends_is_no_early_answer() -> None:
+    """C/20 to its end, read every 30 s: the last reading of the discharge lies far below its line."""
+    s = Steps(min_step_A=5e-5)
+    fall_V = [3.6 - 1e-4 * k for k in range(300)]
+    fall_V += [3.57 - 0.47 * math.expm1(0.1 * k) / math.expm1(3.0) for k in range(31)]
+    rows = [(30.0, -1.5e-4, voltage_V) for voltage_V in fall_V]
+    rows.append((30.0, -1.06e-4, 3.05))  # the hold at the cut-off begins
+    rows += [(1.0, 0.0, 3.06 + 4e-3 * k) for k in range(15)]
+    done = 0
+    for k, (dt_s, current_A, voltage_V) in enumerate(rows):
+        done |= steps.observe(s, float(k), dt_s, current_A, voltage_V, 0)
+    assert done & (1 << steps.I_10S)
+    assert s.value_Ohm[steps.I_10S] > 0.0

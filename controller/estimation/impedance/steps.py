@@ -111,6 +111,9 @@ NOISE_MOST: Final = 1.0
 NOISE_PART: Final = 0.5161
 # The first ones count in full; a noise that is given counts as so many. Assumed, 8-30.
 NOISE_FIRST: Final = 16.0
+# A reading before an edge that went against it by this many times the noise fell by itself, at the
+# end of a discharge, and is no answer that came early. Assumed, 5-20.
+COLLAPSES: Final = 10.0
 # Where the voltage moves on by more than so many times the noise (squared) they count by less.
 # Assumed, 100-1000 and 0.1-0.5.
 STEEP: Final = 400.0
@@ -604,7 +607,10 @@ def begin_edge(s: Steps, dt_s: float, current_A: float, voltage_V: float, flags:
     s.base_off_V2 = 0.0
     s.base_bends = 0.0
     spread = s.line_s0 * s.line_s2 - s.line_s1 * s.line_s1
-    if abs(s.moved_V) > abs(voltage_V - s.voltage_V) and s.line_n > 1.0:
+    against = s.moved_V * (current_A - s.current_A) < 0.0
+    far_V2 = COLLAPSES * COLLAPSES * s.noise_V2
+    collapsed = 1 if against and s.moved_V * s.moved_V > far_V2 else 0
+    if abs(s.moved_V) > abs(voltage_V - s.voltage_V) and s.line_n > 1.0 and collapsed == 0:
         # The voltage was read after the current: the row before the edge has the new voltage.
         s.base_V = s.last_predicted_V
         s.base_slope = s.base_t1 = s.base_t2 = 0.0
