@@ -12,6 +12,7 @@ import signal
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -19,6 +20,7 @@ import hil.bench
 from controller.app import run as program
 from controller.app import runtime
 from controller.app.config import example_text, parse_run
+from controller.app.hardware import Hardware
 from controller.app.prepare import prepare
 from controller.core.plan import CycleKey
 from controller.domain.cell import CellFormat
@@ -375,8 +377,8 @@ def test_a_run_that_nobody_watches_any_more_stops_with_the_output_open(
 ) -> None:
     build = program.build
 
-    def build_unwatched(*arguments: object, **options: object) -> object:
-        hardware = build(*arguments, **options)  # type: ignore[arg-type]
+    def build_unwatched(*arguments: Any, **options: Any) -> Hardware:
+        hardware = build(*arguments, **options)
         hardware.watched = lambda: hardware.clock.now_s() < MID_S
         return hardware
 
