@@ -357,7 +357,7 @@ def _from_the_short_alone(found: Symptoms) -> Diagnosis:
         probabilities=MappingProxyType(
             {**none, Mode.SOFT_SHORT: probability, Mode.CANNOT_TELL: 1.0 - probability}
         ),
-        evidence=(f"log-odds of a soft short {found.short:+.1f}; no other symptom can be seen",),
+        evidence=(f"a soft short is likely (log-odds {found.short:+.1f}); nothing else is seen",),
         symptoms=found,
     )
 
@@ -402,7 +402,8 @@ def _evidence(found: Symptoms, mode: Mode, known: Sequence[str]) -> tuple[str, .
         "fade": f"loses {100 * max(10**found.fade - 1e-4, 0.0):.2g} % of nominal capacity a cycle",
         "quickened": f"fades {10**found.quickened:.2g} times as fast as before",
         "left": f"{100 * found.left:.3g} % of its first capacity left",
-        "short": f"log-odds of a soft short {found.short:+.1f}",
+        "short": f"a soft short is {'likely' if found.short > 0.0 else 'unlikely'} "
+        f"(log-odds {found.short:+.1f})",
         "efficiency": f"discharge over charge {100 * found.efficiency:.4g} %",
         "ohmic_step": f"{first_second}, largest step up: {_percent(found.ohmic_step)}",
         "ohmic_growth": f"{first_second}, without that step: {_percent(found.ohmic_growth)}",
